@@ -1,0 +1,62 @@
+package naming
+
+import "strings"
+
+// azureHost is where the spellings of Azure DevOps meet.
+const azureHost = "dev.azure.com"
+
+const (
+	azureOldSuffix = ".visualstudio.com" // organisation.visualstudio.com
+	azureOldSSH    = "vs-ssh.visualstudio.com"
+	azureSSH       = "ssh.dev.azure.com"
+)
+
+func isAzureSSH(host string) bool {
+	return host == azureSSH || host == azureOldSSH
+}
+
+func isAzure(host string) bool {
+	return host == azureHost || isAzureSSH(host) || strings.HasSuffix(host, azureOldSuffix)
+}
+
+// azureElements returns organisation, project and repository of
+//
+//	https://dev.azure.com/ORG/PROJECT/_git/REPO
+//	https://dev.azure.com/ORG/PROJECT/TEAM/_git/REPO    the team is a view of the project
+//	https://dev.azure.com/ORG/_git/REPO                 the project has the repository's name
+//	https://ORG.visualstudio.com/...                    likewise, without ORG in the path
+//	git@ssh.dev.azure.com:v3/ORG/PROJECT/REPO           and vs-ssh.visualstudio.com
+//	ssh://ORG@vs-ssh.visualstudio.com/PROJECT/_ssh/REPO before v3
+//
+// where DefaultCollection may stand before the project.
+func azureElements(s *spelling, elems []string) ([]string, error) {
+	errForm := badRemote("Azure DevOps needs organisation/project/_git/repository over https, v3/organisation/project/repository over ssh")
+	var org string
+	switch {
+	case isAzureSSH(s.host) && s.transport != "ssh":
+		return nil, errForm // there the user may be a token, which must not become the organisation
+	case isAzureSSH(s.host) && elems[0] == "v3":
+		if len(elems) != 4 {
+			return nil, errForm
+		}
+		return elems[1:], nil
+	case s.host == azureOldSSH:
+		org = s.user // the only place where the old form names it
+	case s.host == azureHost:
+		org, elems = elems[0], elems[1:]
+	case strings.HasSuffix(s.host, azureOldSuffix):
+		org = strings.TrimSuffix(s.host, azureOldSuffix)
+	}
+	if len(elems) > 0 && lowerASCII(elems[0]) == "defaultcollection" {
+		elems = elems[1:]
+	}
+	n := len(elems)
+	if org == "" || n < 2 || n > 4 || elems[n-2] != "_git" && elems[n-2] != "_ssh" {
+		return nil, errForm
+	}
+	project, repository := elems[0], elems[n-1]
+	if n == 2 {
+		project = strings.TrimSuffix(repository, ".git") // as identify does for the repository
+	}
+	return []string{org, project, repository}, nil
+}

@@ -1,0 +1,96 @@
+package naming
+
+import (
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// elements returns the decoded elements of the path.
+func (s *spelling) elements() ([]string, error) {
+	path := s.path
+	if s.scp {
+		path = strings.TrimPrefix(path, "/")
+	}
+	// An encoded slash would make two elements of one, for those who decode it.
+	if strings.Contains(lowerASCII(path), "%2f") {
+		return nil, badRemote("its path holds an encoded slash (%2F)")
+	}
+	// Ssh gets the path as it stands, so a '%' means itself there.
+	if !s.scp || isAzureSSH(s.host) {
+		decoded, err := url.PathUnescape(path)
+		if err != nil {
+			return nil, badRemote("its path holds an incomplete percent-encoding")
+		}
+		path = decoded
+	}
+	return strings.Split(path, "/"), nil
+}
+
+// checkElements refuses paths that two readers could understand differently.
+func checkElements(elems []string) error {
+	for _, elem := range elems {
+		if err := checkElement(elem); err != nil {
+			return err
+		}
+		// A server may decode once more. What is harmless to us must be so to it.
+		if again := decodeLoosely(elem); again != elem {
+			for part := range strings.SplitSeq(again, "/") {
+				if err := checkElement(part); err != nil || part != again {
+					return badRemote("its path is percent-encoded twice")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func checkElement(elem string) error {
+	switch {
+	case elem == "":
+		return badRemote("its path holds an empty element (//)")
+	case elem == "." || elem == "..":
+		return badRemote("its path holds '.' or '..' as an element")
+	case elem[0] == '-':
+		return badRemote("an element of its path begins with '-', which git would take for an option")
+	case lowerASCII(elem) == ".git":
+		return badRemote("its path names a .git directory; name the repository")
+	case len(elem) > 255:
+		return badRemote("an element of its path is longer than 255 bytes")
+	case strings.TrimSpace(elem) != elem:
+		return badRemote("an element of its path begins or ends with a blank")
+	case strings.Contains(elem, "@"):
+		// Either a revision, as pip writes it, or the end of a password with a
+		// slash or a colon in it that should have been encoded.
+		return badRemote("its path holds an '@'; give a revision as the branch, and encode a password")
+	case strings.ContainsFunc(elem, isBadInPath):
+		return badRemote("its path may hold letters, digits, blanks and . _ - ~ + , = : % only")
+	}
+	return nil
+}
+
+// isBadInPath refuses what shells act on, and what cannot be seen. Combining
+// characters are among it because most have a precomposed twin that looks the
+// same: two repositories, to git, under one name.
+func isBadInPath(r rune) bool {
+	if r < unicode.MaxASCII {
+		return !isAlnum(r) && !strings.ContainsRune("._-~+,=:% ", r)
+	}
+	return r == unicode.ReplacementChar || r == '\u2800' || // REPLACEMENT CHARACTER, which decoding errors become; BRAILLE PATTERN BLANK
+		!unicode.IsPrint(r) || unicode.In(r, unicode.M, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// encodeNonASCII encodes what may not stand in a URL, and leaves the rest as it
+// was spelled.
+func encodeNonASCII(path string) string {
+	var b strings.Builder
+	const hex = "0123456789ABCDEF"
+	for i := range len(path) {
+		if c := path[i]; c <= unicode.MaxASCII {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
+}

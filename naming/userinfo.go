@@ -1,0 +1,82 @@
+package naming
+
+import (
+	"strings"
+	"unicode"
+)
+
+// setUserinfo reads the userinfo of a URL, which may be empty.
+func (s *spelling) setUserinfo(userinfo string) error {
+	user, password, _ := strings.Cut(userinfo, ":")
+	user, password = decodeLoosely(user), decodeLoosely(password)
+	switch {
+	case strings.ContainsFunc(user, unicode.IsControl) || strings.ContainsFunc(password, unicode.IsControl):
+		// Git's credential helpers take one value a line.
+		return badRemote("its userinfo holds a control character")
+	case posesAsHost(user, password):
+		return badRemote("its userinfo looks like a host; nothing but a user and a password may stand before the '@'")
+	case s.transport == "ssh" && user != "":
+		if err := checkSSHUser(user); err != nil {
+			return err
+		}
+	}
+	s.user, s.password = user, password
+	return nil
+}
+
+// checkSSHUser accepts what can be an argument of ssh, also within a shell. An
+// '@' is among it, as in john@example.org@host.
+func checkSSHUser(user string) error {
+	bad := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._-+=~@", r) }
+	if user[0] == '-' || strings.ContainsFunc(user, bad) {
+		return badRemote("the ssh user must be of letters, digits and . _ - + = ~ @, and not start with '-'")
+	}
+	if posesAsHost(user, "") {
+		return badRemote("its user looks like a host")
+	}
+	return nil
+}
+
+// posesAsHost reports whether userinfo seems made to be read as the host, as in
+// https://github.com:443@evil.example/o/r.
+func posesAsHost(user, password string) bool {
+	last := lowerASCII(user[strings.LastIndexByte(user, '@')+1:])
+	if canonical, _ := canonicalName(last, ""); forgeOf(canonical) != nil {
+		return true
+	}
+	return strings.ContainsAny(user, "[]") || strings.Contains(user, ".") && isDigits(password) && len(password) <= 5
+}
+
+// decodeLoosely resolves percent-encoding as git does in userinfo: what is not
+// a complete escape stands for itself.
+func decodeLoosely(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			hi, lo := unhex(s[i+1]), unhex(s[i+2])
+			if hi >= 0 && lo >= 0 {
+				b.WriteByte(byte(hi<<4 | lo))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// unhex returns the value of a hexadecimal digit, or -1.
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
