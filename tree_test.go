@@ -1,0 +1,195 @@
+package berth_test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// maxLines is where a file asks to be two.
+const maxLines = 400
+
+// generated is the line by which tools mark what they wrote.
+var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
+
+// treeFiles returns every file of the source tree, as slash-separated paths.
+func treeFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case os.IsNotExist(err): // another program's temporary file
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." && path != ".ci":
+			return filepath.SkipDir
+		case d.Type().IsRegular():
+			files = append(files, filepath.ToSlash(path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func TestFilesAreShort(t *testing.T) {
+	for _, path := range treeFiles(t) {
+		if !strings.HasSuffix(path, ".go") {
+			continue
+		}
+		content := read(t, path)
+		if n := bytes.Count(content, []byte("\n")); n > maxLines && !generated.Match(content) {
+			t.Errorf("%s has %d lines, which asks to be two files of at most %d", path, n, maxLines)
+		}
+	}
+}
+
+// TestNoPathOfAMachine keeps the places where somebody built this out of the tree, out of embedded binaries too.
+func TestNoPathOfAMachine(t *testing.T) {
+	var (
+		home, work = "/" + "root/", "/" + "work/" // in pieces, or this file would find itself
+		text       = regexp.MustCompile("(?m)(^|[\\s\"'`(=,])(" + home + "|" + work + ")")
+		binary     = regexp.MustCompile(home + "go/|" + work + "main|" + home + "\\.cache")
+	)
+	for _, path := range treeFiles(t) {
+		content, pattern := read(t, path), text
+		if bytes.IndexByte(content[:min(len(content), 8000)], 0) >= 0 {
+			pattern = binary
+		}
+		if at := pattern.FindIndex(content); at != nil {
+			line := 1 + bytes.Count(content[:at[0]], []byte("\n"))
+			t.Errorf("%s:%d names a path of somebody's machine: %q", path, line, content[at[0]:min(at[1]+20, len(content))])
+		}
+	}
+}
+
+// TestEverythingIsDocumented asks for a comment on every package and every exported name.
+func TestEverythingIsDocumented(t *testing.T) {
+	for dir, files := range parseTree(t) {
+		documented := false
+		for path, file := range files {
+			documented = documented || strings.TrimSpace(file.Doc.Text()) != ""
+			for _, name := range undocumented(file) {
+				t.Errorf("%s: %s has no comment", path, name)
+			}
+		}
+		if !documented {
+			t.Errorf("package %s has no package comment", dir)
+		}
+	}
+}
+
+// parseTree parses the files of every package, tests and generated ones apart, by directory and path.
+func parseTree(t *testing.T) map[string]map[string]*ast.File {
+	t.Helper()
+	packages := make(map[string]map[string]*ast.File)
+	for _, path := range treeFiles(t) {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains("/"+path, "/testdata/") {
+			continue
+		}
+		content := read(t, path)
+		if len(content) == 0 || generated.Match(content) {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, content, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		dir := filepath.Dir(path)
+		if packages[dir] == nil {
+			packages[dir] = make(map[string]*ast.File)
+		}
+		packages[dir][path] = file
+	}
+	return packages
+}
+
+// wellKnown are methods whose meaning an interface of the standard library fixes.
+var wellKnown = []string{
+	"Error", "Unwrap", "Is", "As", "String", "GoString", "Format", "LogValue", "Len", "Less", "Swap", "ServeHTTP",
+	"Read", "Write", "Close", "MarshalJSON", "UnmarshalJSON", "MarshalText", "UnmarshalText",
+}
+
+// undocumented returns the exported names of a file that have no comment.
+func undocumented(file *ast.File) []string {
+	var names []string
+	for _, decl := range file.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			if d.Doc.Text() != "" || !d.Name.IsExported() {
+				continue
+			}
+			if d.Recv == nil {
+				names = append(names, d.Name.Name)
+			} else if on := receiver(d.Recv.List[0].Type); ast.IsExported(on) && !slices.Contains(wellKnown, d.Name.Name) {
+				names = append(names, on+"."+d.Name.Name)
+			}
+		case *ast.GenDecl:
+			if d.Doc.Text() != "" && d.Tok != token.TYPE {
+				continue // one comment may speak for a group
+			}
+			for _, spec := range d.Specs {
+				names = append(names, undocumentedSpec(d, spec)...)
+			}
+		}
+	}
+	return names
+}
+
+func undocumentedSpec(d *ast.GenDecl, spec ast.Spec) []string {
+	switch s := spec.(type) {
+	case *ast.TypeSpec:
+		alone := d.Doc.Text() != "" && len(d.Specs) == 1
+		if s.Name.IsExported() && !alone && s.Doc.Text() == "" && s.Comment.Text() == "" {
+			return []string{s.Name.Name}
+		}
+	case *ast.ValueSpec:
+		if s.Doc.Text() != "" || s.Comment.Text() != "" {
+			return nil
+		}
+		var names []string
+		for _, name := range s.Names {
+			if name.IsExported() {
+				names = append(names, name.Name)
+			}
+		}
+		return names
+	}
+	return nil
+}
+
+// receiver returns the name of a method's type.
+func receiver(expr ast.Expr) string {
+	switch e := expr.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
