@@ -43,6 +43,9 @@ func Small() History { return generated(150, 400, 6<<10) }
 // release/1.0. Making it takes seconds.
 func Large() History { return generated(13_000, 5, 4<<10) }
 
+// Long has a history that is much larger than its tree: 200 files, 6,000 commits.
+func Long() History { return generated(200, 6000, 8<<10) }
+
 // generated makes files of about size bytes, which commits change a little.
 func generated(files, commits, size int) History {
 	return func(w io.Writer) error {
