@@ -1,0 +1,310 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/berth-go/berth/agent/internal/proc"
+	"github.com/berth-go/berth/agent/internal/wire"
+)
+
+// command is a program that a client started. It stays known after its end, until the client has taken the exit
+// code and what is left of the output.
+type command struct {
+	id  string
+	uid int
+
+	ready chan struct{} // closed when the start is decided; what follows is set before
+	err   error
+	proc  *proc.Process
+	in    *input
+	out   *output
+	errs  *output // nil if it is shared with out, or not wanted
+}
+
+// stream returns an output by its name; nil if there is none.
+func (c *command) stream(name string) *output {
+	switch name {
+	case "stdout":
+		return c.out
+	case "stderr":
+		return c.errs
+	}
+	return nil
+}
+
+// maxEnded is how many ended commands are kept for clients that do not come back.
+const maxEnded = 20000
+
+// commands are all that are known.
+type commands struct {
+	mu    sync.Mutex // protects what follows
+	byID  map[string]*command
+	ended []string // oldest first; may hold IDs that are gone
+}
+
+// get waits until the command's start is decided.
+func (cs *commands) get(ctx context.Context, id string) (*command, error) {
+	cs.mu.Lock()
+	c := cs.byID[id]
+	cs.mu.Unlock()
+	if c == nil {
+		return nil, &wire.Error{Code: wire.CodeUnknownCommand, Message: "no such command"}
+	}
+	select {
+	case <-c.ready:
+		return c, c.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// add makes a command, or finds the one of that ID.
+func (cs *commands) add(id string) (c *command, fresh bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.byID[id]; c != nil {
+		return c, false
+	}
+	c = &command{id: id, ready: make(chan struct{})}
+	cs.byID[id] = c
+	return c, true
+}
+
+// release forgets a command and closes its streams.
+func (cs *commands) release(id string) {
+	cs.mu.Lock()
+	c := cs.byID[id]
+	delete(cs.byID, id)
+	cs.mu.Unlock()
+	if c == nil {
+		return
+	}
+	<-c.ready // soon: a start is bounded
+	if c.in != nil {
+		c.in.close()
+	}
+	if c.out != nil {
+		c.out.close()
+	}
+	if c.errs != nil {
+		c.errs.close()
+	}
+}
+
+// reserve finds a command that is about to be released. If there is none, the request that starts it may still be on
+// its way: it is refused when it comes.
+func (cs *commands) reserve(id string) (c *command, fresh bool) {
+	c, fresh = cs.add(id)
+	if fresh {
+		c.err = &wire.Error{Code: wire.CodeCanceled, Message: "the command was given up"}
+		close(c.ready)
+		time.AfterFunc(2*wire.Poll, func() { cs.release(id) })
+	}
+	return c, fresh
+}
+
+// retire notes that a command has ended, and lets go of the oldest if too many have.
+func (cs *commands) retire(id string) {
+	cs.mu.Lock()
+	cs.ended = append(cs.ended, id)
+	var oldest string
+	if len(cs.ended) > maxEnded {
+		oldest, cs.ended = cs.ended[0], cs.ended[1:]
+	}
+	cs.mu.Unlock()
+	if oldest != "" {
+		cs.release(oldest)
+	}
+}
+
+// start starts a command once, however often it is asked.
+func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
+	c, fresh := d.commands.add(id)
+	if !fresh {
+		_, err := d.commands.get(ctx, id)
+		return err
+	}
+	c.err = d.launch(c, s)
+	close(c.ready)
+	if c.err != nil {
+		// A repetition must fail alike, but not for ever.
+		time.AfterFunc(2*wire.Poll, func() { d.commands.release(id) })
+		return c.err
+	}
+	go func() {
+		<-c.proc.Done()
+		d.commands.retire(id)
+	}()
+	return nil
+}
+
+func (d *Daemon) launch(c *command, s wire.Start) error {
+	if len(s.Args) == 0 || len(s.Args[0]) == 0 {
+		return &wire.Error{Code: wire.CodeNotExecutable, Message: "no program named"}
+	}
+	sess, err := d.sessions.enter(s.Session)
+	if err != nil {
+		return err
+	}
+	defer sess.starting.Done()
+	c.uid = sess.UID
+
+	env := append(append(append([]string(nil), sess.place.Env...), stringsOf(sess.Env)...), stringsOf(s.Env)...)
+	dir := filepath.Join(sess.place.Workdir, string(s.Dir))
+	if filepath.IsAbs(string(s.Dir)) {
+		dir = string(s.Dir)
+	}
+	streams, err := openStreams(s, sess.UID)
+	if err != nil {
+		return err
+	}
+	c.proc, err = d.table.Start(proc.Spec{
+		Args: stringsOf(s.Args), Env: env, Path: lookup(env, "PATH"), Dir: dir,
+		UID: sess.UID, Files: streams.child, MaxProcesses: d.lowered(sess.MaxProcesses),
+	})
+	streams.closeChild()
+	if err != nil {
+		streams.closeOurs()
+		return &wire.Error{Code: wire.CodeNotExecutable, Message: startMessage(string(s.Args[0]), err)}
+	}
+	if streams.in != nil {
+		c.in = newInput(streams.in)
+	}
+	if streams.out != nil {
+		c.out = newOutput(streams.out, &d.kept)
+	}
+	if streams.errs != nil {
+		c.errs = newOutput(streams.errs, &d.kept)
+	}
+	return nil
+}
+
+// startMessage says what failed in the words of os/exec.
+func startMessage(name string, err error) string {
+	var failed *os.PathError
+	if !errors.As(err, &failed) {
+		return err.Error()
+	}
+	if failed.Op == "exec" && !strings.Contains(name, "/") {
+		return fmt.Sprintf("exec: %q: %v", name, failed.Err)
+	}
+	return failed.Error()
+}
+
+// lookup returns the last value of a key.
+func lookup(env []string, key string) (value string) {
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, key+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+func stringsOf(bs [][]byte) []string {
+	ss := make([]string, len(bs))
+	for i, b := range bs {
+		ss[i] = string(b)
+	}
+	return ss
+}
+
+// kill ends a command and all that it started; false when that takes longer than a request may.
+func (d *Daemon) kill(ctx context.Context, c *command) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, wire.Poll)
+	defer cancel()
+	err := proc.Kill(ctx, c.proc.Mark, c.uid)
+	if err == nil {
+		select {
+		case <-c.proc.Done():
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return false, nil
+	}
+	return true, err
+}
+
+// streams are the pipes of a command.
+type streams struct {
+	child         [3]uintptr
+	in, out, errs *os.File // this side; nil if the other is /dev/null
+}
+
+// openStreams makes the pipes that a command asks for. They belong to its uid, so that it can open /dev/stdout.
+func openStreams(s wire.Start, uid int) (*streams, error) {
+	const unset = ^uintptr(0)
+	st := &streams{child: [3]uintptr{unset, unset, unset}}
+	null := func(i int) error {
+		fd, err := syscall.Open(os.DevNull, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+		if err == nil {
+			st.child[i] = uintptr(fd)
+		}
+		return err
+	}
+	pipe := func(i, childEnd int) (ours *os.File, err error) {
+		var fds [2]int
+		if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
+			return nil, err
+		}
+		st.child[i] = uintptr(fds[childEnd])
+		syscall.Fchown(fds[0], uid, uid)
+		our := fds[1-childEnd]
+		syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(our), fSetPipeSize, pipeSize) // more is faster; not needed
+		syscall.SetNonblock(our, true)
+		return os.NewFile(uintptr(our), "pipe"), nil
+	}
+	var errs [3]error
+	if s.Stdin {
+		st.in, errs[0] = pipe(0, 0)
+	} else {
+		errs[0] = null(0)
+	}
+	if s.Stdout {
+		st.out, errs[1] = pipe(1, 1)
+	} else {
+		errs[1] = null(1)
+	}
+	switch s.Stderr {
+	case "pipe":
+		st.errs, errs[2] = pipe(2, 1)
+	case "stdout":
+		st.child[2] = st.child[1]
+	default:
+		errs[2] = null(2)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		st.closeChild()
+		st.closeOurs()
+		return nil, err
+	}
+	return st, nil
+}
+
+const fSetPipeSize = 1031
+
+func (st *streams) closeChild() {
+	for i, fd := range st.child {
+		if fd != ^uintptr(0) && (i != 2 || fd != st.child[1]) {
+			syscall.Close(int(fd))
+		}
+	}
+}
+
+func (st *streams) closeOurs() {
+	for _, f := range []*os.File{st.in, st.out, st.errs} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/berth-go/berth/agent/internal/mirror"
+	"github.com/berth-go/berth/agent/internal/place"
+	"github.com/berth-go/berth/agent/internal/wire"
+)
+
+// session is an open session.
+type session struct {
+	wire.Session
+	place    *place.Place
+	closing  bool           // takes no new command; protected by sessions.mu
+	starting sync.WaitGroup // starts that got in before closing
+}
+
+// sessions are the open ones.
+type sessions struct {
+	mu   sync.Mutex // protects what follows, and closing
+	byID map[string]*session
+	busy map[string]chan struct{} // IDs that are being opened or closed; the channel is closed after
+}
+
+// acquire lets one caller at a time open or close an ID.
+func (ss *sessions) acquire(ctx context.Context, id string) (release func(), err error) {
+	for {
+		ss.mu.Lock()
+		other := ss.busy[id]
+		if other == nil {
+			mine := make(chan struct{})
+			ss.busy[id] = mine
+			ss.mu.Unlock()
+			return func() {
+				ss.mu.Lock()
+				delete(ss.busy, id)
+				ss.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		ss.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// enter finds a session for a start. The caller calls starting.Done.
+func (ss *sessions) enter(id string) (*session, error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s := ss.byID[id]
+	if s == nil || s.closing {
+		return nil, &wire.Error{Code: wire.CodeUnknownSession, Message: fmt.Sprintf("no session %q", id)}
+	}
+	s.starting.Add(1)
+	return s, nil
+}
+
+// find returns the session of an ID, and whether another has the uid.
+func (ss *sessions) find(id string, uid int) (s *session, taken bool) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, other := range ss.byID {
+		if other.ID != id && other.UID == uid {
+			taken = true
+		}
+	}
+	return ss.byID[id], taken
+}
+
+func (ss *sessions) add(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.byID[s.ID] = s
+}
+
+// list returns the uids by ID.
+func (ss *sessions) list() map[string]int {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	uids := make(map[string]int, len(ss.byID))
+	for id, s := range ss.byID {
+		uids[id] = s.UID
+	}
+	return uids
+}
+
+// open makes a session's place, or finds it. made says which.
+func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, made bool, err error) {
+	if err := place.Check(w); err != nil {
+		return nil, false, &wire.Error{Code: wire.CodeInvalid, Message: err.Error()}
+	}
+	release, err := d.sessions.acquire(ctx, w.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	defer release()
+	s, taken := d.sessions.find(w.ID, w.UID)
+	if taken || s != nil && s.UID != w.UID {
+		return nil, false, &wire.Error{Code: wire.CodeInvalid, Message: fmt.Sprintf("session %q or uid %d is in use", w.ID, w.UID)}
+	}
+	if s != nil {
+		return &s.place.Checkout, false, nil
+	}
+	if err := d.heavy.enter(ctx); err != nil {
+		return nil, false, err
+	}
+	defer d.heavy.leave()
+	p, err := d.places.Make(ctx, w, d.mirror.Refs())
+	if err != nil {
+		if !errors.Is(err, mirror.ErrBranchNotFound) && ctx.Err() == nil {
+			d.mirror.Suspect() // its objects may be missing
+		}
+		return nil, false, err
+	}
+	d.sessions.add(&session{Session: w, place: p})
+	return &p.Checkout, true, nil
+}
+
+// closeSession kills and removes all of a session, whether it is known or not.
+func (d *Daemon) closeSession(ctx context.Context, c wire.Close) error {
+	release, err := d.sessions.acquire(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s, taken := d.sessions.find(c.ID, c.UID)
+	if err := place.Check(wire.Session{ID: c.ID, UID: c.UID, Dir: "x"}); err != nil {
+		return &wire.Error{Code: wire.CodeInvalid, Message: err.Error()}
+	}
+	if taken || s != nil && s.UID != c.UID {
+		return &wire.Error{Code: wire.CodeInvalid, Message: fmt.Sprintf("uid %d is another session's", c.UID)}
+	}
+	if s != nil {
+		d.sessions.mu.Lock()
+		s.closing = true
+		d.sessions.mu.Unlock()
+		s.starting.Wait() // what got in before; a start is bounded
+	}
+	if err := d.heavy.enter(ctx); err != nil {
+		return err
+	}
+	defer d.heavy.leave()
+	if err := d.places.Clear(ctx, c.ID, c.UID); err != nil {
+		return err
+	}
+	d.sessions.mu.Lock()
+	delete(d.sessions.byID, c.ID)
+	d.sessions.mu.Unlock()
+	return nil
+}
+
+// gate bounds how many do something at once.
+type gate chan struct{}
+
+func (g gate) enter(ctx context.Context) error {
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (g gate) leave() { <-g }

@@ -1,0 +1,3 @@
+package mirror
+
+const sysRenameat2 = 276

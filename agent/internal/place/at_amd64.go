@@ -1,0 +1,5 @@
+package place
+
+import "syscall"
+
+const sysFstatat = syscall.SYS_NEWFSTATAT
