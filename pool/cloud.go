@@ -1,0 +1,75 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A Cloud launches and ends the machines of one pool.
+//
+// Implementations: localcloud (this machine), fake.Cloud (in memory), and one for EC2. The suite in cloudtest holds
+// every one of them to what the comments in this file say.
+//
+// All methods are safe for concurrent use, and return when their context ends. An error wraps one of the sentinels
+// below where one fits. Any other error of Launch means that its outcome is unknown: the caller repeats the call with
+// the same launch ID, or looks for that ID in List.
+type Cloud interface {
+	// Prepare resolves everything (image, subnet, user data) into a request that Launch can repeat byte for byte after a crash.
+	Prepare(ctx context.Context, s Spec) (Frozen, error)
+	// Launch starts one machine, or returns the one that this launch ID has started before. ErrLaunchOver: that one
+	// has ended, or the ID was used with another request: the ID is spent. ErrCapacity, ErrQuota, ErrThrottled,
+	// ErrAuth, ErrPermanent: this call has started nothing; an earlier one with the same ID may have.
+	Launch(ctx context.Context, id string, f Frozen) (Machine, error)
+	// List returns every machine of this pool that may cost money, whatever its state; machines of another pool with
+	// the same name may be among them. A machine that was launched a moment ago may be missing, and one that has ended
+	// may still be there.
+	List(ctx context.Context) ([]Machine, error)
+	// Terminate ends machines. Absent is success. failed holds those that could not be ended, each with its error;
+	// err says that nothing is known of any.
+	Terminate(ctx context.Context, cloudIDs ...string) (failed map[string]error, err error)
+}
+
+// Spec says what kind of machine the pool wants.
+type Spec struct {
+	Pool     string // the pool's name
+	PoolUID  string // the pool's identity; see store.Pool
+	LaunchID string
+	Type     string // e.g. "t3.large"
+}
+
+// Frozen is a launch request with nothing left open, in a form that only its Cloud reads. It is never empty.
+type Frozen []byte
+
+// Machine is a machine as its cloud sees it.
+type Machine struct {
+	LaunchID string
+	PoolUID  string // Spec.PoolUID of its launch; "" where two pools of one name cannot meet
+	CloudID  string // e.g. "i-0abc…"
+	Address  string // of its container engine, e.g. "tcp://10.0.0.5:2376"; "" while it has none
+	State    MachineState
+	Reason   string    // why it is MachineEnded or MachineStopped, in the cloud's words
+	Launched time.Time // by the cloud's clock
+}
+
+// MachineState is the state of a Machine.
+type MachineState string
+
+// The states of a machine.
+const (
+	MachinePending MachineState = "pending"
+	MachineRunning MachineState = "running"
+	MachineStopped MachineState = "stopped" // by somebody else: berth stops none
+	MachineEnding  MachineState = "ending"
+	MachineEnded   MachineState = "ended"
+)
+
+// What a Cloud's errors mean.
+var (
+	ErrCapacity   = errors.New("the cloud has no capacity")
+	ErrQuota      = errors.New("the account's quota is reached")
+	ErrThrottled  = errors.New("the cloud asks for fewer calls")
+	ErrAuth       = errors.New("the cloud refuses the credentials")
+	ErrPermanent  = errors.New("the request can never succeed")
+	ErrLaunchOver = errors.New("the launch is over")
+)

@@ -1,0 +1,127 @@
+// Package localcloud is the cloud of a pool that has one instance: the machine that runs the program, or wherever
+// DOCKER_HOST points to.
+package localcloud
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth/pool"
+)
+
+// Options describes the machine.
+type Options struct {
+	// Address of its container engine. Default: DefaultAddress().
+	Address string
+	// Launch is the ID of the launch that has the machine, when a store that outlives the program says so: a Cloud
+	// by itself knows of no earlier run. "" leaves the machine free.
+	Launch string
+}
+
+// Cloud is a pool.Cloud with one machine, which is always there. A launch takes it, a termination gives it back:
+// nothing is started, and nothing is ended. It is for one process: another one with a Cloud of its own sees nothing of
+// what this one has launched.
+type Cloud struct {
+	address string
+
+	mu     sync.Mutex // protects what follows
+	taken  *pool.Machine
+	frozen pool.Frozen     // of the launch that took it; nil if that was in an earlier run
+	spent  map[string]bool // launches that gave it back
+	ended  *pool.Machine   // the last of these: List goes on showing it, so that nobody waits for its end
+}
+
+var _ pool.Cloud = (*Cloud)(nil)
+
+// New returns the Cloud of this machine.
+func New(opts Options) *Cloud {
+	c := &Cloud{address: cmp.Or(opts.Address, DefaultAddress()), spent: make(map[string]bool)}
+	if opts.Launch != "" {
+		c.take(opts.Launch)
+	}
+	return c
+}
+
+// take gives the machine to a launch. Its cloud ID is made from that of the launch, so that a termination that comes
+// late does not hit the next one. The caller holds mu, or is New.
+func (c *Cloud) take(launch string) {
+	c.taken = &pool.Machine{
+		LaunchID: launch,
+		CloudID:  "local-" + launch,
+		Address:  c.address,
+		State:    pool.MachineRunning,
+		Launched: time.Now(),
+	}
+}
+
+// Address returns the address of the machine's container engine.
+func (c *Cloud) Address() string { return c.address }
+
+// Prepare implements pool.Cloud.
+func (c *Cloud) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return json.Marshal(s)
+}
+
+// Launch takes the machine. While another launch has it, that is pool.ErrCapacity.
+func (c *Cloud) Launch(ctx context.Context, id string, f pool.Frozen) (pool.Machine, error) {
+	if ctx.Err() != nil {
+		return pool.Machine{}, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.spent[id]:
+		return pool.Machine{}, fmt.Errorf("%w: launch %s has given the machine back", pool.ErrLaunchOver, id)
+	case c.taken != nil && c.taken.LaunchID == id:
+		if c.frozen != nil && !bytes.Equal(c.frozen, f) {
+			return pool.Machine{}, fmt.Errorf("%w: launch %s was another request", pool.ErrLaunchOver, id)
+		}
+		return *c.taken, nil
+	case c.taken != nil:
+		return pool.Machine{}, fmt.Errorf("%w: launch %s has this machine", pool.ErrCapacity, c.taken.LaunchID)
+	}
+	c.take(id)
+	c.frozen = bytes.Clone(f)
+	return *c.taken, nil
+}
+
+// List returns the machine while a launch has it, and as ended once the launch has given it back.
+func (c *Cloud) List(ctx context.Context) ([]pool.Machine, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var machines []pool.Machine
+	for _, m := range []*pool.Machine{c.ended, c.taken} {
+		if m != nil {
+			machines = append(machines, *m)
+		}
+	}
+	return machines, nil
+}
+
+// Terminate gives the machine back.
+func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]error, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range cloudIDs {
+		if c.taken != nil && id == c.taken.CloudID {
+			c.spent[c.taken.LaunchID] = true
+			c.ended, c.taken, c.frozen = c.taken, nil, nil
+			c.ended.State = pool.MachineEnded
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,116 @@
+package pool
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-go/berth/store"
+)
+
+// A Manager keeps the number and the health of a pool's instances. It works only while Run does, and only one
+// Manager of a pool should: Run is called under a lease.
+type Manager struct {
+	cfg  Config
+	wake chan struct{} // capacity 1: look now
+
+	launches, failures, lost, strangersEnded, probeFailures, errors atomic.Int64
+
+	mu        sync.Mutex // protects what follows; never held across a call
+	sights    map[string]*sight
+	strangers map[string]*sight
+	machines  []Machine // as the cloud listed them when it last could
+	listedAt  time.Time // when it was asked for them
+	listErr   error     // of the last look
+	looking   bool      // a look is under way
+	looked    time.Time // when the last look began
+}
+
+// NewManager returns a Manager that does nothing yet.
+func NewManager(cfg Config) *Manager {
+	return &Manager{cfg: cfg.withDefaults(), wake: make(chan struct{}, 1)}
+}
+
+// Stats counts what a Manager has done since it was made.
+type Stats struct {
+	Launches       int64 // launches that gave a machine
+	LaunchFailures int64 // launches that failed, or whose machine never became ready
+	InstancesLost  int64 // instances that vanished or stopped answering
+	StrangersEnded int64 // machines of the pool that no record knew, ended after OrphanGrace
+	ProbeFailures  int64 // of instances that were ready
+	Errors         int64 // failed calls to the cloud and the store; each is logged
+}
+
+// Stats returns the counts. It may be called at any time.
+func (m *Manager) Stats() Stats {
+	return Stats{
+		Launches: m.launches.Load(), LaunchFailures: m.failures.Load(), InstancesLost: m.lost.Load(),
+		StrangersEnded: m.strangersEnded.Load(), ProbeFailures: m.probeFailures.Load(), Errors: m.errors.Load(),
+	}
+}
+
+// Wake makes the Manager look now instead of at its next scan: the demand has changed. It never blocks.
+func (m *Manager) Wake() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run plans and acts until ctx ends, and returns when everything that it started has returned. held is the lease
+// that it works under: every change of the store fails once that has passed to somebody else.
+func (m *Manager) Run(ctx context.Context, held store.Lease) {
+	m.mu.Lock()
+	m.sights, m.strangers = make(map[string]*sight), make(map[string]*sight)
+	m.machines, m.listedAt, m.listErr, m.looking, m.looked = nil, time.Time{}, nil, false, time.Now()
+	m.mu.Unlock()
+
+	r := &run{Manager: m, held: held}
+	r.look(ctx) // nothing is planned before the cloud had a chance to say what there is
+	for ctx.Err() == nil {
+		pause := r.tick(ctx)
+		wait(ctx, pause, m.wake)
+	}
+	r.going.Wait()
+}
+
+// run is a Manager that works under a lease.
+type run struct {
+	*Manager
+	held  store.Lease
+	going sync.WaitGroup // what tick has started
+}
+
+// update is an Update that fails once the lease has passed to somebody else.
+func (r *run) update(ctx context.Context, keys []store.Key, fn func(tx store.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
+	defer cancel()
+	return r.cfg.Store.Update(ctx, append(keys, r.held.Key()), func(tx store.Tx) error {
+		if err := store.CheckFence(tx, r.held); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+// failed logs and counts a background failure. ctx is that of the whole run: what fails because it has ended is no
+// failure.
+func (m *Manager) failed(ctx context.Context, what string, err error, args ...any) {
+	if ctx.Err() != nil {
+		return
+	}
+	m.errors.Add(1)
+	m.cfg.Logger.WarnContext(ctx, what, append(args, "err", err)...)
+}
+
+// wait returns after d, when ctx ends or when woken.
+func wait(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wake:
+	case <-t.C:
+	}
+}

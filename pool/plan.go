@@ -1,0 +1,188 @@
+package pool
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/berth-go/berth/store"
+)
+
+// snapshot is what plan decides from.
+type snapshot struct {
+	pool      store.Pool
+	instances []*store.Instance
+	demand    int // see Config.Demand
+
+	// What the cloud listed when it last could, by launch ID. listed says whether it can: while it cannot, nothing is
+	// concluded from what is not there.
+	machines map[string]Machine
+	listed   bool
+	listedAt time.Time
+
+	seen      map[string]sight // of every instance, by launch ID
+	strangers map[string]sight // of the machines that no record knows, by cloud ID
+}
+
+// verb is what an action does.
+type verb string
+
+const (
+	doLaunch      verb = "launch"    // write down a new launch and start it
+	doRepeat      verb = "repeat"    // repeat a launch whose outcome is not known
+	doAdopt       verb = "adopt"     // the launch has given a machine
+	doLocate      verb = "locate"    // the cloud has given it an address, or another one
+	doReady       verb = "ready"     // it takes sessions from now on
+	doCordon      verb = "cordon"    // it takes no more sessions, if it still has none
+	doUncordon    verb = "uncordon"  // it takes sessions again
+	doRetire      verb = "retire"    // from now on it is terminating
+	doLose        verb = "lose"      // from now on it is lost
+	doTerminate   verb = "terminate" // ask the cloud to end it
+	doForget      verb = "forget"    // it is gone: remove the record
+	doEndStranger verb = "end stranger"
+)
+
+// action is one step that the manager takes.
+type action struct {
+	verb     verb
+	instance string // launch ID; "" for doLaunch and doEndStranger
+	cloudID  string
+	address  string
+	reason   string
+	failed   bool // counts as a failed launch
+}
+
+// plan decides what to do now. It is pure: the same arguments give the same actions, in the same order, and at most
+// one for each instance.
+func plan(s snapshot, cfg Config, now time.Time) []action {
+	s.instances = slices.SortedFunc(slices.Values(s.instances), func(a, b *store.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	var acts []action
+	next := make(map[string]verb, len(s.instances)) // what each instance does next
+	for _, in := range s.instances {
+		if s.seen[in.ID].waits(now) {
+			next[in.ID] = "wait"
+			continue
+		}
+		if a := planInstance(s, cfg, in, now); a.verb != "" {
+			a.instance = in.ID
+			next[in.ID] = a.verb
+			acts = append(acts, a)
+		}
+	}
+	acts = append(acts, planSize(s, cfg, next, now)...)
+	return append(acts, planStrangers(s, cfg, now)...)
+}
+
+// planInstance decides about one instance by itself; the zero action is none.
+func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) action {
+	m, there := s.machines[in.ID]
+	seen := s.seen[in.ID]
+	dead := death(s, cfg, in)
+	moved := there && m.Address != "" && m.Address != in.Address
+	late := now.Sub(seen.known) >= cfg.BootTimeout // by our own clock: the one who launched it may have had another
+
+	switch in.State {
+	case store.InstanceLaunching:
+		switch {
+		case dead != "":
+			return action{verb: doRetire, reason: dead, failed: true}
+		case s.pool.Draining:
+			return action{verb: doRetire, reason: destroyed}
+		case there:
+			return action{verb: doAdopt, cloudID: m.CloudID, address: m.Address}
+		case late:
+			return action{verb: doRetire, reason: "the launch did not succeed in time", failed: true}
+		}
+		return action{verb: doRepeat}
+	case store.InstanceBooting:
+		switch {
+		case dead != "":
+			return action{verb: doRetire, reason: dead, failed: true}
+		case s.pool.Draining:
+			return action{verb: doRetire, reason: destroyed}
+		case moved:
+			return action{verb: doLocate, address: m.Address}
+		case seen.healthy && seen.probed == in.Address:
+			return action{verb: doReady}
+		case late:
+			return action{verb: doRetire, reason: "it did not boot in time", failed: true}
+		}
+	case store.InstanceReady, store.InstanceCordoned:
+		switch {
+		case dead != "":
+			return action{verb: doLose, reason: dead}
+		case moved:
+			return action{verb: doLocate, address: m.Address}
+		case seen.strikes >= cfg.ProbeStrikes && seen.probed == in.Address:
+			return action{verb: doLose, reason: fmt.Sprintf("its engine failed %d probes in a row", seen.strikes)}
+		}
+	case store.InstanceTerminating, store.InstanceLost:
+		return planEnd(s, cfg, in, now)
+	}
+	return action{}
+}
+
+// death says why the machine of an instance serves no more; "" = it does, or that is not known.
+func death(s snapshot, cfg Config, in *store.Instance) string {
+	m, there := s.machines[in.ID]
+	switch {
+	case there && (m.State == MachineEnded || m.State == MachineEnding || m.State == MachineStopped):
+		return fmt.Sprintf("the cloud says that it is %s: %s", m.State, m.Reason)
+	case in.CloudID != "" && s.missing(in.ID) >= cfg.OrphanGrace:
+		return "the cloud does not list it any more"
+	}
+	return ""
+}
+
+// missing returns for how long the cloud is known not to have listed an instance: from the first list without it to
+// the last.
+func (s *snapshot) missing(id string) time.Duration {
+	since := s.seen[id].missing
+	if _, there := s.machines[id]; there || !s.listed || since.IsZero() {
+		return 0
+	}
+	return s.listedAt.Sub(since)
+}
+
+// planEnd decides about an instance that is terminating or lost. Its record stays until its machine is known to have
+// ended, since it may cost money for as long.
+func planEnd(s snapshot, cfg Config, in *store.Instance, now time.Time) action {
+	m, there := s.machines[in.ID]
+	seen := s.seen[in.ID]
+	switch {
+	case in.Sessions > 0: // they are being ended
+	case there && m.State == MachineEnded:
+		return action{verb: doForget}
+	case there && seen.asked.After(now): // it is ending, or will be asked for again
+	case there:
+		return action{verb: doTerminate, cloudID: m.CloudID}
+	case in.CloudID != "" && !in.Terminated:
+		return action{verb: doTerminate, cloudID: in.CloudID}
+	case in.CloudID == "" && len(in.Frozen) == 0: // the cloud was never asked
+		return action{verb: doForget}
+	case !s.listed:
+	case in.CloudID == "":
+		// A launch whose outcome was never learnt. The list may lag behind it.
+		if s.listedAt.Sub(seen.since) >= cfg.OrphanGrace {
+			return action{verb: doForget}
+		}
+	case seen.listed, now.Sub(in.CreatedAt) >= cfg.OrphanGrace, s.missing(in.ID) >= cfg.OrphanGrace:
+		// Of a new machine that was never listed, both could be untrue: that it ended (a cloud may say so of what it
+		// cannot find yet) and that it is not there.
+		return action{verb: doForget}
+	}
+	return action{}
+}
+
+// planStrangers ends machines of the pool that no record has known for a while.
+func planStrangers(s snapshot, cfg Config, now time.Time) []action {
+	var acts []action
+	for id, seen := range s.strangers {
+		if s.listed && s.listedAt.Sub(seen.known) >= cfg.OrphanGrace && !seen.waits(now) && !seen.asked.After(now) {
+			acts = append(acts, action{verb: doEndStranger, cloudID: id})
+		}
+	}
+	slices.SortFunc(acts, func(a, b action) int { return cmp.Compare(a.cloudID, b.cloudID) })
+	return acts
+}

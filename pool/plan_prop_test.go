@@ -1,0 +1,133 @@
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth/store"
+	"pgregory.net/rapid"
+)
+
+var allStates = []store.InstanceState{launching, booting, ready, cordoned, terminating, lost}
+
+// drawConfig draws a configuration of a small pool.
+func drawConfig(t *rapid.T) Config {
+	most := rapid.IntRange(1, 6).Draw(t, "MaxInstances")
+	return testConfig(func(c *Config) {
+		c.MaxInstances = most
+		c.MinInstances = rapid.IntRange(0, most).Draw(t, "MinInstances")
+		c.SlotsPerInstance = rapid.IntRange(1, 12).Draw(t, "SlotsPerInstance")
+		c.SpareSlots = rapid.IntRange(0, 20).Draw(t, "SpareSlots")
+	})
+}
+
+// drawSnapshot draws a state of a pool, also such as should never be.
+func drawSnapshot(t *rapid.T, cfg Config) snapshot {
+	age := rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Minute, time.Hour})
+	facts := []given{
+		demand(rapid.IntRange(0, 40).Draw(t, "demand")),
+		failures(rapid.IntRange(0, 3).Draw(t, "failures"), rapid.SampledFrom([]time.Duration{-time.Hour, time.Minute}).Draw(t, "pause")),
+		func(s *snapshot) {
+			s.listed = rapid.Bool().Draw(t, "listed")
+			s.pool.Closed = rapid.IntRange(0, 9).Draw(t, "closed") == 0
+			s.pool.Draining = s.pool.Closed && rapid.Bool().Draw(t, "draining")
+		},
+	}
+	for i := range rapid.IntRange(0, 8).Draw(t, "instances") {
+		facts = append(facts, instance(fmt.Sprint("i", i), rapid.SampledFrom(allStates).Draw(t, "state"),
+			idleFor(age.Draw(t, "idle")), seenFor(age.Draw(t, "seen")),
+			func(s *snapshot, in *store.Instance, g *sight) {
+				in.Slots = cfg.SlotsPerInstance
+				in.Drain = rapid.IntRange(0, 5).Draw(t, "drain") == 0
+				in.Terminated = rapid.Bool().Draw(t, "terminated")
+				if in.State == ready || in.State == cordoned && in.Drain || in.State == lost {
+					in.Sessions = rapid.IntRange(0, in.Slots).Draw(t, "sessions")
+				}
+				if in.State == launching {
+					asked(s, in, g)
+				}
+				g.healthy = rapid.Bool().Draw(t, "healthy")
+				g.strikes = rapid.SampledFrom([]int{0, 0, 0, 5}).Draw(t, "strikes")
+				g.busy = rapid.IntRange(0, 3).Draw(t, "busy") == 0
+				machine(rapid.SampledFrom([]MachineState{
+					"", MachinePending, MachineRunning, MachineRunning, MachineRunning, MachineStopped, MachineEnding, MachineEnded,
+				}).Draw(t, "machine"))(s, in, g)
+			}))
+	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "strangers") {
+		facts = append(facts, stranger(fmt.Sprint("x", i), age.Draw(t, "known")))
+	}
+	return snapshotOf(facts...)
+}
+
+// TestPlanIsSafe checks what no plan may do, whatever the state.
+func TestPlanIsSafe(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := drawConfig(t)
+		s := drawSnapshot(t, cfg)
+		acts := plan(s, cfg, t0)
+
+		records := make(map[string]*store.Instance)
+		for _, in := range s.instances {
+			records[in.ID] = in
+		}
+		steps := make(map[string]int)
+		launches := 0
+		for _, a := range acts {
+			in, g := records[a.instance], s.seen[a.instance]
+			switch a.verb {
+			case doLaunch:
+				launches++
+				continue
+			case doEndStranger:
+				continue
+			case doCordon:
+				if in.Sessions > 0 && !in.Drain {
+					t.Errorf("it cordons %s, which has sessions", in.ID)
+				}
+			case doRetire, doTerminate, doForget:
+				if in.Sessions > 0 {
+					t.Errorf("it ends %s, which has sessions: %s", in.ID, a.verb)
+				}
+			case doUncordon:
+				if in.Drain || in.State != cordoned {
+					t.Errorf("it takes %s back, which is %s", in.ID, in.State)
+				}
+			}
+			if a.verb == doTerminate && in.State != terminating && in.State != lost {
+				t.Errorf("it terminates %s, which is %s", in.ID, in.State)
+			}
+			if steps[in.ID]++; steps[in.ID] > 1 {
+				t.Errorf("it takes two steps for %s", in.ID)
+			}
+			if g.waits(t0) {
+				t.Errorf("it does not wait for what is under way for %s", in.ID)
+			}
+		}
+		if all := len(s.instances) + len(s.strangers) + launches; launches > 0 && all > cfg.MaxInstances {
+			t.Errorf("%d launches make %d instances, of at most %d", launches, all, cfg.MaxInstances)
+		}
+		if launches > 0 && s.pool.Closed {
+			t.Error("it launches for a closed pool")
+		}
+	})
+}
+
+// TestPlanIsDeterministic plans twice, with the instances in another order.
+func TestPlanIsDeterministic(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := drawConfig(t)
+		s := drawSnapshot(t, cfg)
+		before := text(plan(s, cfg, t0))
+		s.instances = rapid.Permutation(s.instances).Draw(t, "order")
+		order := slices.Clone(s.instances)
+		if after := text(plan(s, cfg, t0)); after != before {
+			t.Errorf("first %q, then %q", before, after)
+		}
+		if !slices.Equal(order, s.instances) {
+			t.Error("it changed its snapshot")
+		}
+	})
+}

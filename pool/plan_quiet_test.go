@@ -1,0 +1,114 @@
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth/store"
+	"pgregory.net/rapid"
+)
+
+// toy is a world in which every action succeeds at once.
+type toy struct {
+	snapshot
+	cfg      Config
+	now      time.Time
+	launches int
+}
+
+// step plans and acts once, a minute after the last time.
+func (w *toy) step() []action {
+	w.now = w.now.Add(time.Minute)
+	w.listedAt = w.now
+	acts := plan(w.snapshot, w.cfg, w.now)
+	for _, a := range acts {
+		i := slices.IndexFunc(w.instances, func(in *store.Instance) bool { return in.ID == a.instance })
+		switch a.verb {
+		case doLaunch:
+			w.launches++
+			instance(fmt.Sprintf("n%d", w.launches), booting, healthy, seenFor(0))(&w.snapshot)
+			w.instances[len(w.instances)-1].Slots = w.cfg.SlotsPerInstance
+		case doEndStranger:
+			delete(w.strangers, a.cloudID)
+		case doForget:
+			delete(w.machines, a.instance)
+			w.instances = slices.Delete(w.instances, i, i+1)
+		default:
+			w.apply(w.instances[i], a.verb)
+		}
+	}
+	return acts
+}
+
+func (w *toy) apply(in *store.Instance, v verb) {
+	g := w.seen[in.ID]
+	switch v {
+	case doReady, doUncordon:
+		in.State, in.IdleSince = ready, w.now
+	case doCordon:
+		in.State = cordoned
+	case doRetire:
+		in.State = terminating
+	case doLose:
+		in.State = lost
+	case doRepeat, doAdopt:
+		in.State, in.CloudID, g.healthy = booting, "i-"+in.ID, true
+		g.known, g.since = w.now, w.now
+	case doTerminate:
+		in.Terminated = true
+		w.machines[in.ID] = Machine{LaunchID: in.ID, CloudID: "i-" + in.ID, State: MachineEnded}
+	}
+	w.seen[in.ID] = g
+}
+
+// TestQuietPoolConverges lets any pool come to rest: as many instances are left as are wanted, by whole instances, and
+// then nothing moves any more.
+func TestQuietPoolConverges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := drawConfig(t)
+		w := &toy{snapshot: drawSnapshot(t, cfg), cfg: cfg, now: t0}
+		w.listed, w.pool = true, store.Pool{}
+		for len(w.instances)+len(w.strangers) > cfg.MaxInstances && len(w.instances) > 0 {
+			w.instances = w.instances[1:]
+		}
+		for _, in := range w.instances {
+			g := w.seen[in.ID]
+			g.busy, g.strikes, g.healthy = false, 0, true
+			w.seen[in.ID] = g
+			in.Drain = in.Drain && in.State != ready
+		}
+		for range 10 { // sessions come and go
+			w.demand = rapid.IntRange(0, 40).Draw(t, "demand")
+			for _, in := range w.instances {
+				if in.State == ready {
+					in.Sessions = rapid.IntRange(0, in.Slots).Draw(t, "sessions")
+				}
+			}
+			w.step()
+			if n := len(w.instances); n > cfg.MaxInstances {
+				t.Fatalf("%d instances, of at most %d", n, cfg.MaxInstances)
+			}
+		}
+		w.demand = 0
+		for range 60 {
+			for _, in := range w.instances {
+				if in.Sessions > 0 {
+					in.Sessions, in.IdleSince = 0, w.now
+				}
+			}
+			w.step()
+		}
+		spare := (cfg.SpareSlots + cfg.SlotsPerInstance - 1) / cfg.SlotsPerInstance
+		want := min(cfg.MaxInstances, max(cfg.MinInstances, spare))
+		if len(w.instances) != want {
+			t.Fatalf("%d instances are left, not %d", len(w.instances), want)
+		}
+		for range 60 {
+			if acts := w.step(); len(acts) > 0 {
+				t.Fatalf("a quiet pool still moves: %q", text(acts))
+			}
+		}
+	})
+}
