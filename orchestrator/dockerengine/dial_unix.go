@@ -1,0 +1,11 @@
+//go:build unix
+
+package dockerengine
+
+import (
+	"errors"
+	"syscall"
+)
+
+// isRefused reports whether nobody listens at an address that exists.
+func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

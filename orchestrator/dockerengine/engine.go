@@ -1,0 +1,73 @@
+package dockerengine
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/berth-go/berth/agent/embedded"
+	"github.com/berth-go/berth/orchestrator"
+)
+
+// Options configure an Engine. The zero value is ready for use.
+type Options struct {
+	Logger *slog.Logger // nil = discard
+
+	// Agent returns the program that becomes PID 1 of every container, for an architecture in Go's words. nil = the
+	// one that is embedded in this module.
+	Agent func(arch string) ([]byte, error)
+
+	// CallTimeout bounds a call that an engine answers in milliseconds. 0 = 30 s.
+	CallTimeout time.Duration
+	// StartTimeout bounds each of: starting a container, the first answer of its agent, removing it. 0 = 1 min.
+	StartTimeout time.Duration
+	// PullTimeout bounds the pull of an image. 0 = 10 min.
+	PullTimeout time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Agent == nil {
+		o.Agent = embedded.Binary
+	}
+	o.CallTimeout = cmp.Or(o.CallTimeout, 30*time.Second)
+	o.StartTimeout = cmp.Or(o.StartTimeout, time.Minute)
+	o.PullTimeout = cmp.Or(o.PullTimeout, 10*time.Minute)
+	return o
+}
+
+// Engine is an [orchestrator.Engine] for Docker.
+type Engine struct {
+	opts Options
+}
+
+var _ orchestrator.Engine = (*Engine)(nil)
+
+// New returns an Engine. It connects to nothing yet.
+func New(opts Options) *Engine {
+	return &Engine{opts: opts.withDefaults()}
+}
+
+// Connect implements [orchestrator.Engine].
+func (e *Engine) Connect(ctx context.Context, at orchestrator.Endpoint) (orchestrator.Host, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.CallTimeout)
+	defer cancel()
+	docker, err := connect(ctx, at.Address)
+	if err != nil {
+		return nil, err
+	}
+	arch, err := identify(ctx, docker, at)
+	if err != nil {
+		docker.Close()
+		return nil, err
+	}
+	h, err := newHost(e.opts, docker, at, arch)
+	if err != nil {
+		docker.Close()
+		return nil, err
+	}
+	return h, nil
+}

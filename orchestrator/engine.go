@@ -1,0 +1,143 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/naming"
+)
+
+// An Engine reaches the container engines of a pool's instances.
+//
+// Implementations: dockerengine (Docker), fake.Engine (in memory). The suite in enginetest holds every one of
+// them to what the comments in this file say.
+//
+// All methods of Engine, Host and Inside are safe for concurrent use, return when their context ends, and may be
+// repeated after any error: what was done already is found, not done twice.
+type Engine interface {
+	// Connect reaches the engine of an instance and verifies that it is the one that was launched. An engine
+	// that cannot be reached, or that the caller may not use, is an error that names the address.
+	// ErrWrongHost: something answered, but it is not the machine that was launched.
+	Connect(ctx context.Context, e Endpoint) (Host, error)
+}
+
+// Endpoint says where the engine of an instance is.
+type Endpoint struct {
+	Pool    string // Config.Name
+	PoolUID string // tells this pool's records from those of another pool with the same name
+	Launch  string // the launch ID
+	Address string // "unix:///var/run/docker.sock", "tcp://10.0.0.5:2376"
+}
+
+// A Host is the container engine of one instance. It shows and touches only what carries its pool's label.
+type Host interface {
+	// Probe returns nil when the engine takes work.
+	Probe(ctx context.Context) error
+	// Ensure makes the container of a sharing key run, with its agent, its network and its volumes, and returns
+	// when the agent can be attached to. A running container of the same name, key and pool is adopted; one that
+	// does not run is replaced. ErrNameTaken: the name belongs to a stranger, whose container is not touched.
+	// ErrInUse: it belongs to another store with the same pool name, and somebody is attached to it. ErrImage: the
+	// image is not there and cannot be pulled. On an error nothing of the container is left, except that its mirror
+	// stays; if the connection was lost, something may be left, which the next Ensure adopts or replaces.
+	Ensure(ctx context.Context, spec ContainerSpec, progress func(message string)) (Container, error)
+	// List returns the containers and mirrors of the pool, whatever their state.
+	List(ctx context.Context) (Inventory, error)
+	// Remove kills and removes a container and its checkouts; its mirror stays. Absent is success; ErrInUse as
+	// for Ensure.
+	Remove(ctx context.Context, container string) error
+	// RemoveMirror removes a mirror. Absent is success; ErrInUse: a container uses it.
+	RemoveMirror(ctx context.Context, name string) error
+	// Attach connects to the agent of a running container. agent.ErrGone: it does not run.
+	Attach(ctx context.Context, container string) (Inside, error)
+	// Purge removes every container, mirror, network and volume of the pool, also what an earlier process left. What
+	// another living process with the same pool name uses stays. Nothing there is success.
+	Purge(ctx context.Context) error
+	// Close releases the connections, and closes every Inside that was attached through it. Containers go on.
+	Close() error
+}
+
+// Inside is what the agent of a running container offers. It survives a lost connection: it connects again, finds
+// its running commands again, and loses no output. Every method returns agent.ErrGone once the container is gone. While the host
+// cannot be reached nobody knows whether it is: methods then wait for their context.
+type Inside interface {
+	// Fetch brings the mirror up to date; concurrent fetches wait for each other. A mirror that a cut-off fetch
+	// broke is made anew. *agent.GitError: git failed; a mirror that was whole before still is.
+	// agent.ErrBranchNotFound: fetched, but Branch is not there.
+	Fetch(ctx context.Context, f agent.Fetch, progress func(agent.Progress)) (agent.Mirror, error)
+	// Open makes the place of a session: home, temporary directory, and a repository of its own, checked out,
+	// that borrows the mirror's objects. Opening an open session returns what is there. A failed Open leaves
+	// nothing. agent.ErrBranchNotFound, *agent.GitError.
+	Open(ctx context.Context, s agent.Session) (agent.Checkout, error)
+	// CloseSession kills every process of the session's uid, then removes all that it owned, and returns when
+	// both are done. Closing an unknown session does the same for its uid.
+	CloseSession(ctx context.Context, id string, uid int) error
+	// Sessions returns the IDs of the open sessions and their uids.
+	Sessions(ctx context.Context) (map[string]int, error)
+	// Start runs a command. ctx bounds the start only. agent.ErrUnknownSession, agent.ErrNotExecutable.
+	Start(ctx context.Context, c agent.Command) (Process, error)
+	// Done is closed when the container is gone for good or Close was called; Err then says why.
+	Done() <-chan struct{}
+	Err() error
+	// Close ends the connection. The container and its commands go on.
+	Close() error
+}
+
+// Process is a command that was started.
+type Process interface {
+	// Wait returns when the command has ended and its streams are copied. Its error is not about the exit code:
+	// agent.ErrGone, a failing stream, or exec.ErrWaitDelay when WaitDelay ended the copying. It may be called once.
+	Wait() (agent.Exit, error)
+	// Kill ends the command and everything it started, also what left its process group. It returns when they
+	// are dead. Killing what has ended is success.
+	Kill(ctx context.Context) error
+}
+
+// ContainerSpec describes the container of one sharing key.
+type ContainerSpec struct {
+	Name   string // naming.Key.ContainerName
+	Key    naming.Key
+	Image  string
+	Limits Limits
+}
+
+// Limits bound what one container, with all its sessions, may use. Zero is no limit, unless it says otherwise.
+type Limits struct {
+	MemoryBytes int64
+	CPUs        float64
+	PIDs        int64 // 0 = 4096, -1 = no limit
+	TmpBytes    int64 // size of the tmpfs on /tmp; 0 = 1 GiB
+}
+
+// Container is a container of the pool as its engine sees it.
+type Container struct {
+	Name    string
+	ID      string // the engine's own
+	Key     naming.Key
+	PoolUID string
+	Running bool
+	Created time.Time
+	Adopted bool // set by Ensure: it ran already
+}
+
+// Mirror is the mirror of one sharing key on an instance.
+type Mirror struct {
+	Name    string // the container's name
+	Key     naming.Key
+	Created time.Time
+}
+
+// Inventory is what an engine holds of a pool.
+type Inventory struct {
+	Containers []Container
+	Mirrors    []Mirror
+}
+
+// Errors of an Engine and its Hosts.
+var (
+	ErrWrongHost = errors.New("another machine answers at this address")
+	ErrNameTaken = errors.New("a container that is not berth's has this name")
+	ErrInUse     = errors.New("in use")
+	ErrImage     = errors.New("image not available")
+)

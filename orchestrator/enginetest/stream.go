@@ -1,0 +1,137 @@
+package enginetest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+)
+
+// buffer is a bytes.Buffer that may be read while a command writes.
+type buffer struct {
+	mu  sync.Mutex // protects buf
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func pipe() (*io.PipeReader, *io.PipeWriter) { return io.Pipe() }
+
+// write writes to a command's input, which must be taken.
+func (f *fixture) write(w *io.PipeWriter, text string) {
+	f.Helper()
+	timer := time.AfterFunc(patience, func() { w.CloseWithError(errors.New("the command does not read")) })
+	defer timer.Stop()
+	if _, err := io.WriteString(w, text); err != nil {
+		f.Errorf("writing to a command: %v", err)
+	}
+}
+
+var streamCases = []testCase{{
+	rule: "standard output and standard error are apart",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		if _, out, errs := f.run(in, s.ID, cmdBoth, nil); out != "out\n" || errs != "err\n" {
+			f.Errorf("they hold %q and %q", out, errs)
+		}
+	},
+}, {
+	rule: "one writer for both keeps the order of the output",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		var both buffer
+		p := f.start(in, agent.Command{Session: s.ID, Args: cmdMixed, Stdout: &both, Stderr: &both})
+		if _, err := f.wait(p); err != nil || both.String() != "1\n2\n3\n4\n" {
+			f.Errorf("it holds %q, and Wait returned %v", both.String(), err)
+		}
+	},
+}, {
+	rule: "streams that are not given are /dev/null",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		for _, args := range [][]string{cmdCat, cmdBoth, cmdZeros} {
+			p := f.start(in, agent.Command{Session: s.ID, Args: args})
+			if exit, err := f.wait(p); err != nil || exit.Code != 0 {
+				f.Errorf("%q ended with %+v, %v", args, exit, err)
+			}
+		}
+	},
+}, {
+	rule: "large binary input comes back unchanged",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		input := make([]byte, 4<<20)
+		for i := range input {
+			input[i] = byte(rand.Uint32())
+		}
+		if _, out, _ := f.run(in, s.ID, cmdCat, bytes.NewReader(input)); out != string(input) {
+			f.Errorf("%d bytes came back for %d, or other ones", len(out), len(input))
+		}
+	},
+}, {
+	rule: "output that is read slowly arrives in full",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		r, w := pipe()
+		p := f.start(in, agent.Command{Session: s.ID, Args: cmdZeros, Stdout: w})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if _, err := p.Wait(); err != nil {
+				f.Errorf("Wait: %v", err)
+			}
+			w.Close()
+		}()
+		time.Sleep(300 * time.Millisecond)
+		select {
+		case <-ended:
+			f.Error("it ended although nobody read its output")
+		default:
+		}
+		if n, err := io.Copy(io.Discard, r); n != zeros || err != nil {
+			f.Errorf("%d bytes came, with the error %v; want %d", n, err, zeros)
+		}
+		<-ended
+	},
+}, {
+	rule: "a writer that fails is Wait's error",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		full := errors.New("the disk of the caller is full")
+		r, w := pipe()
+		r.CloseWithError(full)
+		p := f.start(in, agent.Command{Session: s.ID, Args: cmdZeros, Stdout: w})
+		_, err := f.wait(p)
+		f.wantErr("Wait", err, full)
+	},
+}, {
+	rule: "a command and its caller talk to each other",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		f.talk(in, s, func() {})
+	},
+}, {
+	rule:  "commands go on and lose no output when the connection is cut",
+	needs: needsCut,
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		f.talk(in, s, func() { f.CutConnections(f.T) })
+		if _, err := in.Sessions(f.ctx); err != nil {
+			f.Errorf("Sessions after the cut: %v", err)
+		}
+	},
+}}
