@@ -1,0 +1,130 @@
+package berth
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/pool"
+	"github.com/berth-go/berth/store"
+)
+
+// Config configures a Provider. The zero value of every field is the default that its comment gives; -1 means off,
+// where that makes sense.
+type Config struct {
+	// Name of the pool: tags, labels and records carry it. Letters, digits and '-', at most 40. Default "berth".
+	// Two pools that share a Docker engine need two names.
+	Name string
+
+	MinInstances        int           // kept even when idle. Default 0
+	MaxInstances        int           // never exceeded, launches of unknown outcome included. Default 1
+	MaxTasksPerInstance int           // slots of an instance. Default 10
+	SpareSlots          int           // free slots kept ready, so that the next task need not wait for a boot. Default 0
+	InstanceType        string        // Default "t3.large"
+	InstanceIdleTimeout time.Duration // an instance without sessions is retired after it. Default 10 min; -1 = never
+	BootTimeout         time.Duration // from launch to ready. Default 5 min
+
+	// SessionIdleTimeout ends a session that has had no running command and no KeepAlive for so long. It is renewed
+	// generously: a session may live a tenth longer. Default 1 h; -1 = never
+	SessionIdleTimeout time.Duration
+	// QueueTimeout is how long CreateSession waits for a free slot; then it returns ErrNoCapacity. Default: as long as
+	// its context
+	QueueTimeout time.Duration
+	// SessionRetention is how long an ended session can still be looked up. Default 10 min
+	SessionRetention time.Duration
+
+	// MaxContainersPerRepository allows more than one container per sharing key, when the instance of the first is
+	// full. Default 1
+	MaxContainersPerRepository int
+	// ScopeFor gives the scope of a session's sharing key: sessions on one repository share a container only within
+	// one scope (a branch, a user, a tenant). nil = one scope for all
+	ScopeFor func(SessionRequest) string
+	// Image is the image of the containers: it needs git and a POSIX shell. Default: berth-workspace:bookworm if the
+	// engine has it (see make image), else buildpack-deps:bookworm-scm, which is pulled
+	Image string
+	// ImageFor gives the image of one repository; "" = Image. nil = Image for all
+	ImageFor func(naming.Repository) string
+	// Limits bound each container
+	Limits orchestrator.Limits
+	// MirrorMaxAge is how old the mirror may be when a task is attached to a running container; an older one is
+	// fetched first. Default 1 min; -1 = any age
+	MirrorMaxAge time.Duration
+	// MirrorBudget is how many bytes of mirrors an instance keeps for repositories that no task uses; the least
+	// recently used go first. Default 20 GiB; -1 = no bound. Never more than 256 mirrors are kept
+	MirrorBudget int64
+
+	// Store holds the records. New and NewLocalProvider: nil = memory, and whoever made the Store closes it
+	Store store.Store
+	// Cloud and Engine are the drivers. New requires both
+	Cloud  pool.Cloud
+	Engine orchestrator.Engine
+
+	// OnEvent is told what happens, one event at a time, in order per session. It must not block. nil = nobody
+	OnEvent func(Event)
+	// Logger gets what happens in the background. nil = discard
+	Logger *slog.Logger
+}
+
+// DefaultMirrorBudget is the default of Config.MirrorBudget in bytes.
+const DefaultMirrorBudget = 20 << 30
+
+func (c Config) withDefaults() Config {
+	c.Name = cmp.Or(c.Name, "berth")
+	c.MaxInstances = cmp.Or(c.MaxInstances, 1)
+	c.MaxTasksPerInstance = cmp.Or(c.MaxTasksPerInstance, 10)
+	c.InstanceType = cmp.Or(c.InstanceType, "t3.large")
+	c.InstanceIdleTimeout = cmp.Or(c.InstanceIdleTimeout, 10*time.Minute)
+	c.BootTimeout = cmp.Or(c.BootTimeout, 5*time.Minute)
+	c.SessionIdleTimeout = cmp.Or(c.SessionIdleTimeout, time.Hour)
+	c.SessionRetention = cmp.Or(c.SessionRetention, 10*time.Minute)
+	c.MaxContainersPerRepository = cmp.Or(c.MaxContainersPerRepository, 1)
+	c.MirrorMaxAge = cmp.Or(c.MirrorMaxAge, time.Minute)
+	c.MirrorBudget = cmp.Or(c.MirrorBudget, DefaultMirrorBudget)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+var poolName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,38}[a-zA-Z0-9])?$`)
+
+// validate checks a Config with its defaults. It returns all faults at once.
+func (c Config) validate() error {
+	var errs []error
+	check := func(ok bool, field, reason string) {
+		if !ok {
+			errs = append(errs, &FieldError{Field: "Config." + field, Reason: reason})
+		}
+	}
+	check(poolName.MatchString(c.Name), "Name", "must be 1 to 40 letters, digits and inner '-'")
+	check(c.MaxInstances >= 1, "MaxInstances", "must be at least 1")
+	check(c.MinInstances >= 0 && c.MinInstances <= c.MaxInstances, "MinInstances", "must be from 0 to MaxInstances")
+	check(c.MaxTasksPerInstance >= 1 && c.MaxTasksPerInstance <= store.MaxUID-store.MinUID+1, "MaxTasksPerInstance",
+		"must be from 1 to 50001, the number of uids that an instance has")
+	check(c.SpareSlots >= 0, "SpareSlots", "must not be negative")
+	check(c.MaxContainersPerRepository >= 1, "MaxContainersPerRepository", "must be at least 1")
+	for _, d := range []struct {
+		field string
+		value time.Duration
+		off   bool
+	}{
+		{"InstanceIdleTimeout", c.InstanceIdleTimeout, true},
+		{"BootTimeout", c.BootTimeout, false},
+		{"SessionIdleTimeout", c.SessionIdleTimeout, true},
+		{"QueueTimeout", c.QueueTimeout, false},
+		{"SessionRetention", c.SessionRetention, false},
+		{"MirrorMaxAge", c.MirrorMaxAge, true},
+	} {
+		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, other than -1 where that means off")
+	}
+	check(c.MirrorBudget >= -1, "MirrorBudget", "must not be negative, other than -1 for no bound")
+	check(c.Limits.MemoryBytes >= 0 && c.Limits.CPUs >= 0 && c.Limits.PIDs >= -1 && c.Limits.TmpBytes >= 0, "Limits",
+		"must not be negative")
+	check(c.Cloud != nil, "Cloud", "is required: use NewLocalProvider, or give a driver")
+	check(c.Engine != nil, "Engine", "is required: use NewLocalProvider, or give a driver")
+	return errors.Join(errs...)
+}

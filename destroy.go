@@ -1,0 +1,159 @@
+package berth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/berth-go/berth/store"
+)
+
+// Destroy ends every session of the pool, whichever replica made it, removes its containers, mirrors, networks and
+// volumes, terminates its instances, and closes the Provider. From its beginning no session can be created on the
+// pool. When ctx ends first, it returns without closing: call it again to go on.
+func (p *Provider) Destroy(ctx context.Context) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	err := p.destroy(ctx)
+	p.calls.Done()
+	if err != nil {
+		return fmt.Errorf("berth: cannot destroy the pool: %w", err)
+	}
+	return p.Close()
+}
+
+// destroy leaves the pool closed until the next New: else the planners, this one's and those of other replicas, would
+// launch Config.MinInstances again.
+func (p *Provider) destroy(ctx context.Context) error {
+	if err := p.setClosed(ctx, true, false); err != nil {
+		return err
+	}
+	if err := p.endEvery(ctx); err != nil {
+		return err
+	}
+	if err := p.await(ctx, "containers", p.countContainers); err != nil {
+		return err
+	}
+	for in, err := range p.readyInstances(ctx) {
+		if err == nil {
+			err = p.purge(ctx, in)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.setClosed(ctx, true, true); err != nil {
+		return err
+	}
+	return p.await(ctx, "instances", p.countInstances)
+}
+
+// purge removes all that the pool has on an instance's engine. It tries until that is done, or the instance is lost.
+func (p *Provider) purge(ctx context.Context, in *store.Instance) error {
+	for {
+		err := p.orch.Purge(ctx, in)
+		if err == nil {
+			return nil
+		}
+		p.failed("cannot clear an engine; trying again", err, "instance", in.ID)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("instance %s cannot be cleared: %w", in.ID, err)
+		case <-time.After(poll):
+		}
+		var now *store.Instance
+		err = p.store.View(ctx, func(v store.View) (err error) {
+			now, err = store.Find[*store.Instance](v, in.Key())
+			return err
+		})
+		if err != nil || now == nil || now.State != store.InstanceReady && now.State != store.InstanceCordoned {
+			return err
+		}
+	}
+}
+
+// setClosed stores that the pool takes no sessions, and that its instances are to be retired.
+func (p *Provider) setClosed(ctx context.Context, closed, draining bool) error {
+	return p.store.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
+		record, err := store.Get[*store.Pool](tx, store.PoolKey())
+		if err != nil {
+			return err
+		}
+		record.Closed, record.Draining = closed, draining
+		return tx.Put(record)
+	})
+}
+
+// endEvery ends every session, until there is none.
+func (p *Provider) endEvery(ctx context.Context) error {
+	for {
+		page, err := p.sessions(ctx, store.SessionQuery{
+			States: []store.SessionState{store.SessionCreating, store.SessionActive, store.SessionTerminating},
+		})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		var endings []*ending
+		for _, s := range page {
+			endings = append(endings, p.end(s.ID, store.Failure{Reason: endTerminated, Message: "the pool was destroyed"}))
+		}
+		for _, e := range endings {
+			select {
+			case <-e.done:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			if e.err != nil && !errors.Is(e.err, ErrSessionNotFound) {
+				return e.err
+			}
+		}
+	}
+}
+
+// await returns when a count is zero.
+func (p *Provider) await(ctx context.Context, what string, count func(context.Context) (int, error)) error {
+	for {
+		n, err := count(ctx)
+		if err != nil || n == 0 {
+			return err
+		}
+		p.pool.Wake()
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d %s are left: %w", n, what, context.Cause(ctx))
+		case <-time.After(poll / 10):
+		}
+	}
+}
+
+func (p *Provider) countInstances(ctx context.Context) (n int, err error) {
+	err = p.store.View(ctx, func(v store.View) error {
+		record, err := store.Get[*store.Pool](v, store.PoolKey())
+		if err == nil {
+			n = record.Instances
+		}
+		return err
+	})
+	return n, err
+}
+
+func (p *Provider) countContainers(ctx context.Context) (n int, err error) {
+	err = p.store.View(ctx, func(v store.View) error {
+		page, err := v.Containers(store.ContainerQuery{})
+		n = len(page)
+		return err
+	})
+	return n, err
+}
+
+// readyInstances yields the instances whose engines should answer.
+func (p *Provider) readyInstances(ctx context.Context) iter.Seq2[*store.Instance, error] {
+	return pages(ctx, p.store, func(v store.View, after string) ([]*store.Instance, error) {
+		return v.Instances(store.InstanceQuery{
+			States: []store.InstanceState{store.InstanceReady, store.InstanceCordoned}, Page: store.Page{After: after},
+		})
+	}, func(in *store.Instance) string { return in.ID })
+}

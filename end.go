@@ -1,0 +1,308 @@
+package berth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/store"
+)
+
+// TerminateSession ends a session: every process of it is killed, its checkout and all that it owned is removed, and
+// if no other session holds its container, that is stopped and removed. It returns when all of this is done.
+// Terminating an ended session succeeds; an unknown ID is ErrSessionNotFound. When ctx ends first, the work goes on.
+func (p *Provider) TerminateSession(ctx context.Context, id string) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.calls.Done()
+	for {
+		e := p.end(id, store.Failure{Reason: endTerminated})
+		select {
+		case <-e.done:
+			if !errors.Is(e.err, errAlive) { // else it was the end of a lease, which came to nothing
+				return e.err
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("session %s: %w", id, context.Cause(ctx))
+		}
+	}
+}
+
+// ending is a session that this process is ending, for any number of callers.
+type ending struct {
+	done chan struct{} // closed when it has ended, and its container is gone if it was the last one
+	err  error
+}
+
+// end begins to end a session, or joins the one who does. What it does outlives its caller.
+func (p *Provider) end(id string, why store.Failure) *ending {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.ending[id]; e != nil {
+		return e
+	}
+	e := &ending{done: make(chan struct{})}
+	if p.stopped {
+		e.err = ErrClosed
+		close(e.done)
+		return e
+	}
+	p.ending[id] = e
+	p.ends.Go(func() {
+		e.err = p.endPatiently(id, why)
+		p.mu.Lock()
+		delete(p.ending, id)
+		p.mu.Unlock()
+		close(e.done)
+	})
+	return e
+}
+
+// endPatiently ends a session however often the store fails, until this process is closed: then another takes over.
+func (p *Provider) endPatiently(id string, why store.Failure) error {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		held, err := p.tenure.await(p.ctx)
+		if err == nil {
+			err = p.endSession(held, id, why)
+		}
+		switch {
+		case err == nil, errors.Is(err, errAlive), errors.Is(err, ErrSessionNotFound), errors.Is(err, store.ErrClosed):
+			return err
+		case p.ctx.Err() != nil:
+			return ErrClosed
+		}
+		p.failed("cannot end a session; trying again", err, "session", id)
+		select {
+		case <-p.ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// endSession ends a session, as long as ctx says that this process may act.
+func (p *Provider) endSession(ctx context.Context, id string, why store.Failure) error {
+	s, err := p.markTerminating(ctx, id, why)
+	if err != nil {
+		return err
+	}
+	if s.State != store.SessionEnded && s.Owner != p.replica { // another replica creates or ends it
+		s, err = p.awaitEnd(ctx, s)
+	}
+	if err != nil || s == nil || s.State == store.SessionEnded {
+		if err == nil && s != nil {
+			p.untrack(id, endError(s))
+		}
+		return err
+	}
+	l := p.track(id)
+	l.interrupt(endError(s))
+	if err := l.created(ctx); err != nil { // nothing may be made behind our back
+		return err
+	}
+	if s, err = p.record(ctx, id); err != nil { // where it is now: it may have been placed meanwhile
+		return err
+	}
+	if err := p.clean(ctx, s); err != nil {
+		return err
+	}
+	s, stopping, err := p.markEnded(ctx, id)
+	if err != nil {
+		return err
+	}
+	p.untrack(id, endError(s))
+	p.stats.ended.Add(1)
+	if s.End.Reason == endExpired {
+		p.stats.expired.Add(1)
+	}
+	p.emit(EventSessionEnded, s, endError(s))
+	p.wakeUp() // its slot is free
+	if stopping != nil {
+		return p.orch.Stop(ctx, stopping.ID)
+	}
+	return nil
+}
+
+// markTerminating stores that the session is being ended, and why, unless that is stored already.
+func (p *Provider) markTerminating(ctx context.Context, id string, why store.Failure) (s *store.Session, err error) {
+	err = p.store.Update(ctx, []store.Key{store.SessionKey(id)}, func(tx store.Tx) error {
+		if s, err = store.Find[*store.Session](tx, store.SessionKey(id)); err != nil {
+			return err
+		}
+		if s == nil {
+			return fmt.Errorf("session %s: %w", id, ErrSessionNotFound)
+		}
+		switch s.State {
+		case store.SessionActive:
+			if why.Reason == endExpired && !expired(s, time.Now()) {
+				return errAlive
+			}
+			s.Owner = p.replica
+		case store.SessionCreating: // its creator notices
+		default:
+			return nil
+		}
+		s.State, s.End = store.SessionTerminating, why
+		return tx.Put(s)
+	})
+	return s, err
+}
+
+// clean removes what the session has inside its container. It tries until that is done, or there is no container any
+// more.
+func (p *Provider) clean(ctx context.Context, s *store.Session) error {
+	if s.Container == "" {
+		return nil
+	}
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		done, err := p.cleanOnce(ctx, s)
+		if done {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		p.failed("cannot end a session in its container; trying again", err, "session", s.ID, "instance", s.Instance)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// cleanTimeout bounds one try to remove a session from its container: killing is quick, removing a large checkout is
+// not.
+const cleanTimeout = 2 * time.Minute
+
+func (p *Provider) cleanOnce(ctx context.Context, s *store.Session) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
+	defer cancel()
+	var c *store.Container
+	var in *store.Instance
+	err = p.store.View(ctx, func(v store.View) (err error) {
+		c, in, err = containerAndInstance(v, s.Container)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	if c == nil || c.State != store.ContainerReady || in == nil || in.State == store.InstanceLost {
+		return true, nil // it was never opened, or goes with its container
+	}
+	inside, err := p.orch.Inside(ctx, c.ID)
+	if err == nil {
+		err = inside.CloseSession(ctx, s.ID, s.UID)
+	}
+	return err == nil || errors.Is(err, agent.ErrGone), err
+}
+
+// markEnded stores that the session has ended, and gives back its slot. It returns the container if that is now to be
+// stopped.
+func (p *Provider) markEnded(ctx context.Context, id string) (s *store.Session, stopping *store.Container, err error) {
+	err = p.persist(ctx, []store.Key{store.SessionKey(id)}, func(tx store.Tx) error {
+		stopping = nil
+		if s, err = store.Get[*store.Session](tx, store.SessionKey(id)); err != nil {
+			return err
+		}
+		if s.State == store.SessionEnded { // an earlier try was committed, and we were not told
+			stopping, err = p.ourStopping(tx, s.Container)
+			return err
+		}
+		now := time.Now()
+		task, err := store.Find[*store.Task](tx, store.TaskKey(s.TaskID))
+		if err != nil {
+			return err
+		}
+		if task != nil && task.Session == id {
+			if err := tx.Delete(task.Key()); err != nil {
+				return err
+			}
+		}
+		if s.Queued {
+			record, err := store.Get[*store.Pool](tx, store.PoolKey())
+			if err != nil {
+				return err
+			}
+			record.Queued--
+			if err := tx.Put(record); err != nil {
+				return err
+			}
+		} else if stopping, err = p.unplace(tx, s, now); err != nil {
+			return err
+		}
+		s.State, s.EndedAt, s.Queued = store.SessionEnded, now, false
+		return tx.Put(s)
+	})
+	return s, stopping, err
+}
+
+// ourStopping returns a container if it is this replica's to remove.
+func (p *Provider) ourStopping(tx store.Tx, id string) (*store.Container, error) {
+	c, err := store.Find[*store.Container](tx, store.ContainerKey(id))
+	if err != nil || c == nil || c.State != store.ContainerStopping || c.Owner != p.replica || c.Sessions > 0 {
+		return nil, err
+	}
+	return c, nil
+}
+
+// persist is an Update that is tried again when it is not known what became of it. fn must bear being committed twice.
+func (p *Provider) persist(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
+	for {
+		err := p.store.Update(ctx, keys, fn)
+		if !errors.Is(err, store.ErrUnknownOutcome) || ctx.Err() != nil {
+			return err
+		}
+		p.failed("the store does not say whether it has written; trying again", err, "key", keys[0].String())
+		select {
+		case <-ctx.Done():
+		case <-time.After(poll / 10):
+		}
+	}
+}
+
+// awaitEnd returns the session when it has ended, or is ours to end: its owner, another replica, may die. It returns
+// nil when its record is gone.
+func (p *Provider) awaitEnd(ctx context.Context, s *store.Session) (*store.Session, error) {
+	wake, stop := p.store.Notify(s.Key())
+	defer stop()
+	for {
+		now, err := p.find(ctx, s.ID)
+		if err != nil || now == nil || now.State == store.SessionEnded || now.Owner == p.replica {
+			return now, err
+		}
+		select {
+		case <-wake:
+		case <-time.After(poll):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// endAll ends every active session that a query finds, in the background. Those that are being created find out
+// themselves that their container is gone, and look for another.
+func (p *Provider) endAll(q store.SessionQuery, why store.Failure) {
+	q.States = []store.SessionState{store.SessionActive}
+	q.Limit = store.MaxLimit
+	for {
+		var page []*store.Session
+		err := p.store.View(p.ctx, func(v store.View) (err error) {
+			page, err = v.Sessions(q)
+			return err
+		})
+		if err != nil {
+			p.failed("cannot find the sessions to end", err, "why", why.Reason)
+			return // the reaper finds them later
+		}
+		for _, s := range page {
+			p.end(s.ID, why)
+		}
+		if len(page) < q.Limit {
+			return
+		}
+		q.After = page[len(page)-1].ID
+	}
+}

@@ -1,0 +1,146 @@
+package berth
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/pool"
+	"github.com/berth-go/berth/store"
+)
+
+// errNeedsInstance says that place must be tried again with fresh candidates.
+var errNeedsInstance = errors.New("no candidate has a free slot")
+
+// placeTries bounds how often one session is placed again after somebody else was faster, or its container died under it.
+const placeTries = 3
+
+// place gives a session its slot and its container, as one step of a transaction: in the joinable container of its
+// sharing key, or in a new one on one of the candidates. It reports whether it could; the caller puts the session.
+// errNeedsInstance asks for (fresh) candidates, unless this is the last try.
+func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, last bool, now time.Time) (bool, error) {
+	sharing, err := store.Find[*store.Sharing](tx, store.SharingKey(s.ContainerName))
+	if err != nil {
+		return false, err
+	}
+	if sharing == nil {
+		sharing = &store.Sharing{ID: s.ContainerName, SharingKey: s.SharingKey}
+	}
+	joinable := 0
+	removing := false // one of its containers is being removed: the next takes its place, where the mirror is
+	var busy []string // instances that have a container of this name
+	for _, id := range sharing.Containers {
+		c, in, err := containerAndInstance(tx, id)
+		if err != nil {
+			return false, err
+		}
+		if c == nil || in == nil {
+			continue
+		}
+		busy = append(busy, in.ID)
+		if !orchestrator.Joinable(c, in) {
+			removing = removing || in.State == store.InstanceReady
+			continue
+		}
+		joinable++
+		if pool.HasSlot(in) {
+			return true, p.join(tx, c, s)
+		}
+	}
+	if removing || joinable >= p.cfg.MaxContainersPerRepository {
+		return false, nil
+	}
+	if candidates == nil && !last {
+		return false, errNeedsInstance
+	}
+	for _, id := range candidates {
+		if slices.Contains(busy, id) {
+			continue
+		}
+		s.UID, err = pool.Place(tx, id)
+		if errors.Is(err, pool.ErrNoSlot) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, orchestrator.Create(tx, sharing, s, id, now)
+	}
+	if len(candidates) == 0 || last {
+		return false, nil
+	}
+	return false, errNeedsInstance // somebody was faster
+}
+
+func (p *Provider) join(tx store.Tx, c *store.Container, s *store.Session) (err error) {
+	if s.UID, err = pool.Place(tx, c.Instance); err != nil {
+		return err
+	}
+	if c.State == store.ContainerReady {
+		s.Start = string(StartAttached)
+	}
+	return orchestrator.Join(tx, c, s)
+}
+
+func containerAndInstance(g store.Getter, id string) (*store.Container, *store.Instance, error) {
+	c, err := store.Find[*store.Container](g, store.ContainerKey(id))
+	if err != nil || c == nil {
+		return nil, nil, err
+	}
+	in, err := store.Find[*store.Instance](g, store.InstanceKey(c.Instance))
+	return c, in, err
+}
+
+// unplace takes back what place gave, as one step of a transaction; the caller puts the session. It returns the
+// container if it is now to be stopped.
+func (p *Provider) unplace(tx store.Tx, s *store.Session, now time.Time) (*store.Container, error) {
+	stopping, err := orchestrator.Leave(tx, s.Container, p.replica, now)
+	if err != nil {
+		return nil, err
+	}
+	return stopping, pool.Release(tx, s.Instance, s.UID, now)
+}
+
+// requeue takes a session out of a container that died before the session was in it, and lets it wait for another. It
+// returns the session as it is now stored.
+func (p *Provider) requeue(ctx context.Context, s *store.Session) (*store.Session, error) {
+	var stopping *store.Container
+	now := time.Now()
+	keys := []store.Key{s.Key(), store.PoolKey(), store.ContainerKey(s.Container), store.InstanceKey(s.Instance)}
+	from := s
+	err := p.persist(ctx, keys, func(tx store.Tx) (err error) {
+		if s, err = store.Get[*store.Session](tx, from.Key()); err != nil {
+			return err
+		}
+		switch {
+		case s.State != store.SessionCreating:
+			return ErrTerminated
+		case s.Container != from.Container: // an earlier try was committed
+			stopping, err = p.ourStopping(tx, from.Container)
+			return err
+		}
+		record, err := store.Get[*store.Pool](tx, store.PoolKey())
+		if err != nil {
+			return err
+		}
+		if stopping, err = p.unplace(tx, s, now); err != nil {
+			return err
+		}
+		s.Container, s.Instance, s.UID, s.Start, s.Queued = "", "", 0, "", true
+		record.Queued++
+		if err := tx.Put(record); err != nil {
+			return err
+		}
+		return tx.Put(s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if stopping != nil {
+		p.orch.Start(stopping.ID, orchestrator.Credential{}) // its keeper sees that it is to be removed
+	}
+	p.wakeUp()
+	return s, nil
+}

@@ -1,0 +1,288 @@
+package berth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth/internal/lease"
+	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/pool"
+	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/memstore"
+)
+
+// ComputeProvider is all that a host application needs to depend on. All methods are safe for concurrent use.
+type ComputeProvider interface {
+	CreateSession(ctx context.Context, req SessionRequest) (*Session, error)
+	GetSession(ctx context.Context, id string) (*Session, error)
+	ListSessions(ctx context.Context, filter SessionFilter) iter.Seq2[*Session, error]
+	TerminateSession(ctx context.Context, id string) error
+}
+
+var _ ComputeProvider = (*Provider)(nil)
+
+// Provider is the ComputeProvider of one pool. All methods are safe for concurrent use.
+type Provider struct {
+	cfg     Config
+	replica string // this Provider, as records name it
+	store   store.Store
+	pool    *pool.Manager
+	orch    *orchestrator.Manager
+	events  events
+	stats   counters
+	kick    chan struct{} // capacity 1: the queue is to be looked at
+	tenure  tenure
+	closing chan struct{} // closed when Close begins
+
+	ctx    context.Context // of the background work; ends with Close
+	cancel context.CancelFunc
+	loops  sync.WaitGroup // of the background loops
+	ends   sync.WaitGroup // of what ends sessions
+
+	mu      sync.Mutex         // protects what follows; never held across a call
+	closed  bool               // no call begins any more; closing says so, too
+	stopped bool               // nothing is ended any more
+	calls   sync.WaitGroup     // calls under way; none is added once closed is set
+	live    map[string]*live   // what this process knows of sessions that have not ended, by ID
+	ending  map[string]*ending // sessions that this process is ending
+}
+
+// The terms of the leases: how long a process may be silent before others take over what it does.
+const replicaTerm = 15 * time.Second
+
+// New returns a Provider over any Cloud and Engine, and starts its background work, which goes on until Close. ctx
+// bounds New itself.
+func New(ctx context.Context, cfg Config) (*Provider, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil {
+		cfg.Store = memstore.New()
+	}
+	uid, err := ensurePool(ctx, cfg.Store)
+	if err != nil {
+		return nil, fmt.Errorf("berth: cannot use the store: %w", err)
+	}
+	p := &Provider{
+		cfg:     cfg,
+		replica: "r-" + strings.ToLower(rand.Text()[:16]),
+		store:   cfg.Store,
+		events:  events{fn: cfg.OnEvent},
+		kick:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		live:    make(map[string]*live),
+		ending:  make(map[string]*ending),
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.tenure.init()
+	p.orch = orchestrator.NewManager(orchestrator.Config{
+		Pool: cfg.Name, PoolUID: uid, Replica: p.replica, Store: cfg.Store, Engine: cfg.Engine,
+		ImageFor: cfg.image, Limits: cfg.Limits, MirrorMaxAge: cfg.MirrorMaxAge, MirrorBudget: cfg.MirrorBudget,
+		Tenure:     p.tenure.await,
+		OnProgress: p.onProgress, OnLost: p.onContainerLost, EndSessions: p.endContainer, OnGone: p.onContainerGone,
+		Logger: cfg.Logger,
+	})
+	p.pool = pool.NewManager(pool.Config{
+		Name: cfg.Name, Cloud: cfg.Cloud, Store: cfg.Store, Probe: p.orch.Probe, Demand: p.demand,
+		OnChange: p.onInstance, Logger: cfg.Logger,
+		InstanceType: cfg.InstanceType, MinInstances: cfg.MinInstances, MaxInstances: cfg.MaxInstances,
+		SlotsPerInstance: cfg.MaxTasksPerInstance, SpareSlots: cfg.SpareSlots,
+		IdleTimeout: cfg.InstanceIdleTimeout, BootTimeout: cfg.BootTimeout,
+	})
+	p.startLoops()
+	return p, nil
+}
+
+// startLoops starts the background work. This process's own lease says that it lives; the planner's, that it is the
+// one that plans.
+func (p *Provider) startLoops() {
+	alive := &lease.Keeper{Store: p.store, ID: replicaLease(p.replica), Holder: p.replica, Term: replicaTerm, Logger: p.cfg.Logger}
+	planner := &lease.Keeper{Store: p.store, ID: "planner", Holder: p.replica, Term: replicaTerm, Logger: p.cfg.Logger}
+	p.loops.Go(func() { alive.Run(p.ctx, p.serve) })
+	p.loops.Go(func() {
+		planner.Run(p.ctx, func(ctx context.Context, held store.Lease) {
+			var wg sync.WaitGroup
+			wg.Go(func() { p.pool.Run(ctx, held) })
+			wg.Go(func() { p.reapLoop(ctx) })
+			wg.Go(func() { p.sweepLoop(ctx) })
+			wg.Wait()
+		})
+	})
+	p.loops.Go(p.dispatchLoop)
+	p.loops.Go(p.tendLoop)
+	p.loops.Go(p.watchLoop)
+}
+
+// ensurePool makes the pool's record if there is none, and returns the pool's UID. A pool that was destroyed is opened
+// again.
+func ensurePool(ctx context.Context, st store.Store) (uid string, err error) {
+	err = st.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
+		p, err := store.Find[*store.Pool](tx, store.PoolKey())
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			p = &store.Pool{UID: strings.ToLower(rand.Text())}
+		}
+		if p.Instances == 0 {
+			p.Closed, p.Draining = false, false
+		}
+		uid = p.UID
+		return tx.Put(p)
+	})
+	return uid, err
+}
+
+// enter begins a call of the API. Whoever got nil calls p.calls.Done when it ends.
+func (p *Provider) enter() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.calls.Add(1)
+	return nil
+}
+
+// closeGrace is how long Close waits for calls under way to undo what they had begun.
+const closeGrace = 10 * time.Second
+
+// Close stops the background work and returns when it has stopped. Instances, containers, sessions and their commands
+// live on, and another Provider over the same Store finds them. Calls under way end with ErrClosed. With a Store in
+// memory nothing finds them again: use Destroy. Close is idempotent.
+func (p *Provider) Close() error {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+	}
+	p.mu.Unlock()
+	p.interruptAll(ErrClosed)
+
+	calls := make(chan struct{})
+	go func() {
+		p.calls.Wait()
+		p.mu.Lock()
+		p.stopped = true
+		p.mu.Unlock()
+		p.ends.Wait()
+		close(calls)
+	}()
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-calls:
+	case <-grace.C:
+	}
+	p.cancel()
+	p.orch.Close()
+	<-calls
+	p.loops.Wait()
+	p.forgetReplica()
+	p.events.wait()
+	return nil
+}
+
+// forgetReplica removes this process's lease when it owns nothing any more: nobody will ask whether it lives.
+func (p *Provider) forgetReplica() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
+	one := store.Page{Limit: 1}
+	owns := false
+	err := p.store.View(ctx, func(v store.View) error {
+		sessions, err := v.Sessions(store.SessionQuery{Owner: p.replica, States: unsettled, Page: one})
+		if err != nil {
+			return err
+		}
+		containers, err := v.Containers(store.ContainerQuery{Owner: p.replica, States: unsettledContainer, Page: one})
+		owns = len(sessions)+len(containers) > 0
+		return err
+	})
+	if err != nil || owns {
+		return // whoever takes over looks at the lease
+	}
+	key := store.LeaseKey(replicaLease(p.replica))
+	err = p.store.Update(ctx, []store.Key{key}, func(tx store.Tx) error { return tx.Delete(key) })
+	if err != nil {
+		p.cfg.Logger.Warn("cannot remove this process's lease", "err", err)
+	}
+}
+
+// image is the image of a repository's container.
+func (c *Config) image(r repository) string {
+	if c.ImageFor != nil {
+		if image := c.ImageFor(r); image != "" {
+			return image
+		}
+	}
+	return c.Image
+}
+
+// wakeUp makes the dispatcher look at the queue. It never blocks.
+func (p *Provider) wakeUp() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Provider) onProgress(c store.Container, message string) {
+	p.events.emit(Event{
+		Type: EventProgress, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Message: message,
+	})
+}
+
+func (p *Provider) onContainerGone(c store.Container) {
+	p.events.emit(Event{Type: EventContainerGone, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance})
+	p.wakeUp() // its name is free
+}
+
+func (p *Provider) onContainerLost(c store.Container, cause error) {
+	p.events.emit(Event{
+		Type: EventContainerLost, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Err: cause,
+	})
+	p.endAll(store.SessionQuery{Container: c.ID}, store.Failure{
+		Reason: endContainerLost, Message: orchestrator.Clean(fmt.Sprintf("container %s: %v", c.Name, cause)),
+	})
+}
+
+// endContainer ends the sessions of a container that is gone, in case the one who lost it could not.
+func (p *Provider) endContainer(c store.Container) {
+	p.endAll(store.SessionQuery{Container: c.ID}, store.Failure{
+		Reason: endContainerLost, Message: fmt.Sprintf("container %s was removed", c.Name),
+	})
+}
+
+func (p *Provider) onInstance(in store.Instance) {
+	state := string(in.State)
+	switch in.State {
+	case "":
+		state = "gone"
+		p.orch.Forget(in.ID)
+	case store.InstanceLost:
+		p.endInstance(in)
+	}
+	p.events.emit(Event{Type: EventInstanceChange, Instance: in.ID, Message: state, Err: reasonError(in.Reason)})
+	p.wakeUp()
+}
+
+// endInstance ends the sessions of an instance that is lost.
+func (p *Provider) endInstance(in store.Instance) {
+	p.endAll(store.SessionQuery{Instance: in.ID}, store.Failure{
+		Reason: endInstanceLost, Message: orchestrator.Clean(fmt.Sprintf("instance %s: %s", in.ID, in.Reason)),
+	})
+}
+
+func reasonError(reason string) error {
+	if reason == "" {
+		return nil
+	}
+	return errors.New(reason)
+}

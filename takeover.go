@@ -1,0 +1,189 @@
+package berth
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/berth-go/berth/internal/lease"
+	"github.com/berth-go/berth/store"
+)
+
+// The states that somebody must lead out of.
+var (
+	unsettled          = []store.SessionState{store.SessionCreating, store.SessionTerminating}
+	unsettledContainer = []store.ContainerState{store.ContainerStarting, store.ContainerStopping}
+)
+
+// tendLoop goes on with what this replica owns and nobody in it minds: the store failed it, another replica asked for
+// the end of a session that is created here, or a dead replica's work was given to it.
+func (p *Provider) tendLoop() {
+	every(p.ctx, reapInterval, func() {
+		ctx, err := p.tenure.await(p.ctx)
+		if err != nil {
+			return
+		}
+		if err := p.tendSessions(ctx); err != nil && ctx.Err() == nil {
+			p.failed("cannot look after this process's sessions", err)
+		}
+		if err := p.orch.Tend(ctx); err != nil && ctx.Err() == nil {
+			p.failed("cannot look after this process's containers", err)
+		}
+	})
+}
+
+func (p *Provider) tendSessions(ctx context.Context) error {
+	own := func(state store.SessionState) store.SessionQuery {
+		return store.SessionQuery{Owner: p.replica, States: []store.SessionState{state}}
+	}
+	for s, err := range p.everySession(ctx, own(store.SessionTerminating)) {
+		if err != nil {
+			return err
+		}
+		p.end(s.ID, s.End)
+	}
+	for s, err := range p.everySession(ctx, own(store.SessionCreating)) {
+		if err != nil {
+			return err
+		}
+		if !p.beingCreated(s.ID) {
+			p.end(s.ID, store.Failure{Reason: endAbandoned, Message: "its creation was cut off"})
+		}
+	}
+	return nil
+}
+
+// takeOver gives this replica what replicas that died had begun: sessions that they were creating or ending, and
+// containers that they were starting or stopping. It runs under the planner's lease.
+func (p *Provider) takeOver(ctx context.Context, watches map[string]*lease.Watch) error {
+	seen := make(map[string]*owner)
+	look := func(replica string) (*owner, error) {
+		o := seen[replica]
+		if o != nil || replica == p.replica {
+			return o, nil
+		}
+		o, err := p.lookAt(ctx, replica, watches)
+		seen[replica] = o
+		return o, err
+	}
+	for s, err := range p.everySession(ctx, store.SessionQuery{States: unsettled}) {
+		if err != nil {
+			return err
+		}
+		o, err := look(s.Owner)
+		if err == nil && o != nil && o.dead {
+			err = p.adoptSession(ctx, s, o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for c, err := range p.everyContainer(ctx, store.ContainerQuery{States: unsettledContainer}) {
+		if err != nil {
+			return err
+		}
+		o, err := look(c.Owner)
+		if err == nil && o != nil && o.dead {
+			err = p.adoptContainer(ctx, c, o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	maps.DeleteFunc(watches, func(replica string, _ *lease.Watch) bool { return seen[replica] == nil })
+	return nil
+}
+
+// owner is another replica, as its lease shows it.
+type owner struct {
+	replica string
+	lease   *store.Lease // nil = there is none
+	dead    bool         // it has closed, or has not beaten for its whole term
+}
+
+func (p *Provider) lookAt(ctx context.Context, replica string, watches map[string]*lease.Watch) (*owner, error) {
+	o := &owner{replica: replica}
+	err := p.store.View(ctx, func(v store.View) (err error) {
+		o.lease, err = store.Find[*store.Lease](v, store.LeaseKey(replicaLease(replica)))
+		return err
+	})
+	if err != nil {
+		return o, err
+	}
+	w := watches[replica]
+	if w == nil {
+		w = &lease.Watch{Term: replicaTerm}
+		watches[replica] = w
+	}
+	shown := o.lease
+	if shown == nil { // a replica that is just being born has no lease yet: its absence must last, too
+		shown = &store.Lease{Holder: replica, Term: replicaTerm}
+	}
+	o.dead = w.Dead(shown, time.Now())
+	return o, nil
+}
+
+// stillDead is a step of the transaction that takes something over: the owner has not come back to life meanwhile.
+func (o *owner) stillDead(tx store.Tx) (bool, error) {
+	now, err := store.Find[*store.Lease](tx, store.LeaseKey(replicaLease(o.replica)))
+	if err != nil || now == nil || o.lease == nil {
+		return err == nil && now == nil && o.lease == nil, err
+	}
+	return *now == *o.lease, nil
+}
+
+func replicaLease(replica string) string { return "replica/" + replica }
+
+// adoptSession ends a session whose creator or ender is gone. Its secrets went with its creator: nobody can finish it.
+func (p *Provider) adoptSession(ctx context.Context, s *store.Session, from *owner) error {
+	why := store.Failure{Reason: endAbandoned, Message: "the process that created it ended"}
+	adopted := false
+	keys := []store.Key{s.Key(), store.LeaseKey(replicaLease(from.replica))}
+	err := p.store.Update(ctx, keys, func(tx store.Tx) error {
+		adopted = false
+		now, err := store.Find[*store.Session](tx, s.Key())
+		if err != nil || now == nil || now.Owner != from.replica {
+			return err
+		}
+		if dead, err := from.stillDead(tx); err != nil || !dead {
+			return err
+		}
+		switch now.State {
+		case store.SessionCreating:
+			now.State, now.End = store.SessionTerminating, why
+		case store.SessionTerminating:
+		default: // active: its creator lived long enough
+			return nil
+		}
+		now.Owner, adopted = p.replica, true
+		return tx.Put(now)
+	})
+	if err == nil && adopted {
+		p.end(s.ID, why)
+	}
+	return err
+}
+
+// adoptContainer makes a container, whose owner is gone, this replica's to remove. A start cannot be gone on with: the
+// credential went with its owner. Those who wait for it start another.
+func (p *Provider) adoptContainer(ctx context.Context, c *store.Container, from *owner) error {
+	keys := []store.Key{c.Key(), store.LeaseKey(replicaLease(from.replica))}
+	return p.store.Update(ctx, keys, func(tx store.Tx) error {
+		now, err := store.Find[*store.Container](tx, c.Key())
+		if err != nil || now == nil || now.Owner != from.replica {
+			return err
+		}
+		if dead, err := from.stillDead(tx); err != nil || !dead {
+			return err
+		}
+		switch now.State {
+		case store.ContainerStarting:
+			now.State, now.Since = store.ContainerStopping, time.Now()
+		case store.ContainerStopping:
+		default:
+			return nil
+		}
+		now.Owner = p.replica // whose tendLoop sees to the rest
+		return tx.Put(now)
+	})
+}
