@@ -1,0 +1,98 @@
+package fake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A Verb names a method of a driver.
+type Verb string
+
+// The verbs of Cloud and of Engine, in the order of the interfaces.
+const (
+	Prepare      Verb = "cloud.Prepare"
+	Launch       Verb = "cloud.Launch"
+	ListMachines Verb = "cloud.List"
+	Terminate    Verb = "cloud.Terminate"
+
+	Connect      Verb = "engine.Connect"
+	Probe        Verb = "host.Probe"
+	Ensure       Verb = "host.Ensure"
+	List         Verb = "host.List"
+	Remove       Verb = "host.Remove"
+	RemoveMirror Verb = "host.RemoveMirror"
+	Purge        Verb = "host.Purge"
+	Attach       Verb = "host.Attach"
+	Fetch        Verb = "inside.Fetch"
+	Open         Verb = "inside.Open"
+	CloseSession Verb = "inside.CloseSession"
+	Sessions     Verb = "inside.Sessions"
+	Start        Verb = "inside.Start"
+	Kill         Verb = "process.Kill"
+)
+
+// Call is a call of a driver that is about to be made. Its fields say nothing that depends on how goroutines were
+// scheduled, as long as the caller's own calls do not: a simulation may decide each fault from a hash of its seed and
+// the Call, and dropping one caller changes nothing for the others.
+type Call struct {
+	Actor     string // who calls: see Cloud.As and Engine.As
+	Verb      Verb
+	Host      string // the launch ID; for Terminate the cloud IDs, for a host without a Cloud its address
+	Container string // its name
+	Session   string // its ID
+	N         int    // how many calls like this one there were, with this one: the first is 1
+}
+
+// apart is a time below a millisecond that follows from the call.
+func (c Call) apart() time.Duration {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%v", c))
+	return 1 + time.Duration(binary.BigEndian.Uint64(sum[:])%uint64(time.Millisecond))
+}
+
+// errCut ends a call that waits for something that is gone.
+var errCut = errors.New("fake: cut off")
+
+// sleep waits for d, until ctx ends or until cut is closed.
+func sleep(ctx context.Context, d time.Duration, cut <-chan struct{}) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-cut:
+		if ctx.Err() == nil {
+			return errCut
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// hang waits until ctx ends or cut is closed.
+func hang(ctx context.Context, cut <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+	case <-cut:
+		if ctx.Err() == nil {
+			return errCut
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// latency is a documented default for 0, and none below it.
+func latency(d, standard time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return standard
+	case d < 0:
+		return 0
+	}
+	return d
+}

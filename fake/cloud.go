@@ -1,0 +1,167 @@
+package fake
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth/pool"
+)
+
+// CloudOptions describes a Cloud. Of every duration, 0 is the default and -1 is none.
+type CloudOptions struct {
+	Boot    time.Duration // from the launch until the machine runs and has its address. Default 5 s
+	Ending  time.Duration // from the termination until the machine has ended. Default 2 s
+	Latency time.Duration // of each call. Default 50 ms
+	// ListLag is how old the world is that List shows: a machine that was launched since is missing, one that was
+	// terminated since still runs. Default 2 s.
+	ListLag time.Duration
+	// Linger is how long List shows a machine that has ended, as ended and with its reason. Default 1 min.
+	Linger   time.Duration
+	Instant  bool // none of the above takes any time, but for Linger
+	Capacity int  // machines that may be alive at once. 0 = no limit
+	// Fault, if not nil, is asked before each call for which no other fault was promised. It may be called by many
+	// goroutines at once, and must not block.
+	Fault func(Call) Fault
+}
+
+func (o CloudOptions) withDefaults() CloudOptions {
+	o.Boot = latency(o.Boot, 5*time.Second)
+	o.Ending = latency(o.Ending, 2*time.Second)
+	o.Latency = latency(o.Latency, 50*time.Millisecond)
+	o.ListLag = latency(o.ListLag, 2*time.Second)
+	o.Linger = latency(o.Linger, time.Minute)
+	if o.Instant {
+		o.Boot, o.Ending, o.Latency, o.ListLag = 0, 0, 0, 0
+	}
+	if o.Capacity == 0 {
+		o.Capacity = math.MaxInt
+	}
+	return o
+}
+
+// Cloud is a pool.Cloud in memory. It serves one pool, whatever its name, and any number of replicas. Its machines
+// change with time alone: it has no goroutine, and need not be closed.
+type Cloud struct {
+	Faults
+	opts CloudOptions
+
+	mu       sync.Mutex // protects what follows; never held while waiting
+	machines map[string]*machine
+	order    []*machine // those that may still be listed or alive, by launch
+	byCloud  map[string]*machine
+	image    string
+	capacity int
+	maxAlive int
+	atBoot   []string // reasons with which the next machines end as they boot
+	foreign  int
+	engines  []*Engine // told when a machine is gone
+}
+
+var _ pool.Cloud = (*Cloud)(nil)
+
+// NewCloud returns a Cloud without machines.
+func NewCloud(opts CloudOptions) *Cloud {
+	c := &Cloud{
+		opts:     opts.withDefaults(),
+		machines: make(map[string]*machine),
+		byCloud:  make(map[string]*machine),
+		image:    "image-1",
+	}
+	c.capacity = c.opts.Capacity
+	c.init(opts.Fault, Prepare, Launch, ListMachines, Terminate)
+	return c
+}
+
+// As returns the same cloud for one caller, whose name the Calls then carry.
+func (c *Cloud) As(actor string) pool.Cloud { return cloudClient{c, actor} }
+
+// Prepare implements pool.Cloud.
+func (c *Cloud) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
+	return cloudClient{c, ""}.Prepare(ctx, s)
+}
+
+// Launch implements pool.Cloud.
+func (c *Cloud) Launch(ctx context.Context, id string, f pool.Frozen) (pool.Machine, error) {
+	return cloudClient{c, ""}.Launch(ctx, id, f)
+}
+
+// List implements pool.Cloud. Machines come in the order of their launches.
+func (c *Cloud) List(ctx context.Context) ([]pool.Machine, error) {
+	return cloudClient{c, ""}.List(ctx)
+}
+
+// Terminate implements pool.Cloud.
+func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]error, error) {
+	return cloudClient{c, ""}.Terminate(ctx, cloudIDs...)
+}
+
+// cloudClient is a Cloud as one caller has it.
+type cloudClient struct {
+	cloud *Cloud
+	actor string
+}
+
+// frozen is what a Frozen of this cloud holds.
+type frozen struct {
+	Pool, PoolUID, LaunchID, Type, Image string
+}
+
+func (c cloudClient) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
+	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: Prepare, Host: s.LaunchID}, c.cloud.opts.Latency, nil)
+	if err != nil {
+		return nil, fmt.Errorf("preparing launch %s: %w", s.LaunchID, err)
+	}
+	c.cloud.mu.Lock()
+	image := c.cloud.image
+	c.cloud.mu.Unlock()
+	f, err := json.Marshal(frozen{s.Pool, s.PoolUID, s.LaunchID, s.Type, image})
+	if err = r.finish(ctx, err); err != nil {
+		return nil, fmt.Errorf("preparing launch %s: %w", s.LaunchID, err)
+	}
+	return f, nil
+}
+
+func (c cloudClient) Launch(ctx context.Context, id string, f pool.Frozen) (pool.Machine, error) {
+	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: Launch, Host: id}, c.cloud.opts.Latency, nil)
+	var m pool.Machine
+	if err == nil {
+		m, err = c.cloud.launch(id, f)
+		err = r.finish(ctx, err)
+	}
+	if err != nil {
+		return pool.Machine{}, fmt.Errorf("launch %s: %w", id, err)
+	}
+	return m, nil
+}
+
+func (c cloudClient) List(ctx context.Context) ([]pool.Machine, error) {
+	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: ListMachines}, c.cloud.opts.Latency, nil)
+	var all []pool.Machine
+	if err == nil {
+		all = c.cloud.list()
+		err = r.finish(ctx, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing machines: %w", err)
+	}
+	return all, nil
+}
+
+func (c cloudClient) Terminate(ctx context.Context, cloudIDs ...string) (map[string]error, error) {
+	call := Call{Actor: c.actor, Verb: Terminate, Host: strings.Join(cloudIDs, ",")}
+	r, err := c.cloud.begin(ctx, call, c.cloud.opts.Latency, nil)
+	var failed map[string]error
+	if err == nil {
+		failed = c.cloud.terminate(cloudIDs)
+		err = r.finish(ctx, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("terminating %s: %w", call.Host, err)
+	}
+	return failed, nil
+}

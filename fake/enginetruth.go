@@ -1,0 +1,123 @@
+package fake
+
+import (
+	"time"
+
+	"github.com/berth-go/berth/naming"
+)
+
+// Container is a container as it really is.
+type Container struct {
+	Host     string // the launch ID of its instance; without a Cloud the address
+	Name, ID string
+	Key      naming.Key
+	Pool     string // "" is a stranger's
+	PoolUID  string
+	Running  bool
+	Created  time.Time
+	Remote   string          // the URL that was last fetched into its mirror; "" is none
+	Sessions []SessionInside // by ID
+	Attached int             // how many are attached to its agent
+}
+
+// SessionInside is a session in a container as it really is.
+type SessionInside struct {
+	ID        string
+	UID       int
+	Workdir   string
+	Branch    string
+	Processes int // that run
+}
+
+// Containers returns every container of every host, strangers' included, by host and name.
+func (e *Engine) Containers() []Container {
+	e.mu.Lock()
+	nodes := sorted(e.nodes)
+	e.mu.Unlock()
+	var all []Container
+	for _, n := range nodes {
+		n.mu.Lock()
+		for _, c := range sorted(n.containers) {
+			all = append(all, c.truth())
+		}
+		n.mu.Unlock()
+	}
+	return all
+}
+
+// truth is the container as it is. The caller holds the node's mu.
+func (c *container) truth() Container {
+	t := Container{
+		Host: c.node.key, Name: c.spec.Name, ID: c.id, Key: c.spec.Key, Pool: c.pool, PoolUID: c.poolUID,
+		Running: c.running, Created: c.created, Remote: c.remote, Attached: len(c.insides),
+	}
+	for _, s := range sorted(c.sessions) {
+		t.Sessions = append(t.Sessions, SessionInside{
+			ID: s.id, UID: s.uid, Workdir: s.workdir(), Branch: s.branch, Processes: len(s.processes),
+		})
+	}
+	return t
+}
+
+// MirrorState is a mirror as it really is.
+type MirrorState struct {
+	Host  string // as in Container
+	Name  string
+	Key   naming.Key
+	Whole bool // neither empty nor broken
+	Size  int64
+}
+
+// Mirrors returns every mirror of every host, by host and name.
+func (e *Engine) Mirrors() []MirrorState {
+	e.mu.Lock()
+	nodes := sorted(e.nodes)
+	e.mu.Unlock()
+	var all []MirrorState
+	for _, n := range nodes {
+		n.mu.Lock()
+		for _, m := range sorted(n.mirrors) {
+			all = append(all, MirrorState{Host: n.key, Name: m.name, Key: m.key, Whole: m.whole, Size: m.size})
+		}
+		n.mu.Unlock()
+	}
+	return all
+}
+
+// counts is what happened to the containers of one name, over all hosts.
+type counts struct {
+	starts, fetches     int
+	running, maxRunning int
+}
+
+// count returns the counts of a name. The caller holds mu.
+func (e *Engine) count(name string) *counts {
+	k := e.counts[name]
+	if k == nil {
+		k = new(counts)
+		e.counts[name] = k
+	}
+	return k
+}
+
+func (e *Engine) counted(name string) counts {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return *e.count(name)
+}
+
+// Starts returns how often a container of a name was started, over all hosts.
+func (e *Engine) Starts(name string) int { return e.counted(name).starts }
+
+// Fetches returns how often a remote was asked for the containers of a name, over all hosts, with or without success.
+func (e *Engine) Fetches(name string) int { return e.counted(name).fetches }
+
+// MaxRunning returns how many containers of a name ran at the same time when they were most, over all hosts.
+func (e *Engine) MaxRunning(name string) int { return e.counted(name).maxRunning }
+
+// MaxSessions returns how many sessions one host had at the same time when they were most.
+func (e *Engine) MaxSessions() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.most
+}

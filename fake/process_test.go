@@ -1,0 +1,129 @@
+package fake_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/fake"
+)
+
+func TestCommandThatIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := fake.NewEngine(fake.EngineOptions{Run: func(_ context.Context, c fake.Command) int {
+			time.Sleep(time.Hour)
+			if _, err := io.WriteString(c.Stdout, "too late"); err == nil {
+				t.Error("a dead command could write")
+			}
+			return 0
+		}})
+		in := attached(t, e, benchKey)
+		if _, err := in.Open(t.Context(), session(0)); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"x"}, Stdout: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := in.CloseSession(t.Context(), "s-0", session(0).UID); err != nil {
+			t.Fatal(err)
+		}
+		exit, err := p.Wait()
+		if err != nil || exit.Signal != 9 || exit.Code != -1 {
+			t.Errorf("Wait = %+v, %v", exit, err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("that took %v", took)
+		}
+		e.Close()
+		if took := time.Since(begun); took < 59*time.Minute {
+			t.Errorf("Close returned after %v, before the function", took)
+		}
+		if out.Len() > 0 {
+			t.Errorf("after Wait came %q", out.String())
+		}
+	})
+}
+
+func TestInputThatNeverComesDoesNotKeepACommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := fake.NewEngine(fake.EngineOptions{Run: func(_ context.Context, c fake.Command) int {
+			io.Copy(c.Stdout, c.Stdin)
+			return 0
+		}})
+		in := attached(t, e, benchKey)
+		if _, err := in.Open(t.Context(), session(0)); err != nil {
+			t.Fatal(err)
+		}
+		r, w := io.Pipe()
+		defer w.Close()
+		var out bytes.Buffer
+		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"cat"}, Stdin: r, Stdout: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, "hello")
+		synctest.Wait()
+		if err := p.Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if exit, err := p.Wait(); err != nil || exit.Signal != 9 || out.String() != "hello" {
+			t.Errorf("Wait = %+v, %v; output %q", exit, err, out.String())
+		}
+		e.Close()
+	})
+}
+
+func TestEnvironmentAndFilesOfASession(t *testing.T) {
+	e := fake.NewEngine(fake.EngineOptions{Instant: true, Run: func(_ context.Context, c fake.Command) int {
+		if c.Args[0] == "write" {
+			c.Files.Write("note", []byte(c.Env["A"]+c.Env["B"]+c.Env["HOME"]+c.Dir))
+			return 0
+		}
+		content, err := c.Files.Read("note")
+		if err != nil {
+			return 1
+		}
+		c.Stdout.Write(content)
+		return 0
+	}})
+	in := attached(t, e, benchKey)
+	s := session(0)
+	s.Env = map[string]string{"A": "session ", "B": "hidden "}
+	if _, err := in.Open(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	run := func(c agent.Command) (int, string) {
+		t.Helper()
+		var out bytes.Buffer
+		c.Session, c.Stdout = s.ID, &out
+		p, err := in.Start(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exit, err := p.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return exit.Code, out.String()
+	}
+	run(agent.Command{Args: []string{"write"}, Env: []string{"B=first", "B=command "}, Dir: "sub/.."})
+	if code, got := run(agent.Command{Args: []string{"read"}}); code != 0 || got != "session command /sessions/s-0/sessions/s-0/go" {
+		t.Errorf("read = %d, %q", code, got)
+	}
+	if err := in.CloseSession(t.Context(), s.ID, s.UID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Open(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if code, got := run(agent.Command{Args: []string{"read"}}); code != 1 {
+		t.Errorf("a new session of the same ID found %q", got)
+	}
+}
