@@ -1,0 +1,103 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/store"
+)
+
+// settleTime is how long the world may take to come to rest once all faults are healed and all tasks are over. The
+// longest wait is for containers and machines that nobody knows: their grace time is five minutes.
+const settleTime = 20 * time.Minute
+
+// settle heals everything, and waits until nothing is left that should not be.
+func (w *world) settle() {
+	w.meddler.heal()
+	w.cloud.Heal()
+	w.engine.Heal()
+	deadline := time.Now().Add(settleTime)
+	var left []string
+	for time.Now().Before(deadline) {
+		time.Sleep(10 * time.Second)
+		if left = w.leftovers(); len(left) == 0 {
+			return
+		}
+	}
+	w.rules.broken("after %v at rest: %s", settleTime, strings.Join(left, "; "))
+}
+
+// leftovers returns what should not be there once all tasks are over.
+func (w *world) leftovers() (left []string) {
+	add := func(format string, args ...any) { left = append(left, fmt.Sprintf(format, args...)) }
+	s := w.snapshot()
+	for _, x := range s.sessions {
+		if x.State != store.SessionEnded {
+			add("session %s of %s is %s, of %s", x.ID, x.TaskID, x.State, x.Owner)
+		}
+	}
+	for _, c := range s.containers {
+		add("container %s is %s with %d sessions, of %s", c.Name, c.State, c.Sessions, c.Owner)
+	}
+	for _, c := range w.engine.Containers() {
+		add("container %s is on its engine", c.ID)
+	}
+	least, spare := w.plan.config.MinInstances, w.plan.config.SpareSlots
+	want := max(least, (spare+w.plan.config.MaxTasksPerInstance-1)/w.plan.config.MaxTasksPerInstance)
+	for _, in := range s.instances {
+		if in.State != store.InstanceReady || len(s.instances) != want {
+			add("instance %s is %s, %s; %d are wanted", in.ID, in.State, in.Reason, want)
+		}
+	}
+	if n := w.cloud.Alive(); n != want {
+		add("%d machines cost money, not %d", n, want)
+	}
+	return left
+}
+
+// works checks that each repository can still be used, at each replica.
+func (w *world) works() {
+	for i := range w.plan.repos {
+		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Minute)
+		r := w.some("works", fmt.Sprint(i))
+		req := berth.SessionRequest{TaskID: fmt.Sprint("after-", i), UserID: "u", Repository: w.plan.spelling(i, "after")}
+		s, err := r.CreateSession(ctx, req)
+		if err == nil {
+			err = s.Command(ctx, "work", "1s").Run()
+		}
+		if err == nil {
+			err = r.TerminateSession(ctx, s.ID())
+		}
+		if err != nil {
+			w.rules.broken("repository %d cannot be used any more: %v", i, err)
+		}
+		cancel()
+	}
+}
+
+// destroy ends the pool and checks that nothing is left of it.
+func (w *world) destroy() {
+	ctx, cancel := context.WithTimeout(w.ctx, 30*time.Minute)
+	defer cancel()
+	if err := w.some("destroy").Destroy(ctx); err != nil {
+		w.rules.broken("Destroy: %v", err)
+	}
+	begun := time.Now()
+	for slot := range w.replicas {
+		w.stop(slot, false)
+	}
+	w.closing.Wait()
+	if took := time.Since(begun); took > time.Minute {
+		w.rules.broken("Close took %v", took)
+	}
+	w.engine.Close()
+	if n := len(w.engine.Containers()); n > 0 || w.cloud.Alive() > 0 {
+		w.rules.broken("%d containers and %d machines are left after Destroy", n, w.cloud.Alive())
+	}
+	if strings.Contains(w.trace.log.String(), secret) {
+		w.rules.broken("the log holds a credential")
+	}
+}
