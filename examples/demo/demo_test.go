@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/berth-go/berth/internal/testenv"
+)
+
+// wantStory checks what a told story must say.
+func wantStory(t *testing.T, story string) {
+	t.Helper()
+	starts := make(map[string][]string) // start and container, by task
+	for line := range strings.Lines(story) {
+		if f := strings.Fields(line); len(f) == 6 && (f[3] == "cold" || f[3] == "attached") {
+			starts[f[0]] = []string{f[3], f[5]}
+		}
+	}
+	login, tests, docs := starts["fix-login"], starts["add-tests"], starts["write-docs"]
+	switch {
+	case len(starts) != 3:
+		t.Errorf("not three tasks started")
+	case login[0] != "cold" || tests[0] != "attached" || docs[0] != "cold":
+		t.Errorf("the tasks started %s, %s, %s", login[0], tests[0], docs[0])
+	case login[1] != tests[1] || login[1] == docs[1]:
+		t.Errorf("the tasks are in %s, %s, %s", login[1], tests[1], docs[1])
+	}
+	for _, want := range []string{"Permission denied", "alice's fix-login, bob's add-tests", "is destroyed"} {
+		if !strings.Contains(story, want) {
+			t.Errorf("the story does not say %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(story)
+	}
+}
+
+func TestStoryOnFakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		out := newPrinter(&b, false)
+		st, err := newFakeStage(out, "demo", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := play(t.Context(), out, st); err != nil {
+			t.Fatal(err)
+		}
+		wantStory(t, b.String())
+		if !strings.Contains(b.String(), "Receiving objects: 100 %") {
+			t.Errorf("no progress in %s", &b)
+		}
+	})
+}
+
+func TestStoryOnTheEngine(t *testing.T) {
+	testenv.Image(t)
+	var b bytes.Buffer
+	if err := run(t.Context(), newPrinter(&b, false), testenv.PoolName(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	wantStory(t, b.String())
+}
+
+// TestInterruptedStory holds that nothing is left, whatever the story was at: PoolName looks.
+func TestInterruptedStory(t *testing.T) {
+	testenv.Image(t)
+	for _, after := range []time.Duration{1, 150 * time.Millisecond, 600 * time.Millisecond, 1500 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			defer cancel()
+			err := run(ctx, newPrinter(new(bytes.Buffer), false), testenv.PoolName(t), nil)
+			if err != nil && (!errors.Is(err, errInterrupted) || err.Error() != errInterrupted.Error()) {
+				t.Errorf("run = %v", err)
+			}
+		})
+	}
+}
+
+func TestWithoutAnEngine(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+	var b bytes.Buffer
+	out := newPrinter(&b, false)
+	st, err := newStage(t.Context(), out, "demo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.clear(out); err != nil {
+		t.Error(err)
+	}
+	first, _, _ := strings.Cut(b.String(), "\n")
+	if !st.simulated || !strings.HasPrefix(first, "No Docker engine answers (") || !strings.Contains(first, "127.0.0.1:1") {
+		t.Errorf("it says %q", first)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	steps := []string{"a: Counting: 0 %", "a: Counting: 7 %", "a: Counting: 33 %", "a: start", "a: start", "b: Counting: 33 %"}
+	for terminal, want := range map[bool]string{
+		false: "  a: Counting: 0 %\n  a: Counting: 33 %\n  a: start\n  b: Counting: 33 %\nend\n",
+		true: "  a: Counting: 0 %\r\x1b[K  a: Counting: 7 %\r\x1b[K  a: Counting: 33 %\r\x1b[K  a: start\r\x1b[K  a: start" +
+			"\r\x1b[K  b: Counting: 33 %\r\x1b[Kend\n",
+	} {
+		var b bytes.Buffer
+		out := newPrinter(&b, terminal)
+		for _, s := range steps {
+			out.progress(s)
+		}
+		out.printf("end\n")
+		if b.String() != want {
+			t.Errorf("with terminal = %v it writes %q", terminal, &b)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-go/berth"
+)
+
+const (
+	answerTimeout = 5 * time.Second // for the first word of the engine
+	clearTimeout  = time.Minute     // for removing everything at the end
+)
+
+// A stage is where the story plays: this machine's engine, or fakes.
+type stage struct {
+	pool      string
+	provider  *berth.Provider
+	repos     []string
+	simulated bool // times are the fakes' own
+	// things lists what there is of the pool, as the engine itself has it: the containers, and with everything also
+	// volumes and networks. asked is how to ask for the containers.
+	things func(ctx context.Context, everything bool) ([]string, error)
+	asked  string
+	close  func() // after the provider's end
+}
+
+// newStage prepares the engine of this machine, or fakes if none answers.
+func newStage(ctx context.Context, out *printer, pool string, repos []string) (*stage, error) {
+	docker, err := connect(ctx)
+	switch {
+	case err == nil:
+		return newEngineStage(ctx, out, docker, pool, repos)
+	case ctx.Err() != nil:
+		return nil, err
+	}
+	out.printf("No Docker engine answers (%s), so the story runs on fakes, and its times are simulated.\n", oneLine(err))
+	return newFakeStage(out, pool, repos)
+}
+
+// config is what both kinds of stage have in common.
+func config(out *printer, pool string) berth.Config {
+	return berth.Config{Name: pool, OnEvent: func(e berth.Event) {
+		if e.Type == berth.EventProgress {
+			out.progress(e.Repository.Path + ": " + e.Message)
+		}
+	}}
+}
+
+// clear removes all that the story made, also when the story was interrupted, and looks whether it is gone.
+func (s *stage) clear(out *printer) error {
+	defer s.close()
+	ctx, cancel := context.WithTimeout(context.Background(), clearTimeout)
+	defer cancel()
+	err := s.provider.Destroy(ctx)
+	ctx, cancel = context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	left, listErr := s.things(ctx, true)
+	if err = errors.Join(err, listErr); err == nil && len(left) == 0 {
+		out.printf("The pool is destroyed: the engine has no container, volume or network of %s.\n", s.pool)
+		return nil
+	}
+	for _, thing := range left {
+		err = errors.Join(err, fmt.Errorf("%s is left", thing))
+	}
+	return fmt.Errorf("removing pool %s: %w", s.pool, err)
+}
+
+// oneLine makes one line of an error's text.
+func oneLine(err error) string {
+	return strings.TrimSuffix(strings.Join(strings.Fields(err.Error()), " "), ".")
+}
