@@ -1,0 +1,93 @@
+package berth_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/fake"
+)
+
+func pairRequest(task, repo int) berth.SessionRequest {
+	return berth.SessionRequest{
+		TaskID: fmt.Sprintf("task%d", task), UserID: fmt.Sprintf("user%d", task%50),
+		Repository: fmt.Sprintf("https://git.example/org/repo%d.git", repo),
+	}
+}
+
+// instant is a Provider over fakes that take no time.
+func instant(tb testing.TB, cfg berth.Config) *berth.Provider {
+	tb.Helper()
+	cloud := fake.NewCloud(fake.CloudOptions{Instant: true})
+	p, err := fake.NewProvider(fake.Options{
+		Config: cfg, Cloud: cloud, Engine: fake.NewEngine(fake.EngineOptions{Cloud: cloud, Instant: true}),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { p.Close() })
+	return p
+}
+
+// BenchmarkPair measures the control plane alone: one CreateSession and its TerminateSession, over fakes that take no
+// time. "shared" joins containers that others hold, "own" starts and stops one for each task.
+func BenchmarkPair(b *testing.B) {
+	for _, live := range []int{100, 100_000} {
+		b.Run(fmt.Sprintf("shared/live=%d", live), func(b *testing.B) { benchmarkPairs(b, live, 50) })
+	}
+	b.Run("own", func(b *testing.B) { benchmarkPairs(b, 0, 50) })
+}
+
+func benchmarkPairs(b *testing.B, live, repositories int) {
+	const slots = 2000
+	p := instant(b, berth.Config{MaxTasksPerInstance: slots, MaxInstances: 100, SpareSlots: slots, SessionIdleTimeout: -1})
+	ctx := context.Background()
+	create := func(task, repo int) {
+		if _, err := p.CreateSession(ctx, pairRequest(task, repo)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var perSession float64
+	before := heap()
+	for i := range live {
+		create(-i-1, -i/slots-1) // each of these repositories fills an instance
+	}
+	if live > 0 {
+		perSession = float64(heap()-before) / float64(live)
+		for repo := range repositories {
+			create(-live-1-repo, repo)
+		}
+	}
+	var n atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			i := int(n.Add(1))
+			s, err := p.CreateSession(ctx, pairRequest(i, i%repositories))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if err := p.TerminateSession(ctx, s.ID()); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pairs/s")
+	if live > 0 { // resetting the timer would have dropped it
+		b.ReportMetric(perSession, "heap-B/session")
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

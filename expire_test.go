@@ -1,0 +1,111 @@
+package berth_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/fake"
+)
+
+func TestIdleSessionExpires(t *testing.T) {
+	inWorld(t, setup{Config: berth.Config{SessionIdleTimeout: 10 * time.Minute}}, func(t *testing.T, w *world) {
+		s := w.create("t", repoA)
+		after(10 * time.Minute)
+		select {
+		case <-s.Done():
+			t.Fatal("it expired too early")
+		default:
+		}
+		after(2 * time.Minute) // a tenth, and the reaper's pace
+		<-s.Done()
+		if !errors.Is(s.Err(), berth.ErrExpired) {
+			t.Error(s.Err())
+		}
+		w.empty()
+		if stats := w.Stats(); stats.Expired != 1 || stats.Ended != 1 {
+			t.Errorf("%+v", stats)
+		}
+		if err := s.KeepAlive(t.Context()); !errors.Is(err, berth.ErrExpired) {
+			t.Errorf("KeepAlive of an expired session: %v", err)
+		}
+	})
+}
+
+func TestRunningCommandKeepsASessionAlive(t *testing.T) {
+	sleep := func(ctx context.Context, _ fake.Command) int {
+		select {
+		case <-time.After(2 * time.Hour):
+		case <-ctx.Done():
+		}
+		return 0
+	}
+	cfg := berth.Config{SessionIdleTimeout: 10 * time.Minute}
+	inWorld(t, setup{Config: cfg, Engine: fake.EngineOptions{Run: sleep}}, func(t *testing.T, w *world) {
+		s := w.create("t", repoA)
+		cmd := s.Command(t.Context(), "sleep")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		second := s.Command(t.Context(), "sleep")
+		time.Sleep(time.Hour)
+		if err := second.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		after(30 * time.Minute)
+		select {
+		case <-s.Done():
+			t.Fatal("it expired while a command ran")
+		default:
+		}
+		if err := second.Wait(); err != nil {
+			t.Error(err)
+		}
+		ended := time.Now()
+		<-s.Done()
+		if idle := time.Since(ended); idle < 10*time.Minute || idle > 12*time.Minute {
+			t.Errorf("it expired %v after its last command", idle)
+		}
+	})
+}
+
+func TestKeepAliveRenewsTheLease(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		r := asking("t", repoA)
+		r.IdleTimeout = 5 * time.Minute
+		s, err := w.CreateSession(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			time.Sleep(5 * time.Minute)
+			if err := s.KeepAlive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info, err := s.Refresh(t.Context())
+		if left := time.Until(info.LeaseUntil); err != nil || left < 5*time.Minute {
+			t.Errorf("%v is left, %v", left, err)
+		}
+		after(7 * time.Minute)
+		<-s.Done()
+	})
+}
+
+func TestSessionWithoutIdleTimeoutStays(t *testing.T) {
+	inWorld(t, setup{Config: berth.Config{SessionIdleTimeout: -1}}, func(t *testing.T, w *world) {
+		s := w.create("t", repoA)
+		after(5 * time.Hour)
+		if info, err := s.Refresh(t.Context()); err != nil || info.State != berth.SessionActive || !info.LeaseUntil.IsZero() {
+			t.Errorf("%+v, %v", info, err)
+		}
+		if err := s.KeepAlive(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

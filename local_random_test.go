@@ -1,0 +1,155 @@
+package berth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/internal/gittest"
+	"github.com/berth-go/berth/internal/testenv"
+)
+
+// TestLocalRandom creates and terminates sessions at random, from 50 goroutines over 20 repositories, on the real
+// engine, and checks the rules that always hold while it does. What is left at its end fails it: see newLocal.
+func TestLocalRandom(t *testing.T) {
+	const (
+		callers      = 50
+		repositories = 20
+		slots        = 60
+	)
+	total := int64(150)
+	if testenv.Soak() {
+		total = 1000
+	}
+	l := newLocal(t, berth.Config{MaxTasksPerInstance: slots})
+	urls := make([]string, repositories)
+	for i := range urls {
+		urls[i] = l.git.Create(fmt.Sprintf("org/r%d", i), gittest.Files(map[string]string{"README": fmt.Sprintln(i)})).URL()
+	}
+	ctx := t.Context()
+	stop := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { l.watchRules(stop, slots) })
+
+	var done, failed atomic.Int64
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(7, uint64(caller)))
+			for n := 0; done.Add(1) <= total && !t.Failed(); n++ {
+				repo := random.IntN(repositories)
+				if err := l.oneTask(ctx, random, fmt.Sprintf("t%d-%d", caller, n), urls[repo], fmt.Sprint(repo)); err != nil {
+					failed.Add(1)
+					t.Errorf("caller %d, task %d: %v", caller, n, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	watcher.Wait()
+	waitGone(t, l)
+	for in := range l.Instances(ctx) {
+		if in.Tasks != 0 {
+			t.Errorf("%d slots are held at the end", in.Tasks)
+		}
+	}
+	t.Logf("%d tasks: %+v", total, l.Stats())
+}
+
+// oneTask is the life of one session, as one of several kinds of callers lives it.
+func (l *local) oneTask(ctx context.Context, random *rand.Rand, task, url, content string) error {
+	createCtx := ctx
+	impatient := random.IntN(10) == 0
+	if impatient {
+		var cancel context.CancelFunc
+		createCtx, cancel = context.WithTimeout(ctx, time.Duration(random.IntN(1500))*time.Millisecond)
+		defer cancel()
+	}
+	s, err := l.CreateSession(createCtx, berth.SessionRequest{
+		TaskID: task, UserID: fmt.Sprintf("user%d", random.IntN(5)), Repository: url,
+	})
+	if err != nil {
+		if impatient && errors.Is(err, context.DeadlineExceeded) {
+			return nil
+		}
+		return err
+	}
+	defer func() {
+		for range 1 + random.IntN(2) { // once, or once more than needed
+			if err := l.TerminateSession(ctx, s.ID()); err != nil {
+				l.t.Errorf("terminate %s: %v", task, err)
+			}
+		}
+	}()
+	if random.IntN(3) > 0 {
+		out, err := s.Command(ctx, "sh", "-c", "cat README; stat -c %u .; id -u; ls /sessions 2>&1 | wc -l").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("command: %w\n%s", err, out)
+		}
+		lines := strings.Fields(string(out))
+		if len(lines) != 4 || lines[3] != "1" /* the refusal to list them */ || lines[0] != content || lines[1] != lines[2] {
+			return fmt.Errorf("the checkout is not its own: %q", lines)
+		}
+	}
+	return nil
+}
+
+// watchRules checks, until it is stopped, what must hold at any moment: rule 1, one joinable container per sharing key;
+// rule 2, no active session without a running container; rule 3, never more sessions than slots.
+func (l *local) watchRules(stop <-chan struct{}, slots int) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		joinable := make(map[string]int)
+		for r, err := range l.Repositories(l.t.Context()) {
+			if err != nil {
+				l.t.Error(err)
+				return
+			}
+			if r.State == "starting" || r.State == "ready" {
+				joinable[r.Repository.String()]++
+			}
+		}
+		for repo, n := range joinable {
+			if n > 1 {
+				l.t.Errorf("%s has %d joinable containers", repo, n)
+			}
+		}
+		tasks := 0
+		for in := range l.Instances(l.t.Context()) {
+			tasks += in.Tasks
+		}
+		if tasks > slots {
+			l.t.Errorf("%d sessions on %d slots", tasks, slots)
+		}
+		l.checkActive()
+	}
+}
+
+// checkActive checks that each session that is active before and after a look at the engine has its container there.
+func (l *local) checkActive() {
+	active := make(map[string]*berth.Session)
+	for s, err := range l.ListSessions(l.t.Context(), berth.SessionFilter{States: []berth.SessionState{berth.SessionActive}}) {
+		if err == nil {
+			active[s.ID()] = s
+		}
+	}
+	running := l.containers()
+	for id, s := range active {
+		info, err := s.Refresh(l.t.Context())
+		if err == nil && info.State == berth.SessionActive && running[info.Container.Name] != info.Container.ID {
+			l.t.Errorf("session %s is active, and its container %s does not run", id, info.Container.Name)
+		}
+	}
+}
