@@ -53,17 +53,18 @@ type Config struct {
 	// MirrorMaxAge is how old the mirror may be when a task is attached to a running container; an older one is
 	// fetched first. Default 1 min; -1 = any age
 	MirrorMaxAge time.Duration
-	// MirrorBudget is how many bytes of mirrors an instance keeps for repositories that no task uses; the least
-	// recently used go first. Default 20 GiB; -1 = no bound. Never more than 256 mirrors are kept
+	// MirrorBudget is how many bytes of mirrors an instance keeps. Beyond it go those that no container uses, the least
+	// recently used first. Default 20 GiB; -1 = no bound. Never more than 256 mirrors are kept
 	MirrorBudget int64
 
-	// Store holds the records. New and NewLocalProvider: nil = memory, and whoever made the Store closes it
+	// Store holds the records. Whoever made it closes it, after the Provider. nil = memory of this Provider's own
 	Store store.Store
 	// Cloud and Engine are the drivers. New requires both
 	Cloud  pool.Cloud
 	Engine orchestrator.Engine
 
-	// OnEvent is told what happens, one event at a time, in order per session. It must not block. nil = nobody
+	// OnEvent is told what this Provider does, one event at a time, in order per session; what other replicas do, they
+	// tell. It must not block, nor call Close or Destroy, which wait for it. nil = nobody
 	OnEvent func(Event)
 	// Logger gets what happens in the background. nil = discard
 	Logger *slog.Logger

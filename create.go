@@ -39,9 +39,9 @@ func (p *Provider) CreateSession(ctx context.Context, req SessionRequest) (*Sess
 		case err != nil:
 			return nil, r.wrap(err)
 		case other == nil:
-			return p.session(s), nil
+			return p.session(ctx, s), nil
 		case other.State == store.SessionActive:
-			return p.session(other), nil
+			return p.session(ctx, other), nil
 		}
 		// Another call creates it, or it is just being ended: look again when that is over.
 		if err := p.awaitChange(ctx, other); err != nil {
@@ -90,7 +90,7 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 				return err
 			}
 			if record.Closed {
-				return ErrClosed
+				return fmt.Errorf("%w: the pool is being destroyed; when that is done, New opens it again", ErrClosed)
 			}
 			placed := false
 			if record.Queued == 0 { // who waits goes first
@@ -200,10 +200,15 @@ func (p *Provider) open(ctx context.Context, r *request, s *store.Session) (*sto
 		}
 		return &StartError{Phase: phase, TaskID: r.TaskID, Repository: r.key.Repository, Err: err}
 	}
-	p.orch.Start(s.Container, r.cred)
+	ours := p.orch.Start(s.Container, r.cred)
 	inside, err := p.orch.Inside(ctx, s.Container)
 	if err != nil {
-		return nil, fail("starting", err)
+		err := fail("starting", err)
+		if failure, ok := errors.AsType[*StartError](err); ok && failure.Phase == "fetching" && !ours {
+			// Another task's credential was refused: that says nothing of ours.
+			err = fmt.Errorf("%w: %w", err, agent.ErrGone)
+		}
+		return nil, err
 	}
 	if s.Start == string(StartAttached) {
 		err := p.orch.Refresh(ctx, s, inside, r.cred)

@@ -12,23 +12,33 @@ import (
 
 // Destroy ends every session of the pool, whichever replica made it, removes its containers, mirrors, networks and
 // volumes, terminates its instances, and closes the Provider. From its beginning no session can be created on the
-// pool. When ctx ends first, it returns without closing: call it again to go on.
+// pool; when it is done, the next New opens the pool again. When ctx ends first, it returns without closing, and the
+// pool stays closed to sessions: call it again to go on. A Close meanwhile ends it with ErrClosed. Destroying what is
+// destroyed succeeds.
 func (p *Provider) Destroy(ctx context.Context) error {
 	if err := p.enter(); err != nil {
+		if p.destroyed.Load() {
+			return nil
+		}
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(p.ctx, func() { cancel(ErrClosed) }) // nothing is ended any more after Close
 	err := p.destroy(ctx)
+	stop()
+	cancel(nil)
 	p.calls.Done()
 	if err != nil {
 		return fmt.Errorf("berth: cannot destroy the pool: %w", err)
 	}
+	p.destroyed.Store(true)
 	return p.Close()
 }
 
 // destroy leaves the pool closed until the next New: else the planners, this one's and those of other replicas, would
 // launch Config.MinInstances again.
 func (p *Provider) destroy(ctx context.Context) error {
-	if err := p.setClosed(ctx, true, false); err != nil {
+	if err := p.setClosed(ctx, false); err != nil {
 		return err
 	}
 	if err := p.endEvery(ctx); err != nil {
@@ -45,7 +55,7 @@ func (p *Provider) destroy(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.setClosed(ctx, true, true); err != nil {
+	if err := p.setClosed(ctx, true); err != nil {
 		return err
 	}
 	return p.await(ctx, "instances", p.countInstances)
@@ -61,7 +71,7 @@ func (p *Provider) purge(ctx context.Context, in *store.Instance) error {
 		p.failed("cannot clear an engine; trying again", err, "instance", in.ID)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("instance %s cannot be cleared: %w", in.ID, err)
+			return fmt.Errorf("instance %s cannot be cleared: %w (%w)", in.ID, context.Cause(ctx), err)
 		case <-time.After(poll):
 		}
 		var now *store.Instance
@@ -75,14 +85,15 @@ func (p *Provider) purge(ctx context.Context, in *store.Instance) error {
 	}
 }
 
-// setClosed stores that the pool takes no sessions, and that its instances are to be retired.
-func (p *Provider) setClosed(ctx context.Context, closed, draining bool) error {
+// setClosed stores that the pool takes no sessions and, if draining, that its instances are to be retired. It takes
+// nothing back: another Destroy may be further.
+func (p *Provider) setClosed(ctx context.Context, draining bool) error {
 	return p.store.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
 		record, err := store.Get[*store.Pool](tx, store.PoolKey())
 		if err != nil {
 			return err
 		}
-		record.Closed, record.Draining = closed, draining
+		record.Closed, record.Draining = true, record.Draining || draining
 		return tx.Put(record)
 	})
 }
@@ -106,7 +117,7 @@ func (p *Provider) endEvery(ctx context.Context) error {
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			if e.err != nil && !errors.Is(e.err, ErrSessionNotFound) {
+			if e.err != nil && !errors.Is(e.err, ErrSessionNotFound) && !errors.Is(e.err, errAlive) {
 				return e.err
 			}
 		}

@@ -136,7 +136,8 @@ func (p *Provider) markTerminating(ctx context.Context, id string, why store.Fai
 		}
 		switch s.State {
 		case store.SessionActive:
-			if why.Reason == endExpired && !expired(s, time.Now()) {
+			// Whoever thinks so has looked at an older record.
+			if why.Reason == endExpired && !expired(s, time.Now()) || why.Reason == endAbandoned {
 				return errAlive
 			}
 			s.Owner = p.replica

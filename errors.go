@@ -16,7 +16,7 @@ var (
 	ErrTaskConflict = errors.New("berth: the task ID is in use by another session")
 	// ErrNoCapacity: no slot became free within Config.QueueTimeout.
 	ErrNoCapacity = errors.New("berth: no capacity")
-	// ErrAccessDenied: the user may not use the repository.
+	// ErrAccessDenied: the user may not use the repository. Nothing returns it yet: see Access control in the README.
 	ErrAccessDenied = errors.New("berth: access denied")
 	// ErrInvalid: a field of a request or of the Config is unfit; see FieldError.
 	ErrInvalid = errors.New("berth: invalid")

@@ -29,18 +29,13 @@ func (p *Provider) GetSession(ctx context.Context, id string) (*Session, error) 
 	if err != nil {
 		return nil, err
 	}
-	return p.session(r), nil
+	return p.session(ctx, r), nil
 }
 
 // ListSessions returns the sessions that a filter selects, in the order of their IDs. They are read page by page: one
 // that comes or goes meanwhile may be missing. An error ends the sequence.
 func (p *Provider) ListSessions(ctx context.Context, filter SessionFilter) iter.Seq2[*Session, error] {
 	return func(yield func(*Session, error) bool) {
-		if err := p.enter(); err != nil {
-			yield(nil, err)
-			return
-		}
-		defer p.calls.Done()
 		q := store.SessionQuery{
 			TaskID: filter.TaskID, UserID: filter.UserID, Labels: maps.Clone(filter.Labels),
 			States: []store.SessionState{store.SessionCreating, store.SessionActive, store.SessionTerminating},
@@ -63,12 +58,12 @@ func (p *Provider) ListSessions(ctx context.Context, filter SessionFilter) iter.
 			q.After = after
 			return v.Sessions(q)
 		}
-		for r, err := range pages(ctx, p.store, page, func(s *store.Session) string { return s.ID }) {
+		for r, err := range pages(ctx, p.store, counted(p, page), func(s *store.Session) string { return s.ID }) {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if !yield(p.session(r), nil) {
+			if !yield(p.session(ctx, r), nil) {
 				return
 			}
 		}
@@ -97,15 +92,10 @@ type RepositoryInfo struct {
 // Repositories returns the containers of the pool with the number of tasks on each.
 func (p *Provider) Repositories(ctx context.Context) iter.Seq2[RepositoryInfo, error] {
 	return func(yield func(RepositoryInfo, error) bool) {
-		if err := p.enter(); err != nil {
-			yield(RepositoryInfo{}, err)
-			return
-		}
-		defer p.calls.Done()
 		page := func(v store.View, after string) ([]*store.Container, error) {
 			return v.Containers(store.ContainerQuery{Page: store.Page{After: after}})
 		}
-		for c, err := range pages(ctx, p.store, page, func(c *store.Container) string { return c.ID }) {
+		for c, err := range pages(ctx, p.store, counted(p, page), func(c *store.Container) string { return c.ID }) {
 			if err != nil {
 				yield(RepositoryInfo{}, err)
 				return
@@ -125,15 +115,10 @@ func (p *Provider) Repositories(ctx context.Context) iter.Seq2[RepositoryInfo, e
 // Instances returns the instances of the pool.
 func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error] {
 	return func(yield func(InstanceInfo, error) bool) {
-		if err := p.enter(); err != nil {
-			yield(InstanceInfo{}, err)
-			return
-		}
-		defer p.calls.Done()
 		page := func(v store.View, after string) ([]*store.Instance, error) {
 			return v.Instances(store.InstanceQuery{Page: store.Page{After: after}})
 		}
-		for in, err := range pages(ctx, p.store, page, func(in *store.Instance) string { return in.ID }) {
+		for in, err := range pages(ctx, p.store, counted(p, page), func(in *store.Instance) string { return in.ID }) {
 			if err != nil {
 				yield(InstanceInfo{}, err)
 				return
@@ -146,6 +131,18 @@ func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error]
 				return
 			}
 		}
+	}
+}
+
+// counted makes each page of a query a call of the API. The time between two pages is the caller's own, who may close
+// the Provider in it.
+func counted[R any](p *Provider, query func(store.View, string) ([]R, error)) func(store.View, string) ([]R, error) {
+	return func(v store.View, after string) ([]R, error) {
+		if err := p.enter(); err != nil {
+			return nil, err
+		}
+		defer p.calls.Done()
+		return query(v, after)
 	}
 }
 

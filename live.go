@@ -100,17 +100,19 @@ func (l *live) watched() bool {
 	return l.done != nil && !l.ended
 }
 
-// beingCreated reports whether this process is creating the session: its record may not be there yet.
-func (p *Provider) beingCreated(id string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.live[id]
-	if l == nil {
-		return false
-	}
+// underCreation reports whether this process is creating the session.
+func (l *live) underCreation() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cancel != nil
+}
+
+// beingCreated reports whether this process is creating the session of that ID.
+func (p *Provider) beingCreated(id string) bool {
+	p.mu.Lock()
+	l := p.live[id]
+	p.mu.Unlock()
+	return l != nil && l.underCreation()
 }
 
 // track returns what this process knows of a session, and begins to know it.

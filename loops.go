@@ -127,7 +127,7 @@ func (p *Provider) watchLoop() {
 		p.mu.Lock()
 		var ids []string
 		for id, l := range p.live {
-			if round%12 == 0 || l.watched() {
+			if (round%12 == 0 || l.watched()) && !l.underCreation() { // whose record may not be there yet
 				ids = append(ids, id)
 			}
 		}
@@ -138,7 +138,7 @@ func (p *Provider) watchLoop() {
 				switch {
 				case err != nil:
 					return err
-				case r == nil && !p.beingCreated(id):
+				case r == nil:
 					p.untrack(id, ErrSessionNotFound)
 				case r != nil && r.State == store.SessionEnded:
 					p.untrack(id, endError(r))

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-go/berth/internal/lease"
@@ -39,6 +40,8 @@ type Provider struct {
 	kick    chan struct{} // capacity 1: the queue is to be looked at
 	tenure  tenure
 	closing chan struct{} // closed when Close begins
+
+	destroyed atomic.Bool // Destroy has done its work
 
 	ctx    context.Context // of the background work; ends with Close
 	cancel context.CancelFunc
@@ -155,7 +158,9 @@ func (p *Provider) enter() error {
 const closeGrace = 10 * time.Second
 
 // Close stops the background work and returns when it has stopped. Instances, containers, sessions and their commands
-// live on, and another Provider over the same Store finds them. Calls under way end with ErrClosed. With a Store in
+// live on, and another Provider over the same Store finds them; but while no Provider runs, nobody renews the lease of
+// a session for its running command, and one that runs on from before is not known to the next. Creations under way
+// end with ErrClosed; what they and calls of TerminateSession have begun is given 10 s to come to its end. With a Store in
 // memory nothing finds them again: use Destroy. Close is idempotent.
 func (p *Provider) Close() error {
 	p.mu.Lock()

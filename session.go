@@ -74,14 +74,14 @@ type InstanceInfo struct {
 }
 
 // session makes a handle from a record.
-func (p *Provider) session(r *store.Session) *Session {
+func (p *Provider) session(ctx context.Context, r *store.Session) *Session {
 	s := &Session{p: p, id: r.ID}
 	if r.State == store.SessionEnded {
 		s.live = &live{ended: true, err: endError(r)}
 	} else {
 		s.live = p.track(r.ID)
 	}
-	s.info.Store(p.describe(context.Background(), r))
+	s.info.Store(p.describe(ctx, r))
 	return s
 }
 

@@ -22,7 +22,7 @@ var (
 type keeper struct {
 	m    *Manager
 	id   string
-	cred Credential
+	cred Credential      // until the fetch has ended; protected by m.mu
 	cut  bool            // a start that was cut off: its credential is lost, so that it is given up
 	ctx  context.Context // ends when the container is to be removed, is gone, or the Manager is closed
 	stop context.CancelFunc
@@ -125,8 +125,10 @@ func (k *keeper) watch(c *store.Container) {
 		case <-k.ctx.Done():
 			return
 		case <-k.inside.Done():
-			if k.ctx.Err() == nil {
-				k.lost(c, k.inside.Err())
+			// A connection that we closed ourselves, as when the instance's address changes, says nothing of the
+			// container: whoever needs it next attaches anew.
+			if err := k.inside.Err(); k.ctx.Err() == nil && !errors.Is(err, agent.ErrClosed) {
+				k.lost(c, err)
 			}
 			return
 		case <-look.C:

@@ -160,8 +160,14 @@ func (m *Manager) Inside(ctx context.Context, container string) (Inside, error) 
 }
 
 // Start begins to start a container that this process has created. What it does outlives the caller's context: other
-// sessions may wait for it.
-func (m *Manager) Start(container string, cred Credential) { m.keeper(container, cred) }
+// sessions may wait for it. It reports whether cred is what the start uses, if it has any use for one: a start that
+// another session began uses that one's.
+func (m *Manager) Start(container string, cred Credential) (used bool) {
+	k := m.keeper(container, cred)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return k.cred == cred
+}
 
 // Stop removes a container that is marked stopping, and returns when it is gone, or when its removal is another
 // replica's task. It goes on in the background when ctx ends first.

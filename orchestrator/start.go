@@ -83,11 +83,16 @@ func (k *keeper) startUp(ctx context.Context, c *store.Container) (Inside, agent
 	}
 	fetchCtx, cancel := context.WithTimeout(ctx, k.m.cfg.FetchTimeout)
 	defer cancel()
+	k.m.mu.Lock()
+	cred := k.cred
+	k.m.mu.Unlock()
 	k.m.cfg.OnProgress(*c, "fetching the repository")
 	mirror, err := k.m.fetch(fetchCtx, c, inside, agent.Fetch{
-		URL: c.Remote, Username: k.cred.Username, Password: k.cred.Password,
+		URL: c.Remote, Username: cred.Username, Password: cred.Password,
 	})
+	k.m.mu.Lock()
 	k.cred = Credential{}
+	k.m.mu.Unlock()
 	if err != nil {
 		return inside, mirror, &StartFailure{Phase: "fetching", Err: err}
 	}

@@ -90,12 +90,11 @@ func (t *task) create(who string) *berth.Session {
 	for try := range 20 {
 		purpose := fmt.Sprint(t.name, who, try)
 		r := t.some(purpose, "replica")
-		ctx, cancel := t.ctx, context.CancelFunc(func() {})
+		patience := 20 * time.Minute
 		if try == 0 && t.will(0.1, who+"gives up") {
-			ctx, cancel = context.WithTimeout(ctx, t.plan.dice.upTo(20*time.Second, purpose, "patience"))
-		} else {
-			ctx, cancel = context.WithTimeout(ctx, 20*time.Minute)
+			patience = t.plan.dice.upTo(20*time.Second, purpose, "patience")
 		}
+		ctx, cancel := context.WithTimeout(t.ctx, patience)
 		s, err := r.CreateSession(ctx, t.request())
 		gaveUp := ctx.Err() != nil
 		cancel()

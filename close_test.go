@@ -1,0 +1,97 @@
+package berth_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/fake"
+)
+
+func TestCloseEndsADestroyUnderWay(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		s := w.create("t", "https://git.example/org/repo")
+		w.cloud.IgnoreTerminate(s.Info().Instance.ID, 1000) // so that Destroy never comes to its end
+		done := make(chan error)
+		go func() { done <- w.Destroy(context.Background()) }()
+		time.Sleep(time.Minute)
+		begin := time.Now()
+		w.Close()
+		if took := time.Since(begin); took > time.Minute {
+			t.Errorf("Close took %v", took)
+		}
+		if err := <-done; !errors.Is(err, berth.ErrClosed) {
+			t.Errorf("Destroy ended with %v, want ErrClosed", err)
+		}
+	})
+}
+
+func TestDestroyingTwiceSucceeds(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		w.create("t", "https://git.example/org/repo")
+		for range 2 {
+			if err := w.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestDestroyThatWasCutOffCanBeFinished(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		s := w.create("t", "https://git.example/org/repo")
+		w.cloud.IgnoreTerminate(s.Info().Instance.ID, 2)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := w.Destroy(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v, want the end of its context", err)
+		}
+		_, err := w.CreateSession(t.Context(), asking("u", "https://git.example/org/repo"))
+		if !errors.Is(err, berth.ErrClosed) || !strings.Contains(err.Error(), "destroyed") {
+			t.Errorf("a session on a pool that is being destroyed: %v", err)
+		}
+		if err := w.Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestProviderMayBeClosedWhileItIsListed(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		w.create("t", "https://git.example/org/repo")
+		for _, err := range w.ListSessions(t.Context(), berth.SessionFilter{}) {
+			if err != nil && !errors.Is(err, berth.ErrClosed) {
+				t.Error(err)
+			}
+			w.Close()
+		}
+		for _, err := range w.Repositories(t.Context()) {
+			if !errors.Is(err, berth.ErrClosed) {
+				t.Errorf("got %v, want ErrClosed", err)
+			}
+		}
+	})
+}
+
+func TestWrongCredentialFailsNobodyElse(t *testing.T) {
+	const url = "git.example/org/private"
+	engine := fake.EngineOptions{Repositories: map[string]fake.Repo{"https://" + url: {Password: "right"}}}
+	inWorld(t, setup{Engine: engine}, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		w.create("warm-up", "https://git.example/org/other") // an instance is there
+		eve := w.creating(ctx, w.Provider, asking("eve", "https://x:wrong@"+url))
+		time.Sleep(200 * time.Millisecond)
+		alice := w.creating(ctx, w.Provider, asking("alice", "https://x:right@"+url))
+		if r := <-eve; r.err == nil {
+			t.Error("a wrong credential was good enough")
+		} else if failure, ok := errors.AsType[*berth.StartError](r.err); !ok || failure.Phase != "fetching" {
+			t.Errorf("the wrong credential gave %v", r.err)
+		}
+		if r := <-alice; r.err != nil {
+			t.Errorf("with the right credential: %v", r.err)
+		}
+	})
+}
