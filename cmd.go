@@ -29,8 +29,10 @@ type Cmd struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	// WaitDelay bounds how long Wait waits for the streams after the program has ended or the context is done: a
-	// child may hold them open. 0 = without bound.
+	// WaitDelay bounds how long Wait waits for the streams after the program has ended: a child may hold them open, a
+	// Reader or a Writer may block. 0 = without bound, as long as the context is not done. Once it is, Wait returns
+	// within WaitDelay or five seconds, whichever is longer, whatever the streams do and even if the host cannot be
+	// reached; nothing is written to Stdout and Stderr afterwards but by a Write that was under way.
 	WaitDelay time.Duration
 
 	// ExitCode is the exit code once Wait has returned: -1 if a signal ended it, or if it is not known.
@@ -41,13 +43,16 @@ type Cmd struct {
 	started bool
 	waited  bool
 	process orchestrator.Process
-	stop    func()        // ends the renewal of the session's lease
+	stop    func()        // ends the renewal of the session's lease; may be called again
 	done    chan struct{} // closed when exit and err are set
 	exit    agent.Exit
 	err     error
-	killed  chan struct{} // closed when nothing is left to be killed
-	pipes   []io.Closer   // our ends to close after the command has ended
-	remote  []io.Closer   // its ends to close then
+	settled chan struct{} // closed when Wait need not wait any longer; gaveUp is set then
+	gaveUp  bool          // the context's end was long ago, and done may still be open
+
+	stdin  *io.PipeWriter // StdinPipe's end, closed when the program has ended; nil without one
+	pipes  []pipeEnd      // the command's ends of its pipes
+	output []*gate        // what its output goes through
 }
 
 // An ExitError says that a command ran and did not succeed.
@@ -90,8 +95,8 @@ func (c *Cmd) Start() error {
 	c.started = true
 	err := c.start()
 	if err != nil {
-		closeAll(c.remote)
-		closeAll(c.pipes)
+		c.endInput()
+		c.endPipes(nil)
 	}
 	return err
 }
@@ -108,20 +113,21 @@ func (c *Cmd) start() error {
 	if err != nil {
 		return err
 	}
-	c.stop = c.s.p.using(record)
+	c.stop = sync.OnceFunc(c.s.p.using(record))
 	startCtx, cancel := context.WithTimeout(c.ctx, startTimeout)
 	defer cancel()
+	stdout, stderr := c.gates()
 	c.process, err = inside.Start(startCtx, agent.Command{
 		Session: c.s.id, Args: c.Args, Env: c.Env, Dir: c.Dir,
-		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: c.WaitDelay,
+		Stdin: c.Stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.WaitDelay, Ended: c.endInput,
 	})
 	if err != nil {
 		c.stop()
 		return c.s.because(c.ctx, fmt.Errorf("session %s: %q: %w", c.s.id, c.Args[0], err))
 	}
-	c.done, c.killed = make(chan struct{}), make(chan struct{})
-	go c.killOnCancel()
-	go c.finish()
+	c.done, c.settled = make(chan struct{}), make(chan struct{})
+	c.s.p.loops.Go(c.watch) // both end soon after the Inside that Close ends
+	c.s.p.loops.Go(c.finish)
 	return nil
 }
 
@@ -129,32 +135,94 @@ func (c *Cmd) start() error {
 func (c *Cmd) finish() {
 	defer close(c.done)
 	c.exit, c.err = c.process.Wait()
-	closeAll(c.remote)
+	c.endPipes(nil)
+	c.shutOutput()
 	c.stop()
 }
 
-// startTimeout bounds the start of a command.
-const startTimeout = time.Minute
+// Times of a command.
+const (
+	startTimeout = time.Minute      // bounds its start
+	killTimeout  = 30 * time.Second // bounds one attempt to kill it
+	killPause    = 5 * time.Second  // between two attempts
+	cancelGrace  = 5 * time.Second  // from its context's end to Wait's, if WaitDelay is not longer
+	endGrace     = 5 * time.Second  // for the end of a session whose container is gone to be stored
+	drainTime    = time.Second      // for what it had written before it was killed to be read from its pipes
+)
 
-// killTimeout bounds the kill of a command whose context ended.
-const killTimeout = 30 * time.Second
-
-func (c *Cmd) killOnCancel() {
-	defer close(c.killed)
+// watch kills the command when its context ends, and sees to it that Wait then returns.
+func (c *Cmd) watch() {
+	defer close(c.settled)
 	select {
 	case <-c.done:
 		return
 	case <-c.ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), killTimeout)
-	defer cancel()
-	if err := c.process.Kill(ctx); err != nil && !errors.Is(err, agent.ErrGone) && !errors.Is(err, agent.ErrClosed) {
-		c.s.p.failed("cannot kill a command", err, "session", c.s.id)
+	overdue := time.NewTimer(max(c.WaitDelay, cancelGrace))
+	defer overdue.Stop()
+	killed := make(chan struct{})
+	c.s.p.loops.Go(func() {
+		defer close(killed)
+		c.kill()
+	})
+	select {
+	case <-killed:
+	case <-overdue.C:
+		c.giveUp()
+		return
+	}
+	drained := time.NewTimer(drainTime)
+	defer drained.Stop()
+	select {
+	case <-c.done:
+		return
+	case <-drained.C:
+		c.endPipes(context.Cause(c.ctx)) // nobody reads them
+	case <-overdue.C:
+		c.giveUp()
+		return
+	}
+	select {
+	case <-c.done:
+	case <-overdue.C:
+		c.giveUp()
 	}
 }
 
+// kill kills the command, however long its host cannot be reached.
+func (c *Cmd) kill() {
+	for reported := false; ; reported = true {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), killTimeout)
+		err := c.process.Kill(ctx)
+		cancel()
+		if err == nil || errors.Is(err, agent.ErrGone) || errors.Is(err, agent.ErrClosed) {
+			return
+		}
+		if !reported {
+			c.s.p.failed("cannot kill a command", err, "session", c.s.id)
+		}
+		pause := time.NewTimer(killPause)
+		select {
+		case <-pause.C:
+		case <-c.done:
+			pause.Stop()
+			return
+		}
+	}
+}
+
+// giveUp lets go of a command that does not end, whose context has: what is left of it ends in the background.
+func (c *Cmd) giveUp() {
+	c.gaveUp = true
+	c.endInput()
+	c.endPipes(context.Cause(c.ctx))
+	c.shutOutput()
+	c.stop()
+}
+
 // Wait returns when the command has ended and its streams are copied. *ExitError: it did not succeed. The cause of
-// the context, when that ended it. When the session ended under it, the error says why.
+// the context, when that ended it; if the host cannot be reached then, the command is killed once it can be. When the
+// session ended under it, the error says why.
 func (c *Cmd) Wait() error {
 	switch {
 	case c.process == nil:
@@ -163,9 +231,10 @@ func (c *Cmd) Wait() error {
 		return errors.New("berth: Wait was called before")
 	}
 	c.waited = true
-	<-c.done
-	<-c.killed
-	closeAll(c.pipes)
+	<-c.settled
+	if c.gaveUp {
+		return context.Cause(c.ctx)
+	}
 	exit := c.exit
 	switch {
 	case c.err != nil:
@@ -186,6 +255,17 @@ func (c *Cmd) Wait() error {
 func (s *Session) because(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if errors.Is(err, agent.ErrGone) { // its sessions are ended just now
+		t := time.NewTimer(endGrace)
+		defer t.Stop()
+		select {
+		case <-s.Done():
+		case <-s.p.closing:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
 	}
 	// A process that a signal ended may have died with its session, whose end is stored before anything is killed.
 	r, rerr := s.p.find(context.WithoutCancel(ctx), s.id)
@@ -210,7 +290,7 @@ func (c *Cmd) Output() ([]byte, error) {
 	}
 	err := c.Run()
 	if failure, ok := errors.AsType[*ExitError](err); ok && tail != nil {
-		failure.Stderr = tail.bytes
+		failure.Stderr = tail.end()
 	}
 	return out.Bytes(), err
 }
@@ -225,62 +305,4 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 	c.Stdout, c.Stderr = &out, &out
 	err := c.Run()
 	return out.Bytes(), err
-}
-
-// StdinPipe returns a pipe to the command's standard input. Closing it is the input's end; Wait closes it too.
-func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
-	if c.Stdin != nil || c.started {
-		return nil, errors.New("berth: Stdin is set already, or the command is started")
-	}
-	r, w := io.Pipe()
-	c.Stdin = r
-	c.pipes, c.remote = append(c.pipes, w), append(c.remote, r)
-	return w, nil
-}
-
-// StdoutPipe returns a pipe from the command's standard output. Read it to its end before Wait, or concurrently: what
-// nobody reads holds the command back. Unlike os/exec, the pipe may be read after Wait has been called.
-func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
-	if c.Stdout != nil || c.started {
-		return nil, errors.New("berth: Stdout is set already, or the command is started")
-	}
-	r, w := io.Pipe()
-	c.Stdout = w
-	c.remote = append(c.remote, w)
-	return r, nil
-}
-
-// StderrPipe is StdoutPipe for standard error.
-func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
-	if c.Stderr != nil || c.started {
-		return nil, errors.New("berth: Stderr is set already, or the command is started")
-	}
-	r, w := io.Pipe()
-	c.Stderr = w
-	c.remote = append(c.remote, w)
-	return r, nil
-}
-
-func closeAll(closers []io.Closer) {
-	for _, c := range closers {
-		c.Close()
-	}
-}
-
-// tailWriter keeps the end of what is written.
-type tailWriter struct {
-	mu    sync.Mutex
-	bytes []byte
-}
-
-const maxTail = 32 << 10
-
-func (t *tailWriter) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.bytes = append(t.bytes, b...)
-	if over := len(t.bytes) - maxTail; over > 0 {
-		t.bytes = append(t.bytes[:0], t.bytes[over:]...)
-	}
-	return len(b), nil
 }

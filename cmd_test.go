@@ -35,13 +35,21 @@ func shell(ctx context.Context, c fake.Command) int {
 		fmt.Fprint(c.Stdout, c.Dir, " ", c.Env["A"])
 	case "sleep":
 		<-ctx.Done()
+	case "yes":
+		for {
+			if _, err := io.WriteString(c.Stdout, "y\n"); err != nil {
+				return 1
+			}
+		}
+	case "drip":
+		return drip(c)
 	}
 	return 0
 }
 
 func inShell(t *testing.T, test func(t *testing.T, w *world, s *berth.Session)) {
 	t.Helper()
-	engine := fake.EngineOptions{Run: shell, Commands: []string{"cat", "say", "fail", "signal", "where", "sleep", "true"}}
+	engine := fake.EngineOptions{Run: shell, Commands: []string{"cat", "say", "fail", "signal", "where", "sleep", "true", "yes", "drip"}}
 	inWorld(t, setup{Engine: engine}, func(t *testing.T, w *world) { test(t, w, w.create("t", repoA)) })
 }
 

@@ -20,6 +20,7 @@ type Process struct {
 	c      *Client
 	path   string
 	delay  time.Duration
+	told   func()          // Command.Ended
 	ctx    context.Context // ends when its streams are not copied any longer
 	cancel context.CancelCauseFunc
 
@@ -58,7 +59,7 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{c: c, path: "commands/" + rand.Text(), delay: cmd.WaitDelay, ended: make(chan struct{})}
+	p := &Process{c: c, path: "commands/" + rand.Text(), delay: cmd.WaitDelay, told: cmd.Ended, ended: make(chan struct{})}
 	if err := c.do(ctx, request{method: http.MethodPost, path: p.path, body: body, timeout: longPoll}); err != nil {
 		if ctx.Err() != nil {
 			c.abandon(p.path)
@@ -98,9 +99,12 @@ func (c *Client) abandon(path string) {
 
 // Wait returns when the command has ended and its streams are copied. The error is not about the exit code: it is
 // ErrGone or ErrClosed, a stream that failed, or exec.ErrWaitDelay when the streams did not end in
-// Command.WaitDelay. It may be called once.
+// Command.WaitDelay. As in os/exec, a Stdin whose Read blocks keeps it until then. It may be called once.
 func (p *Process) Wait() (Exit, error) {
 	<-p.ended
+	if p.told != nil {
+		p.told()
+	}
 	if p.err != nil {
 		p.cancel(p.err)
 		return Exit{}, p.err

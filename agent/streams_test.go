@@ -155,6 +155,25 @@ func TestWaitDelayBoundsPipesThatAreHeldOpen(t *testing.T) {
 	}
 }
 
+func TestStdinThatEndsWithTheProgramDoesNotKeepWait(t *testing.T) {
+	r := start(t)
+	r.session(t, "s", 10001)
+	in, w := io.Pipe()
+	p, err := r.Start(testContext(t), agent.Command{
+		Session: "s", Args: []string{"true"}, Stdin: in, Ended: func() { w.Close() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if exit, err := p.Wait(); err != nil || exit.Code != 0 {
+		t.Errorf("%+v, %v", exit, err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("Wait took %v", took)
+	}
+}
+
 func TestLargeOutput(t *testing.T) {
 	size := int64(200 << 20)
 	if soak() {

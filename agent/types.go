@@ -69,6 +69,9 @@ type Command struct {
 	// WaitDelay bounds how long Wait goes on copying after the program has ended, as in os/exec: a child that
 	// it left behind may hold the pipes open. 0 = without bound.
 	WaitDelay time.Duration
+	// Ended, unless nil, is called by Wait when it is known that the program has ended, or that this will never be
+	// known, before Wait waits for the streams: a Stdin that would block for ever can be ended there.
+	Ended func()
 }
 
 // Exit is how a program ended.

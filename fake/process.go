@@ -40,8 +40,9 @@ type process struct {
 	started agent.Command
 	reply   reply // of its start
 
-	pump  sync.Once
-	stdin *io.PipeReader // nil until the command reads; set by pump
+	stdin *io.PipeReader // what the command reads; nil = nothing
+	feed  *io.PipeWriter // its other end
+	fed   chan struct{}  // closed when the caller's reader is not read any more; nil = it never was
 
 	ended  chan struct{} // closed when exit and gone are final; nil if it ended as it started
 	settle sync.Once     // closes ended
@@ -62,8 +63,12 @@ func (i *inside) Start(ctx context.Context, c agent.Command) (orchestrator.Proce
 	}
 	p, err := i.start(r, c)
 	if err = i.finish(ctx, r, err); err != nil {
+		if p != nil && p.feed != nil {
+			p.feed.Close()
+		}
 		return nil, err
 	}
+	p.copyIn()
 	return p, nil
 }
 
@@ -91,6 +96,9 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
 	p.ended, p.writing = make(chan struct{}), make(chan struct{}, 1)
+	if c.Stdin != nil {
+		p.stdin, p.feed = io.Pipe()
+	}
 	if s.files == nil {
 		s.files = new(Files)
 	}
@@ -130,7 +138,6 @@ func (p *process) end(exit agent.Exit, gone error) {
 		p.cancel()
 		close(p.ended)
 	})
-	p.pump.Do(func() {}) // from now on there is nothing to read
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
@@ -138,6 +145,7 @@ func (p *process) end(exit agent.Exit, gone error) {
 
 func (p *process) Wait() (agent.Exit, error) {
 	if p.ended == nil {
+		p.tell()
 		return p.exit, nil
 	}
 	select {
@@ -149,6 +157,7 @@ func (p *process) Wait() (agent.Exit, error) {
 	}
 	p.reply.woken()
 	out := p.inside.container.node.reachable(context.Background(), p.reply)
+	p.tell()
 	failed := p.quiet()
 	select {
 	case <-p.ended:
@@ -164,8 +173,15 @@ func (p *process) Wait() (agent.Exit, error) {
 	return p.exit, failed
 }
 
-// quiet waits for the write that is under way, and returns the error of a stream that failed. Nothing is written
-// afterwards: the command has ended, or nobody is attached.
+// tell says that the end of the command is known.
+func (p *process) tell() {
+	if p.started.Ended != nil {
+		p.started.Ended()
+	}
+}
+
+// quiet waits for the copying that is under way, unless nobody is attached any more, and returns the error of a stream
+// that failed. The command has ended, so that no write begins afterwards.
 func (p *process) quiet() error {
 	var late <-chan time.Time
 	if d := p.started.WaitDelay; d > 0 {
@@ -173,13 +189,32 @@ func (p *process) quiet() error {
 		defer t.Stop()
 		late = t.C
 	}
+	if p.fed != nil {
+		select {
+		case <-p.fed:
+		default: // what is over already decides
+			select {
+			case <-p.fed:
+			case <-p.inside.done:
+				return p.inside.err
+			case <-late:
+				return exec.ErrWaitDelay
+			}
+		}
+	}
 	select {
 	case p.writing <- struct{}{}:
-		defer func() { <-p.writing }()
-		return p.failed
-	case <-late:
-		return exec.ErrWaitDelay
+	default:
+		select {
+		case p.writing <- struct{}{}:
+		case <-p.inside.done:
+			return p.inside.err
+		case <-late:
+			return exec.ErrWaitDelay
+		}
 	}
+	defer func() { <-p.writing }()
+	return p.failed
 }
 
 func (p *process) Kill(ctx context.Context) error {

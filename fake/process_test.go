@@ -3,7 +3,9 @@ package fake_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"os/exec"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,9 +64,8 @@ func TestInputThatNeverComesDoesNotKeepACommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, w := io.Pipe()
-		defer w.Close()
 		var out bytes.Buffer
-		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"cat"}, Stdin: r, Stdout: &out})
+		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"cat"}, Stdin: r, Stdout: &out, Ended: func() { w.Close() }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,6 +77,32 @@ func TestInputThatNeverComesDoesNotKeepACommand(t *testing.T) {
 		if exit, err := p.Wait(); err != nil || exit.Signal != 9 || out.String() != "hello" {
 			t.Errorf("Wait = %+v, %v; output %q", exit, err, out.String())
 		}
+		e.Close()
+	})
+}
+
+func TestInputThatNeverComesKeepsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := fake.NewEngine(fake.EngineOptions{Run: func(context.Context, fake.Command) int { return 0 }})
+		in := attached(t, e, benchKey)
+		if _, err := in.Open(t.Context(), session(0)); err != nil {
+			t.Fatal(err)
+		}
+		run := func(delay time.Duration, want error) {
+			t.Helper()
+			r, w := io.Pipe()
+			defer w.Close()
+			p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"true"}, Stdin: r, WaitDelay: delay})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Wait(); !errors.Is(err, want) {
+				t.Errorf("Wait: %v; want %v", err, want)
+			}
+		}
+		run(time.Minute, exec.ErrWaitDelay)
+		time.AfterFunc(time.Minute, func() { in.Close() })
+		run(0, agent.ErrClosed)
 		e.Close()
 	})
 }

@@ -5,7 +5,7 @@ import (
 )
 
 // output is a stream that a command writes. The caller's writer is called by one goroutine at a time, at its own
-// pace, and not any more once Wait has returned.
+// pace, and not any more once Wait has returned, unless it blocks: then WaitDelay or the end of the Inside ends Wait.
 type output struct {
 	process *process
 	to      io.Writer // nil drops everything
@@ -37,25 +37,27 @@ func (o output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// input is the stream that a command reads. The caller's reader is read by a goroutine of its own, so that one that
-// blocks does not keep a killed command; it begins with the first Read.
+// copyIn reads the caller's reader in a goroutine of its own, so that one that blocks does not keep a killed command.
+// It keeps Wait, as with os/exec.
+func (p *process) copyIn() {
+	if p.feed == nil {
+		return
+	}
+	p.fed = make(chan struct{})
+	go func() { // ends with the reader, or with the command when the reader lets it
+		defer close(p.fed)
+		_, err := io.Copy(p.feed, p.started.Stdin)
+		p.feed.CloseWithError(err)
+	}()
+}
+
+// input is the stream that a command reads.
 type input struct {
 	process *process
 }
 
 func (i input) Read(b []byte) (int, error) {
 	p := i.process
-	if p.started.Stdin == nil {
-		return 0, io.EOF
-	}
-	p.pump.Do(func() {
-		r, w := io.Pipe()
-		p.stdin = r
-		go func() {
-			_, err := io.Copy(w, p.started.Stdin)
-			w.CloseWithError(err)
-		}()
-	})
 	if p.stdin == nil {
 		return 0, io.EOF
 	}

@@ -86,8 +86,10 @@ type Inside interface {
 
 // Process is a command that was started.
 type Process interface {
-	// Wait returns when the command has ended and its streams are copied. Its error is not about the exit code:
-	// agent.ErrGone, a failing stream, or exec.ErrWaitDelay when WaitDelay ended the copying. It may be called once.
+	// Wait returns when the command has ended and its streams are copied, or when the Inside ends. Its error is not
+	// about the exit code: agent.ErrGone, agent.ErrClosed, a failing stream, or exec.ErrWaitDelay when WaitDelay
+	// ended the copying. A Stdin whose Read blocks and a Writer that blocks keep it until then. It calls the
+	// command's Ended before it waits for the streams. It may be called once.
 	Wait() (agent.Exit, error)
 	// Kill ends the command and everything it started, also what left its process group. It returns when they
 	// are dead. Killing what has ended is success.

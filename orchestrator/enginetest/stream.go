@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os/exec"
 	"sync"
 	"time"
 
@@ -117,6 +118,31 @@ var streamCases = []testCase{{
 		p := f.start(in, agent.Command{Session: s.ID, Args: cmdZeros, Stdout: w})
 		_, err := f.wait(p)
 		f.wantErr("Wait", err, full)
+	},
+}, {
+	rule: "an input that Ended ends does not keep Wait",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		for _, args := range [][]string{cmdTrue, cmdExit3} {
+			r, w := pipe()
+			p := f.start(in, agent.Command{Session: s.ID, Args: args, Stdin: r, Ended: func() { w.Close() }})
+			if _, err := f.wait(p); err != nil {
+				f.Errorf("%q: Wait: %v", args, err)
+			}
+		}
+	},
+}, {
+	rule: "an input that blocks keeps Wait for WaitDelay",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		r, w := pipe()
+		defer w.Close()
+		p := f.start(in, agent.Command{Session: s.ID, Args: cmdTrue, Stdin: r, WaitDelay: 100 * time.Millisecond})
+		exit, err := f.wait(p)
+		f.wantErr("Wait", err, exec.ErrWaitDelay)
+		if exit != (agent.Exit{}) {
+			f.Errorf("it ended with %+v", exit)
+		}
 	},
 }, {
 	rule: "a command and its caller talk to each other",
