@@ -23,13 +23,13 @@ func Docker(t testing.TB) *client.Client {
 	t.Helper()
 	docker, err := client.New(client.FromEnv)
 	if err != nil {
-		missing(t, "needs a Docker engine, but DOCKER_HOST and its companions cannot be used: %v", err)
+		Missing(t, "needs a Docker engine, but DOCKER_HOST and its companions cannot be used: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
 	if _, err := docker.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
 		docker.Close()
-		missing(t, "needs a Docker engine, and none answers at %s: %v", docker.DaemonHost(), err)
+		Missing(t, "needs a Docker engine, and none answers at %s: %v", docker.DaemonHost(), err)
 	}
 	t.Cleanup(func() { docker.Close() })
 	return docker
@@ -40,13 +40,13 @@ func Git(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("git")
 	if err != nil {
-		missing(t, "needs git on this machine: %v", err)
+		Missing(t, "needs git on this machine: %v", err)
 	}
 	return path
 }
 
-// missing ends a test for which the machine lacks something.
-func missing(t testing.TB, format string, args ...any) {
+// Missing ends a test for which the machine lacks something.
+func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf(format, args...)

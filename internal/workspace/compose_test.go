@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -136,6 +137,9 @@ func TestBrokenPackagesAreErrors(t *testing.T) {
 
 func TestPackagesOfUnknownCompressionAreUnpackedByDpkg(t *testing.T) {
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs dpkg-deb on this machine")
+		}
 		t.Skip("needs dpkg-deb on this machine")
 	}
 	plain, err := unpackByDpkg(makeDeb(t, ".gz", tar.Header{Name: "./x", Typeflag: tar.TypeReg, Mode: 0o644}))

@@ -36,11 +36,11 @@ func startDaemon(t *testing.T, label string) *daemon {
 	docker := testenv.Docker(t)
 	image := testenv.Image(t)
 	if os.Getuid() != 0 {
-		t.Skip("not tested: only root can run a second Docker engine")
+		testenv.Missing(t, "not tested: only root can run a second Docker engine")
 	}
 	for _, program := range []string{"dockerd", "ip", "nsenter"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("not tested: %s is not installed, so there can be no second Docker engine", program)
+			testenv.Missing(t, "not tested: %s is not installed, so there can be no second Docker engine", program)
 		}
 	}
 	info, err := docker.Info(t.Context(), client.InfoOptions{})
@@ -91,7 +91,7 @@ func (d *daemon) connect() {
 	} {
 		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 			exec.Command("ip", "netns", "delete", d.netns).Run()
-			d.t.Skipf("not tested: this machine makes no network namespaces, so there can be no second Docker engine: ip %s: %v: %s", args, err, out)
+			testenv.Missing(d.t, "not tested: this machine makes no network namespaces, so there can be no second Docker engine: ip %s: %v: %s", args, err, out)
 		}
 	}
 }
