@@ -262,10 +262,10 @@ func TestABrokenMirrorIsMadeAnew(t *testing.T) {
 	} {
 		for variant := range 4 {
 			restart, quiet := variant&1 != 0, variant&2 != 0
+			if name == "locks and litter" && !restart {
+				continue // only what is left of an earlier life is litter
+			}
 			t.Run(fmt.Sprintf("%s, restart %v, nothing new %v", name, restart, quiet), func(t *testing.T) {
-				if name == "locks and litter" && !restart {
-					t.Skip("only what is left of an earlier life is litter")
-				}
 				r := start(t)
 				r.session(t, "old", 10001)
 				damage(r)
