@@ -43,8 +43,8 @@
 //	records(kind smallint, id text, body, PRIMARY KEY (kind, id),
 //	        state, task, usr, repository, container, instance, owner text,
 //	        room integer,         -- free slots, of a ready instance that has any
-//	        queued_at bigint,     -- CreatedAt, of a session that waits; microseconds, as all times
-//	        lease_until bigint,   -- of an active session that has a lease
+//	        queued boolean,       -- true, of a session that waits for a slot
+//	        lease_until bigint,   -- of an active session that has a lease; microseconds, as all times
 //	        ended_at bigint)      -- of an ended session
 //
 //	index                             query
@@ -55,8 +55,8 @@
 //	(container, state, id)            Container
 //	(kind, instance, state, id)       Instance
 //	(kind, owner, state, id)          Owner
+//	(queued, id)                      Queued
 //	(room, id)                        Placeable         ORDER BY room, id
-//	(queued_at, id)                   Queued            ORDER BY queued_at, id
 //	(lease_until, id)                 LeaseBefore       ORDER BY lease_until, id
 //	(ended_at, id)                    EndedBefore       ORDER BY ended_at, id
 //

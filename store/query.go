@@ -50,12 +50,10 @@ type SessionQuery struct {
 	Container  string            // Container.ID
 	Instance   string            // Instance.ID
 	Owner      string
-	// Queued selects those that wait for a slot, the one that waits longest first (CreatedAt, then ID). After is
-	// not looked at.
-	Queued bool
+	Queued     bool // those that wait for a slot
 	// LeaseBefore selects the active ones that have a LeaseUntil, before then; EndedBefore the ended ones that have an
-	// EndedAt, before then; the earliest first, then by ID. After is not looked at. Zero = all. At most one of Queued,
-	// LeaseBefore and EndedBefore is of use in a query: which of several gives the order is open.
+	// EndedAt, before then; the earliest first, then by ID. After is not looked at. Zero = all. At most one
+	// of the two is of use in a query: which of both gives the order is open.
 	LeaseBefore time.Time
 	EndedBefore time.Time
 	Page

@@ -16,6 +16,13 @@ type Pool struct {
 	UID       string // made with the record; tells this store's things from those of another with the same pool name
 	Instances int    // number of Instance records: what costs money, or may
 	Queued    int    // number of sessions with Queued set
+	QueueSeq  uint64 // counts the changes of which sessions these are
+	// Replicas are the processes that have taken their lease and not been forgotten. Whoever takes over from one that
+	// died, when nothing of it is left, removes it together with its lease.
+	Replicas []string
+	// ClientCA is the certificate (PEM) of the authority that lets this pool's processes into its hosts, and ClientKey its
+	// key, sealed. Empty where hosts are reached otherwise.
+	ClientCA, ClientKey []byte
 	// LaunchFailures counts the launches that failed one after another; LaunchAfter is when the next may be tried.
 	LaunchFailures int
 	Closed         bool // the pool is being destroyed: no new sessions, no launches
@@ -42,10 +49,13 @@ type Instance struct {
 	State      InstanceState
 	Since      time.Time // when State was entered
 	CreatedAt  time.Time
+	Generation string // see pool.Versioned; "" = the cloud has none
 	Frozen     []byte // the launch request, until the launch has returned; see pool.Cloud
+	Trust      string // what proves that an engine is this machine's; no secret. See orchestrator.Endpoint
 	CloudID    string // "" until the launch has returned
 	Address    string
 	Reason     string    // why it is cordoned, terminating or lost
+	Outlook    string    // what was foretold of its machine when it was cordoned for that; see pool.Outlook
 	Terminated bool      // the cloud has accepted its termination
 	Drain      bool      // cordoned for good: its end is wanted, and it will not take sessions again
 	Slots      int       // how many sessions it may hold
@@ -79,12 +89,11 @@ type Mirror struct {
 // ContainerState is the state of a container.
 type ContainerState string
 
-// The states of a container. Gone has no record.
+// The states of a container. Gone has no record. It is lost when its instance is: that is not stored twice.
 const (
 	ContainerStarting ContainerState = "starting"
 	ContainerReady    ContainerState = "ready"
 	ContainerStopping ContainerState = "stopping" // its last session ended, its start failed, or it died: it is being removed
-	ContainerLost     ContainerState = "lost"     // its instance is lost
 )
 
 // Container is one container of a sharing key on one instance.
@@ -161,6 +170,12 @@ type Task struct {
 	Session string
 }
 
+// User counts what a user holds, so that the queue can be fair between users. It is absent when that is nothing.
+type User struct {
+	ID       string // the UserID
+	Sessions int    // those that hold a slot
+}
+
 // Lease says who may do what only one may do at a time. It is taken over by whoever has not seen its Beat change for
 // Term, by its own monotonic clock; each takeover raises Fence.
 type Lease struct {
@@ -189,6 +204,9 @@ func SessionKey(id string) Key { return Key{KindSession, id} }
 // TaskKey is the key of a TaskID.
 func TaskKey(taskID string) Key { return Key{KindTask, taskID} }
 
+// UserKey is the key of what a user holds.
+func UserKey(userID string) Key { return Key{KindUser, userID} }
+
 // MirrorsKey is the key of the list of an instance's mirrors.
 func MirrorsKey(instance string) Key { return Key{KindMirrors, instance} }
 
@@ -214,13 +232,21 @@ func (r *Session) Key() Key { return SessionKey(r.ID) }
 func (r *Task) Key() Key { return TaskKey(r.ID) }
 
 // Key implements Record.
+func (r *User) Key() Key { return UserKey(r.ID) }
+
+// Key implements Record.
 func (r *Mirrors) Key() Key { return MirrorsKey(r.Instance) }
 
 // Key implements Record.
 func (r *Lease) Key() Key { return LeaseKey(r.ID) }
 
 // Clone implements Record.
-func (r *Pool) Clone() Record { c := *r; return &c }
+func (r *Pool) Clone() Record {
+	c := *r
+	c.Replicas = slices.Clone(r.Replicas)
+	c.ClientCA, c.ClientKey = slices.Clone(r.ClientCA), slices.Clone(r.ClientKey)
+	return &c
+}
 
 // Clone implements Record.
 func (r *Instance) Clone() Record {
@@ -257,6 +283,9 @@ func (r *Session) Clone() Record {
 
 // Clone implements Record.
 func (r *Task) Clone() Record { c := *r; return &c }
+
+// Clone implements Record.
+func (r *User) Clone() Record { c := *r; return &c }
 
 // Clone implements Record.
 func (r *Lease) Clone() Record { c := *r; return &c }

@@ -75,9 +75,10 @@ const (
 	KindTask      Kind = 6 // by TaskID: makes it unique
 	KindLease     Kind = 7
 	KindMirrors   Kind = 8 // by launch ID
+	KindUser      Kind = 9 // by UserID
 )
 
-var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors"}
+var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors", "user"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) && k > 0 {
@@ -107,7 +108,7 @@ func (k Key) Compare(l Key) int {
 	return 0
 }
 
-// Record is one of *Pool, *Instance, *Sharing, *Container, *Session, *Task, *Lease, *Mirrors.
+// Record is one of *Pool, *Instance, *Sharing, *Container, *Session, *Task, *Lease, *Mirrors, *User.
 type Record interface {
 	Key() Key
 	Clone() Record // shares nothing that can be changed

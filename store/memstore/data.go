@@ -7,7 +7,7 @@ import (
 )
 
 // kinds is more than the highest kind of record.
-const kinds = int(store.KindMirrors) + 1
+const kinds = int(store.KindUser) + 1
 
 // data holds every record, an index of those that are now, and what running Views still see of before.
 //

@@ -36,11 +36,11 @@ const (
 	sessionsByRepository
 	sessionsByContainer
 	sessionsByInstance
+	sessionsByQueue // those that wait for a slot; all have one value
 
 	// Indexes that give an order: num is what they order by, and equal ones lie by ID.
 
 	instancesByRoom  // the ready ones with a free slot, by free slots
-	sessionsByQueue  // those that wait for a slot, by CreatedAt
 	sessionsByLease  // the active ones that have a lease, by LeaseUntil
 	sessionsByEnding // the ended ones, by EndedAt
 )
@@ -103,7 +103,7 @@ func entriesOf(r store.Record) (e entries) {
 		e[4] = equal(sessionsByContainer+over, r.Container)
 		e[5] = equal(sessionsByInstance+over, r.Instance)
 		if r.Queued {
-			e[inQueue] = entry{index: sessionsByQueue, num: sortable(r.CreatedAt)}
+			e[6] = entry{index: sessionsByQueue}
 		}
 		if r.State == store.SessionActive && !r.LeaseUntil.IsZero() {
 			e[inLeases] = entry{index: sessionsByLease, num: sortable(r.LeaseUntil)}
@@ -119,7 +119,6 @@ func entriesOf(r store.Record) (e entries) {
 const (
 	inRoom = 1 // an instance's; the others are a session's
 
-	inQueue   = 6
 	inLeases  = 7
 	inEndings = 8
 )
@@ -143,7 +142,7 @@ var (
 		store.InstanceCordoned, store.InstanceTerminating, store.InstanceLost,
 	}
 	containerStates = [...]store.ContainerState{
-		store.ContainerStarting, store.ContainerReady, store.ContainerStopping, store.ContainerLost,
+		store.ContainerStarting, store.ContainerReady, store.ContainerStopping,
 	}
 	sessionStates = [...]store.SessionState{
 		store.SessionCreating, store.SessionActive, store.SessionTerminating, store.SessionEnded,

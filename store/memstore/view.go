@@ -74,12 +74,12 @@ func (v *view) Sessions(q store.SessionQuery) ([]*store.Session, error) {
 	s.matches = func(r *store.Session) bool { return sessionMatches(&q, r) }
 	states, over := codes(sessionStates[:], q.States), endedOrNot(q.States)
 	switch {
-	case q.Queued:
-		s.ordered(inQueue, sessionsByQueue, ^uint64(0))
 	case !q.LeaseBefore.IsZero():
 		s.ordered(inLeases, sessionsByLease, sortable(q.LeaseBefore))
 	case !q.EndedBefore.IsZero():
 		s.ordered(inEndings, sessionsByEnding, sortable(q.EndedBefore))
+	case q.Queued:
+		s.value(entry{index: sessionsByQueue}, []index{0})
 	case q.TaskID != "":
 		s.value(equal(sessionsByTask, q.TaskID), over)
 	case q.Container != "":

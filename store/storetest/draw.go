@@ -45,7 +45,7 @@ func drawLabels(t *rapid.T) map[string]string {
 // drawRecord returns a record: a session half of the time, since they have the most ways to be found.
 func drawRecord(t *rapid.T) store.Record {
 	id, n := drawID(t), rapid.IntRange(0, 3)
-	switch kind := rapid.IntRange(0, 13).Draw(t, "kind"); kind {
+	switch kind := rapid.IntRange(0, 14).Draw(t, "kind"); kind {
 	case 0:
 		return &store.Pool{UID: id, Queued: n.Draw(t, "queued")}
 	case 1:
@@ -56,12 +56,14 @@ func drawRecord(t *rapid.T) store.Record {
 		return &store.Task{ID: id, Session: drawWord(t, "session")}
 	case 4:
 		return &store.Lease{ID: id, Holder: drawWord(t, "holder"), Fence: uint64(n.Draw(t, "fence"))}
-	case 5, 6:
+	case 5:
+		return &store.User{ID: id, Sessions: n.Draw(t, "sessions")}
+	case 6, 7:
 		return &store.Instance{
 			ID: id, State: rapid.SampledFrom(instanceStates).Draw(t, "state"),
 			Slots: n.Draw(t, "slots"), Sessions: n.Draw(t, "sessions"), CreatedAt: drawTime(t, "created"),
 		}
-	case 7, 8:
+	case 8, 9:
 		return &store.Container{
 			ID: id, State: rapid.SampledFrom(containerStates).Draw(t, "state"),
 			Instance: drawWord(t, "instance"), Owner: drawWord(t, "owner"),
@@ -104,7 +106,7 @@ func drawQuery(t *rapid.T) func(store.View, model) error {
 // order is set: the contract leaves open which of several does.
 func drawSessionQuery(t *rapid.T, p store.Page) store.SessionQuery {
 	q := store.SessionQuery{Page: p}
-	for _, field := range rapid.SliceOfN(rapid.IntRange(0, 8), 0, 3).Draw(t, "fields") {
+	for _, field := range rapid.SliceOfN(rapid.IntRange(0, 9), 0, 3).Draw(t, "fields") {
 		switch field {
 		case 0:
 			q.States = drawStates(t, sessionStates)
@@ -123,13 +125,12 @@ func drawSessionQuery(t *rapid.T, p store.Page) store.SessionQuery {
 		case 7:
 			q.Owner = drawWord(t, "owner")
 		case 8:
-			q.Queued, q.LeaseBefore, q.EndedBefore = false, time.Time{}, time.Time{}
-			switch rapid.IntRange(0, 2).Draw(t, "order") {
-			case 0:
-				q.Queued = true
-			case 1:
+			q.Queued = true
+		case 9:
+			q.LeaseBefore, q.EndedBefore = time.Time{}, time.Time{}
+			if rapid.Bool().Draw(t, "by lease") {
 				q.LeaseBefore = drawTime(t, "before")
-			case 2:
+			} else {
 				q.EndedBefore = drawTime(t, "before")
 			}
 		}

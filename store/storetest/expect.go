@@ -32,14 +32,12 @@ func expectContainers(all []*store.Container, q store.ContainerQuery) []*store.C
 func expectSessions(all []*store.Session, q store.SessionQuery) []*store.Session {
 	order := func(*store.Session) int { return 0 }
 	switch {
-	case q.Queued:
-		order = func(r *store.Session) int { return micros(r.CreatedAt) }
 	case !q.LeaseBefore.IsZero():
 		order = func(r *store.Session) int { return micros(r.LeaseUntil) }
 	case !q.EndedBefore.IsZero():
 		order = func(r *store.Session) int { return micros(r.EndedAt) }
 	}
-	if q.Queued || !q.LeaseBefore.IsZero() || !q.EndedBefore.IsZero() {
+	if !q.LeaseBefore.IsZero() || !q.EndedBefore.IsZero() {
 		q.After = ""
 	}
 	return page(all, q.Page, order, func(r *store.Session) bool {
@@ -158,7 +156,7 @@ var (
 		store.InstanceTerminating, store.InstanceLost,
 	}
 	containerStates = []store.ContainerState{
-		store.ContainerStarting, store.ContainerReady, store.ContainerStopping, store.ContainerLost,
+		store.ContainerStarting, store.ContainerReady, store.ContainerStopping,
 	}
 	sessionStates = []store.SessionState{
 		store.SessionCreating, store.SessionActive, store.SessionTerminating, store.SessionEnded,

@@ -10,7 +10,6 @@ import (
 
 var orderCases = []testCase{
 	{"Placeable gives the ready instances with a free slot, the fullest first, then by ID", placeableOrder},
-	{"Queued gives the sessions that wait, the longest first, then by ID", queuedOrder},
 	{"LeaseBefore gives the active sessions whose lease is over, the earliest first", leaseOrder},
 	{"EndedBefore gives the sessions that ended before, the earliest first", endedOrder},
 	{"a query with an order of its own does not look at After", orderIgnoresAfter},
@@ -75,11 +74,11 @@ func ordered(t *testing.T, h *handle, queries ...store.SessionQuery) {
 	for i := range 200 {
 		at := minute(i * 31 % 40).Add(time.Duration(i%3) * time.Microsecond)
 		s := &store.Session{
-			ID: fmt.Sprintf("s-%03d", i*71%200), UserID: fmt.Sprint(i % 3), Queued: i%5 > 1, State: sessionStates[i*7%4],
-			CreatedAt: at, LeaseUntil: at, EndedAt: at,
+			ID: fmt.Sprintf("s-%03d", i*71%200), UserID: fmt.Sprint(i % 3), State: sessionStates[i*7%4],
+			LeaseUntil: at, EndedAt: at,
 		}
 		if i%11 == 0 {
-			s.CreatedAt, s.LeaseUntil, s.EndedAt = time.Time{}, time.Time{}, time.Time{}
+			s.LeaseUntil, s.EndedAt = time.Time{}, time.Time{}
 		}
 		all = append(all, s)
 	}
@@ -98,10 +97,6 @@ func ordered(t *testing.T, h *handle, queries ...store.SessionQuery) {
 		}
 		return nil
 	})
-}
-
-func queuedOrder(t *testing.T, h *handle) {
-	ordered(t, h, store.SessionQuery{Queued: true}, store.SessionQuery{Queued: true, UserID: "1"})
 }
 
 func leaseOrder(t *testing.T, h *handle) {
@@ -128,7 +123,6 @@ func endedOrder(t *testing.T, h *handle) {
 func orderIgnoresAfter(t *testing.T, h *handle) {
 	after := store.Page{After: "s-150"}
 	ordered(t, h,
-		store.SessionQuery{Queued: true, Page: after},
 		store.SessionQuery{LeaseBefore: minute(1000), Page: after},
 		store.SessionQuery{EndedBefore: minute(1000), Page: after},
 	)
@@ -146,21 +140,19 @@ func orderIsCut(t *testing.T, h *handle) {
 	var all []*store.Session
 	for i := range store.MaxLimit + 50 {
 		all = append(all, &store.Session{
-			ID: fmt.Sprintf("s-%04d", i*7919%10000), Queued: true, State: store.SessionActive,
-			CreatedAt: minute(i * 31 % 500), LeaseUntil: minute(i * 37 % 500),
+			ID: fmt.Sprintf("s-%04d", i*7919%10000), State: store.SessionActive, LeaseUntil: minute(i * 37 % 500),
 		})
 	}
 	h.put(records(all)...)
 	h.view(func(v store.View) error {
-		for _, q := range []store.SessionQuery{{Queued: true}, {LeaseBefore: minute(2000)}} {
-			for _, q.Limit = range []int{0, store.MaxLimit} {
-				got, err := v.Sessions(q)
-				if err == nil {
-					err = sameList(fmt.Sprintf("%+v", q), got, expectSessions(all, q))
-				}
-				if err != nil {
-					return err
-				}
+		q := store.SessionQuery{LeaseBefore: minute(2000)}
+		for _, q.Limit = range []int{0, store.MaxLimit} {
+			got, err := v.Sessions(q)
+			if err == nil {
+				err = sameList(fmt.Sprintf("%+v", q), got, expectSessions(all, q))
+			}
+			if err != nil {
+				return err
 			}
 		}
 		return nil

@@ -62,6 +62,7 @@ func crowdQueries() []store.SessionQuery {
 		{}, {TaskID: "task"}, {UserID: "ada"}, {Owner: "replica-1"}, {Container: "container"}, {Instance: "instance"},
 		{Repository: naming.Repository{Host: "git.example.com", Path: "team/app"}},
 		{Labels: map[string]string{"team": "blue"}},
+		{Queued: true}, {Queued: true, UserID: "ada"},
 		{States: []store.SessionState{store.SessionActive}},
 		{States: []store.SessionState{store.SessionEnded, store.SessionActive, store.SessionActive}},
 		{States: []store.SessionState{store.SessionCreating, store.SessionActive, store.SessionTerminating}},
