@@ -93,7 +93,9 @@ func (c *Client) call(ctx context.Context, what wire.Call, progress func(Progres
 	}
 	missing := what.Fetch != nil && last.Mirror == nil || what.Open != nil && last.Checkout == nil
 	if missing {
-		return wire.Line{}, errors.New("the agent's answer is incomplete")
+		return wire.Line{}, errIncomplete
 	}
 	return last, nil
 }
+
+var errIncomplete = errors.New("the agent's answer is incomplete")

@@ -157,6 +157,25 @@ func (c *Client) Sessions(ctx context.Context) (map[string]int, error) {
 	return uids, err
 }
 
+// Idle returns how long a session has had no running command: 0 while one runs, else the time since the last one
+// ended, or since Open if there was none. A command runs until the agent has seen it end, whichever client started it
+// and whether or not one is connected; what it left in the background does not count. The agent measures the time by
+// a clock that nobody sets.
+//
+// ErrUnknownSession: the session is not open. errors.ErrUnsupported: the agent is too old to tell; the session may
+// have commands that this client does not know of.
+func (c *Client) Idle(ctx context.Context, session string) (time.Duration, error) {
+	var a *wire.Activity
+	path := "sessions/" + url.PathEscape(session)
+	if err := c.do(ctx, request{method: http.MethodGet, path: path, answer: &a, timeout: short}); err != nil {
+		return 0, err
+	}
+	if a == nil {
+		return 0, errIncomplete
+	}
+	return time.Duration(a.Idle * float64(time.Second)), nil
+}
+
 // drain reads what is left of a small body, so that its stream ends in order.
 func drain(body io.ReadCloser) {
 	io.Copy(io.Discard, io.LimitReader(body, 64<<10))

@@ -246,7 +246,11 @@ func (l *link) do(ctx context.Context, r request) error {
 		if err != nil {
 			return &transportError{err}
 		}
-		if json.Unmarshal(b, &e) != nil || e.Code == "" {
+		known := json.Unmarshal(b, &e) == nil && e.Code != ""
+		switch {
+		case !known && resp.StatusCode == http.StatusNotFound: // of an agent that does not have the path
+			return fmt.Errorf("the agent is too old for %s %s: %w", r.method, r.path, errors.ErrUnsupported)
+		case !known:
 			return fmt.Errorf("the agent answered %s to %s %s", resp.Status, r.method, r.path)
 		}
 		return fromWire(&e)

@@ -29,8 +29,10 @@ func greeter(t *testing.T, hello string) func(context.Context) (net.Conn, error)
 		case "/v1/watch":
 			http.NewResponseController(w).Flush()
 			<-r.Context().Done()
-		default:
+		case "/v1/sessions":
 			fmt.Fprint(w, "{}")
+		default:
+			http.NotFound(w, r)
 		}
 	})}
 	go server.Serve(l)

@@ -19,7 +19,10 @@ type Fetch struct {
 
 // Mirror is the state of the container's mirror after a Fetch.
 type Mirror struct {
-	Cold    bool  // this fetch cloned it: it was not there, or was broken
+	// Cold says that the fetch that answered the call cloned the mirror: it was not there, or was broken. It is true
+	// for every call that waited for that fetch, not for one only. A call that came when the clone had begun waits for
+	// what comes after it.
+	Cold    bool
 	Fetched bool  // the remote was asked; false when MaxAge made that unnecessary
 	Size    int64 // bytes on disk
 	Free    int64 // bytes left on the file system that holds it
@@ -54,7 +57,8 @@ type Checkout struct {
 	Commit  string // its commit, in hex
 }
 
-// Command is one program to run in a session.
+// Command is one program to run in a session. It may have 65536 files open, or as many as the container's hard limit
+// allows if that is less.
 type Command struct {
 	Session string
 	Args    []string // Args[0] is looked up in the session's PATH unless it holds a slash

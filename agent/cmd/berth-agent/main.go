@@ -66,6 +66,7 @@ func serve(args []string) error {
 	flags.StringVar(&o.SessionsDir, "sessions", "/sessions", "where the checkouts are made; what is there is removed")
 	flags.StringVar(&o.EtcDir, "etc", "/etc", "where passwd and group are")
 	flags.IntVar(&o.MaxProcesses, "max-processes", 1024, "of one session")
+	flags.IntVar(&o.MaxFiles, "max-files", 65536, "that one process of a session has open, unless the hard limit is lower")
 	flags.DurationVar(&o.OrphanTimeout, "orphan-timeout", 6*time.Hour, "end when no manager was connected for so long; 0 = never")
 	flags.Func("shared", "a directory to clean after a session, instead of those found; may be repeated", func(dir string) error {
 		o.Shared = append(o.Shared, dir)

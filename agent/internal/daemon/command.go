@@ -27,6 +27,8 @@ type command struct {
 	in    *input
 	out   *output
 	errs  *output // nil if it is shared with out, or not wanted
+
+	ended chan struct{} // closed when proc has ended and its session knows
 }
 
 // stream returns an output by its name; nil if there is none.
@@ -73,7 +75,7 @@ func (cs *commands) add(id string) (c *command, fresh bool) {
 	if c := cs.byID[id]; c != nil {
 		return c, false
 	}
-	c = &command{id: id, ready: make(chan struct{})}
+	c = &command{id: id, ready: make(chan struct{}), ended: make(chan struct{})}
 	cs.byID[id] = c
 	return c, true
 }
@@ -132,7 +134,14 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 		_, err := d.commands.get(ctx, id)
 		return err
 	}
-	c.err = d.launch(c, s)
+	sess, err := d.sessions.enter(s.Session)
+	if err == nil {
+		if err = d.launch(c, sess, s); err != nil {
+			d.sessions.leave(sess, false)
+		}
+		sess.starting.Done()
+	}
+	c.err = err
 	close(c.ready)
 	if c.err != nil {
 		// A repetition must fail alike, but not for ever.
@@ -141,20 +150,17 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	}
 	go func() {
 		<-c.proc.Done()
+		d.sessions.leave(sess, true)
+		close(c.ended)
 		d.commands.retire(id)
 	}()
 	return nil
 }
 
-func (d *Daemon) launch(c *command, s wire.Start) error {
+func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	if len(s.Args) == 0 || len(s.Args[0]) == 0 {
 		return &wire.Error{Code: wire.CodeNotExecutable, Message: "no program named"}
 	}
-	sess, err := d.sessions.enter(s.Session)
-	if err != nil {
-		return err
-	}
-	defer sess.starting.Done()
 	c.uid = sess.UID
 
 	env := append(append(append([]string(nil), sess.place.Env...), stringsOf(sess.Env)...), stringsOf(s.Env)...)
@@ -224,7 +230,7 @@ func (d *Daemon) kill(ctx context.Context, c *command) (bool, error) {
 	err := proc.Kill(ctx, c.proc.Mark, c.uid)
 	if err == nil {
 		select {
-		case <-c.proc.Done():
+		case <-c.ended:
 		case <-ctx.Done():
 			err = ctx.Err()
 		}

@@ -32,6 +32,7 @@ type Options struct {
 	EtcDir        string        // default /etc
 	Shared        []string      // nil = found
 	MaxProcesses  int           // RLIMIT_NPROC of every session; default 1024
+	MaxFiles      int           // RLIMIT_NOFILE of every command, if the hard limit allows; default 65536
 	OrphanTimeout time.Duration // ends the agent when no manager was there for so long; 0 = never
 	Log           *slog.Logger
 }
@@ -110,7 +111,9 @@ func setUp(o Options) (*Daemon, error) {
 			return nil, err
 		}
 	}
-	if err := errors.Join(syscall.Setgroups(nil), proc.LimitProcesses(o.MaxProcesses)); err != nil {
+	if err := errors.Join(
+		syscall.Setgroups(nil), proc.LimitProcesses(o.MaxProcesses), proc.LimitFiles(o.MaxFiles),
+	); err != nil {
 		return nil, err
 	}
 	proc.Prewarm(spareThreads)

@@ -32,6 +32,7 @@ func (d *Daemon) server() *http.Server {
 	handle("GET "+wire.Root+"watch", d.watch)
 	handle("GET "+wire.Root+"state", d.state)
 	handle("GET "+wire.Root+"sessions", d.listSessions)
+	handle("GET "+wire.Root+"sessions/{id}", d.sessionActivity)
 	handle("POST "+wire.Root+"calls/{id}", d.makeCall)
 	handle("DELETE "+wire.Root+"calls/{id}", d.dropCall)
 	handle("POST "+wire.Root+"commands/{id}", d.startCommand)
@@ -80,6 +81,14 @@ func (d *Daemon) watch(w http.ResponseWriter, r *http.Request) error {
 
 func (d *Daemon) listSessions(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, d.sessions.list())
+}
+
+func (d *Daemon) sessionActivity(w http.ResponseWriter, r *http.Request) error {
+	a, err := d.sessions.activity(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, a)
 }
 
 // makeCall begins a call or joins it, and writes lines until it ends.
@@ -214,7 +223,7 @@ func (d *Daemon) commandExit(w http.ResponseWriter, r *http.Request) error {
 	timeout := time.NewTimer(wire.Poll)
 	defer timeout.Stop()
 	select {
-	case <-c.proc.Done():
+	case <-c.ended:
 		code, signal := c.proc.Exit()
 		return writeJSON(w, wire.Exit{Code: code, Signal: signal})
 	case <-timeout.C:

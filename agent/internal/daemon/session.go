@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/place"
@@ -15,13 +16,17 @@ import (
 type session struct {
 	wire.Session
 	place    *place.Place
-	closing  bool           // takes no new command; protected by sessions.mu
 	starting sync.WaitGroup // starts that got in before closing
+
+	// sessions.mu protects what follows.
+	closing bool      // takes no new command
+	running int       // commands, also those that are being started
+	since   time.Time // when the last command ended; when the session was opened if there was none
 }
 
 // sessions are the open ones.
 type sessions struct {
-	mu   sync.Mutex // protects what follows, and closing
+	mu   sync.Mutex // protects what follows, and the last fields of every session
 	byID map[string]*session
 	busy map[string]chan struct{} // IDs that are being opened or closed; the channel is closed after
 }
@@ -51,16 +56,52 @@ func (ss *sessions) acquire(ctx context.Context, id string) (release func(), err
 	}
 }
 
-// enter finds a session for a start. The caller calls starting.Done.
-func (ss *sessions) enter(id string) (*session, error) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
+// usable returns a session that takes commands. The lock is held.
+func (ss *sessions) usable(id string) (*session, error) {
 	s := ss.byID[id]
 	if s == nil || s.closing {
 		return nil, &wire.Error{Code: wire.CodeUnknownSession, Message: fmt.Sprintf("no session %q", id)}
 	}
-	s.starting.Add(1)
 	return s, nil
+}
+
+// enter finds a session for a start. The caller calls starting.Done when that is decided, and leave when there is
+// nothing that runs.
+func (ss *sessions) enter(id string) (*session, error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s, err := ss.usable(id)
+	if err != nil {
+		return nil, err
+	}
+	s.starting.Add(1)
+	s.running++
+	return s, nil
+}
+
+// leave notes that a command has ended, or that none came of its start.
+func (ss *sessions) leave(s *session, ended bool) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.running--
+	if ended {
+		s.since = time.Now()
+	}
+}
+
+// activity returns what a session has running, or how long that has been nothing.
+func (ss *sessions) activity(id string) (wire.Activity, error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s, err := ss.usable(id)
+	if err != nil {
+		return wire.Activity{}, err
+	}
+	a := wire.Activity{Running: s.running}
+	if s.running == 0 {
+		a.Idle = time.Since(s.since).Seconds()
+	}
+	return a, nil
 }
 
 // find returns the session of an ID, and whether another has the uid.
@@ -120,7 +161,7 @@ func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, ma
 		}
 		return nil, false, err
 	}
-	d.sessions.add(&session{Session: w, place: p})
+	d.sessions.add(&session{Session: w, place: p, since: time.Now()})
 	return &p.Checkout, true, nil
 }
 

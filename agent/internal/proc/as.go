@@ -74,6 +74,21 @@ func LimitProcesses(n int) error {
 
 const rlimitNPROC = 6
 
+// LimitFiles sets how many files what this program starts may have open: n, or what the hard limit allows if that is
+// less. The hard limit stays. It holds for this program too. Package syscall sets it, since that gives children the soft
+// limit that this program was started with until it is told another one.
+func LimitFiles(n int) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
+	}
+	limit.Cur = min(uint64(n), limit.Max)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("setrlimit: %w", err)
+	}
+	return nil
+}
+
 // limitProcesses lowers the limit of a process that runs already. What it forked before that keeps the program's
 // own limit.
 func limitProcesses(pid, uid, n int) {

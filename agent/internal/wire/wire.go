@@ -33,6 +33,7 @@ const (
 //	GET    watch?manager=ID             ID may be empty: not a manager. Held open; its end is the end of the connection or of the agent
 //	GET    state?manager=ID             State, that manager not counted
 //	GET    sessions                     map of ID to uid
+//	GET    sessions/{id}                Activity; CodeUnknownSession if it is not open or takes no command any more
 //	POST   calls/{id}                   Call in, one Line per line out; again with the same id: the same call
 //	DELETE calls/{id}                   gives up a call and undoes it; returns when that is done
 //	POST   commands/{id}                Start
@@ -61,6 +62,13 @@ type Hello struct {
 type State struct {
 	Managers int     `json:"managers"` // that hold a watch now
 	Idle     float64 `json:"idle"`     // seconds since the last one left; since the start if there was none
+}
+
+// Activity says what a session does. A command counts from its start until the agent has seen its end, whether or not
+// a client is connected. Idle is 0 while one runs.
+type Activity struct {
+	Running int     `json:"running"` // commands
+	Idle    float64 `json:"idle"`    // seconds since the last one ended; since the session was opened if there was none
 }
 
 // The operations of a Call.
