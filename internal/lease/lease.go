@@ -8,7 +8,6 @@ package lease
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -23,7 +22,8 @@ type Keeper struct {
 	ID     string        // of the lease
 	Holder string        // of this Keeper, and of no other
 	Term   time.Duration // how long it may go without a beat
-	Logger *slog.Logger  // nil = discard
+	// Failed is told of every failure, and of the loss of the lease. nil = nobody
+	Failed func(what string, err error, args ...any)
 }
 
 // Run holds the lease whenever it can be had, and runs work while it does: work's context ends, with ErrLost, when
@@ -175,8 +175,8 @@ func (k *Keeper) release(ctx context.Context, held store.Lease) {
 }
 
 func (k *Keeper) warn(what string, err error) {
-	if k.Logger != nil {
-		k.Logger.Warn(what, "lease", k.ID, "err", err)
+	if k.Failed != nil {
+		k.Failed(what, err, "lease", k.ID)
 	}
 }
 
