@@ -28,9 +28,17 @@ func (r *run) change(ctx context.Context, a action) error {
 			in.IdleSince = now
 			return become(in, now, store.InstanceReady, "", store.InstanceBooting)
 		case doCordon:
-			return (in.Sessions == 0 || in.Drain) && become(in, now, store.InstanceCordoned, a.reason, store.InstanceReady)
+			in.Outlook = string(a.outlook)
+			return (in.Sessions == 0 || in.Drain || a.outlook != "") &&
+				become(in, now, store.InstanceCordoned, a.reason, store.InstanceReady)
+		case doDrain:
+			in.Drain, in.Outlook = true, string(a.outlook)
+			return become(in, now, store.InstanceCordoned, a.reason, store.InstanceReady, store.InstanceCordoned)
 		case doUncordon:
-			in.IdleSince = now
+			in.Outlook = ""
+			if in.Sessions == 0 {
+				in.IdleSince = now
+			}
 			return !in.Drain && become(in, now, store.InstanceReady, "", store.InstanceCordoned)
 		case doRetire:
 			return in.Sessions == 0 && become(in, now, store.InstanceTerminating, a.reason,
@@ -99,6 +107,10 @@ func (r *run) changed(a action, in *store.Instance) {
 		r.cfg.Logger.Warn("a launch failed", "instance", in.ID, "machine", in.CloudID, "reason", in.Reason)
 	case a.verb == doAdopt:
 		r.launches.Add(1)
+	case a.verb == doDrain && a.outlook == OutlookInterrupted:
+		r.interruptions.Add(1)
+		r.cfg.Logger.Warn("the cloud takes an instance back", "instance", in.ID, "machine", in.CloudID,
+			"sessions", in.Sessions, "reason", in.Reason)
 	case a.verb == doLose:
 		r.lost.Add(1)
 		r.cfg.Logger.Warn("an instance is lost", "instance", in.ID, "machine", in.CloudID, "reason", in.Reason)

@@ -8,7 +8,7 @@ import (
 
 // A Cloud launches and ends the machines of one pool.
 //
-// Implementations: localcloud (this machine), fake.Cloud (in memory), and one for EC2. The suite in cloudtest holds
+// Implementations: localcloud (this machine), fake.Cloud (in memory), ec2cloud (EC2). The suite in cloudtest holds
 // every one of them to what the comments in this file say.
 //
 // All methods are safe for concurrent use, and return when their context ends. An error wraps one of the sentinels
@@ -36,6 +36,7 @@ type Spec struct {
 	PoolUID  string // the pool's identity; see store.Pool
 	LaunchID string
 	Type     string // e.g. "t3.large"
+	UserData []byte // what the machine runs at its first boot. A secret: it holds the private key of the machine's engine
 }
 
 // Frozen is a launch request with nothing left open, in a form that only its Cloud reads. It is never empty.
@@ -48,8 +49,37 @@ type Machine struct {
 	CloudID  string // e.g. "i-0abc…"
 	Address  string // of its container engine, e.g. "tcp://10.0.0.5:2376"; "" while it has none
 	State    MachineState
-	Reason   string    // why it is MachineEnded or MachineStopped, in the cloud's words
+	Reason   string    // why it is MachineEnded or MachineStopped, or has that Outlook, in the cloud's words
 	Launched time.Time // by the cloud's clock
+	Outlook  Outlook
+}
+
+// Outlook is what is foretold of a machine that runs, by its cloud in List or by its host to Config.Probe.
+type Outlook string
+
+// The outlooks of a machine, the best first.
+const (
+	OutlookGood        Outlook = ""
+	OutlookRebalance   Outlook = "rebalance"   // advice: the risk of an interruption has risen
+	OutlookImpaired    Outlook = "impaired"    // the cloud's own checks fail
+	OutlookRetiring    Outlook = "retiring"    // the cloud will stop or end it at a time that is announced
+	OutlookInterrupted Outlook = "interrupted" // the cloud is taking it back: minutes are left
+)
+
+// Versioned is what a Cloud may implement whose launches depend on more than Spec, such as an image or a network.
+type Versioned interface {
+	// Generation names all that a launch would depend on now, apart from what is the launch's own. Machines of another
+	// generation are drained. It is called before each Prepare and every five minutes; an error leaves the generation
+	// as it was.
+	Generation(ctx context.Context) (string, error)
+}
+
+// Explainer is what a Cloud may implement that knows more of a machine that did not boot, such as what it wrote on its
+// console.
+type Explainer interface {
+	// Explain is asked once of a machine whose launch failed after it had begun to boot. Its text may be long and hold
+	// anything: it is cleaned and cut. "" = nothing is known.
+	Explain(ctx context.Context, cloudID string) (string, error)
 }
 
 // MachineState is the state of a Machine.

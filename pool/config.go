@@ -12,24 +12,36 @@ import (
 // Config configures a Manager. The zero value of an optional field is the default that its comment gives.
 type Config struct {
 	Name  string // of the pool
-	Cloud Cloud
+	Cloud Cloud  // may be Versioned and an Explainer, too
 	Store store.Store
-	// Probe returns nil when the engine of an instance takes work. It is called with a deadline, for many instances
-	// at once.
+	// Boot makes what a launch's machine runs at its first boot, and what proves to Probe that an engine is that of this
+	// machine. It is called once per launch. nil = nothing
+	Boot func(ctx context.Context, launchID string) (userData []byte, trust string, err error)
+	// Probe returns nil when the engine of an instance takes work, and an *OutlookError when it does and its host has
+	// been told something of its future. It is called with a deadline, for many instances at once.
 	Probe func(ctx context.Context, in *store.Instance) error
 	// Demand returns how many queued sessions wait for a slot that a new instance could give them.
 	Demand func(ctx context.Context) (int, error)
-	// OnChange is told of every change of an instance's state, after it is stored. It must not block.
+	// OnChange is told of every change of an instance's state, after it is stored. It must not block. An instance that
+	// is cordoned with the Outlook "interrupted" ends within minutes: its sessions should be told.
 	OnChange func(in store.Instance)
 	Logger   *slog.Logger
 
 	InstanceType     string
 	MinInstances     int
-	MaxInstances     int
+	MaxInstances     int // whatever costs money or may counts, machines that no record knows included
 	SlotsPerInstance int
 	SpareSlots       int // free slots to keep ready, so that the next session need not wait for a boot
 
-	IdleTimeout   time.Duration // an instance without sessions is retired after it. 10 min; -1 = never
+	// LaunchRate is how many calls of Cloud.Launch may begin in a minute, repeated ones included, and LaunchBurst how
+	// many of them at once after a quiet time. -1 = any number. 60 and 5: EC2 lets an account begin 5 launches at once
+	// and 2 more each second, and the account may have other work.
+	LaunchRate, LaunchBurst int
+
+	IdleTimeout time.Duration // an instance that was not needed for so long is retired. 10 min; -1 = never
+	// MaxAge is when an instance takes no more sessions, however busy it is. From three quarters of it on, at a time of
+	// each instance's own, it is replaced when that costs no slot. 7 days; -1 = never
+	MaxAge        time.Duration
 	BootTimeout   time.Duration // from launch to ready. 5 min
 	ScanInterval  time.Duration // between two looks at the cloud while nothing changes; a tenth of it while something does. 10 s
 	ProbeInterval time.Duration // between two probes of a ready instance; a tenth of it while one boots. 10 s
@@ -37,12 +49,15 @@ type Config struct {
 	ProbeStrikes  int           // failed probes in a row until an instance counts as lost. 5
 	CallTimeout   time.Duration // of one call to the cloud. 60 s
 	// OrphanGrace is how long a machine of the pool may be unknown to the store, or an instance unknown to the cloud,
-	// before that is believed: a cloud's list lags behind. 5 min
+	// before that is believed: a cloud's list lags behind. Twice as long where many are missing at once. 5 min
 	OrphanGrace time.Duration
 }
 
 func (c Config) withDefaults() Config {
+	c.LaunchRate = cmp.Or(c.LaunchRate, 60)
+	c.LaunchBurst = cmp.Or(c.LaunchBurst, 5)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 10*time.Minute)
+	c.MaxAge = cmp.Or(c.MaxAge, 7*24*time.Hour)
 	c.BootTimeout = cmp.Or(c.BootTimeout, 5*time.Minute)
 	c.ScanInterval = cmp.Or(c.ScanInterval, 10*time.Second)
 	c.ProbeInterval = cmp.Or(c.ProbeInterval, 10*time.Second)

@@ -64,6 +64,9 @@ func (r *run) endMachines(ctx context.Context, ids []string) map[string]error {
 	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
 	errs, err := r.cfg.Cloud.Terminate(callCtx, ids...)
+	if ctx.Err() == nil {
+		r.heard(callEnd, err)
+	}
 	if err == nil {
 		return errs
 	}
@@ -113,7 +116,7 @@ func (r *run) ended(ctx context.Context, acts []action, errs map[string]error) {
 		err := errs[a.cloudID]
 		r.mu.Lock()
 		if g := r.sightFor(a); g != nil {
-			g.settle(err, now)
+			g.settle(err, now, a.cloudID)
 			g.alone = g.alone || len(acts) > 1 && err != nil && !errors.Is(err, ErrThrottled) && !errors.Is(err, ErrAuth)
 			if err == nil {
 				g.asked = now.Add(reissue)

@@ -76,7 +76,7 @@ func TestFault03ReplayKeepsTheRequest(t *testing.T) {
 	inBubble(t, lagging, minOne, func(t *testing.T, r *rig) {
 		r.cloud.LoseLaunches(1)
 		r.start()
-		time.Sleep(200 * time.Millisecond) // another image, and another replica with another configuration
+		time.Sleep(300 * time.Millisecond) // another image, and another replica with another configuration
 		r.stop()
 		r.cloud.SetImage("image-2")
 		r.cfg.InstanceType = "another"
@@ -89,7 +89,7 @@ func TestFault04LaunchIsOver(t *testing.T) {
 	inBubble(t, lagging, minOne, func(t *testing.T, r *rig) {
 		r.cloud.LoseLaunches(1)
 		r.start()
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		first := r.one().ID
 		r.cloud.Vanish(first)
 		r.withinStates(4*time.Minute, "ready")

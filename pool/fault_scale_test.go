@@ -152,7 +152,7 @@ func TestFault13TheReasonIsTold(t *testing.T) {
 }
 
 func TestLaunchesThatFailTogetherCountOnce(t *testing.T) {
-	inBubble(t, fake.CloudOptions{Capacity: 2}, func(c *pool.Config) { c.MaxInstances = 8; c.MinInstances = 8 }, func(t *testing.T, r *rig) {
+	inBubble(t, fake.CloudOptions{Capacity: 2}, func(c *pool.Config) { c.MaxInstances, c.MinInstances, c.LaunchBurst = 8, 8, 8 }, func(t *testing.T, r *rig) {
 		m := r.start()
 		time.Sleep(time.Second)
 		if p := r.pool(); p.LaunchFailures != 1 || m.Stats().LaunchFailures != 6 {

@@ -27,8 +27,23 @@ func TestFault06NotListedIsNotGone(t *testing.T) {
 		if s := m.Stats(); s.InstancesLost != 0 || r.cloud.Launches() != 1 {
 			t.Errorf("%+v, %d machines were started", s, r.cloud.Launches())
 		}
-		hidden.hide(true) // for good
-		r.within(7*time.Minute, "it is lost", func() bool { return m.Stats().InstancesLost == 1 })
+		hidden.hide(true) // for good, and its engine answers: somebody has taken its tags away
+		time.Sleep(time.Hour)
+		r.want("ready")
+	})
+}
+
+func TestFault06NotListedForLongIsGone(t *testing.T) {
+	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { minOne(c); c.ProbeStrikes = 1000 }, func(t *testing.T, r *rig) {
+		hidden := &hidingCloud{Cloud: r.cloud}
+		r.cfg.Cloud = hidden
+		m := r.start()
+		r.withinStates(time.Minute, "ready")
+		hidden.hide(true)
+		r.sicken(r.one().ID, errors.New("no route to host"))
+		time.Sleep(5*time.Minute - 10*time.Second)
+		r.want("ready")
+		r.within(30*time.Second, "it is lost", func() bool { return m.Stats().InstancesLost == 1 })
 	})
 }
 

@@ -31,13 +31,16 @@ func (r *run) launch(ctx context.Context, n int) {
 		}
 		keys = append(keys, fresh[i].Key())
 	}
+	r.mu.Lock()
+	strangers := len(r.strangers)
+	r.mu.Unlock()
 	room := 0
 	err := r.update(ctx, keys, func(tx store.Tx) error {
 		pool, err := store.Get[*store.Pool](tx, store.PoolKey())
 		if err != nil {
 			return err
 		}
-		room = min(n, max(r.cfg.MaxInstances-pool.Instances, 0))
+		room = min(n, max(r.cfg.MaxInstances-pool.Instances-strangers, 0))
 		if pool.Closed {
 			room = 0
 		}
@@ -77,7 +80,11 @@ func (r *run) start(ctx context.Context, in *store.Instance) error {
 	// Whoever stored the request called the cloud next, or will; so this is the first call only if nobody has.
 	first := len(in.Frozen) == 0
 	if first {
-		switch err := r.prepare(ctx, in); {
+		err := r.prepare(ctx, in)
+		if err != nil { // that it can be prepared does not say that it can be launched
+			r.paced(ctx, in.ID, err)
+		}
+		switch {
 		case errors.Is(err, errUnprepared) && !errors.Is(err, ErrThrottled):
 			return r.forget(ctx, in.ID, err)
 		case err != nil:
@@ -88,6 +95,7 @@ func (r *run) start(ctx context.Context, in *store.Instance) error {
 	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
 	m, err := r.cfg.Cloud.Launch(callCtx, in.ID, in.Frozen)
+	r.paced(ctx, in.ID, err)
 	switch {
 	case err == nil:
 		return r.change(ctx, action{verb: doAdopt, instance: in.ID, cloudID: m.CloudID, address: m.Address})
@@ -99,6 +107,22 @@ func (r *run) start(ctx context.Context, in *store.Instance) error {
 	}
 	r.failed(ctx, "a launch has no outcome yet", err, "instance", in.ID)
 	return err
+}
+
+// paced lets launches wait for what the outcome of one asks for.
+func (r *run) paced(ctx context.Context, id string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.heard(callLaunch, err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrThrottled):
+		r.bucket.throttled(id, time.Now())
+	case err == nil:
+		r.bucket.tries = 0
+	}
 }
 
 var errUnprepared = errors.New("the launch could not be prepared")
@@ -119,7 +143,16 @@ func (r *run) prepare(ctx context.Context, in *store.Instance) error {
 	if err != nil {
 		return err
 	}
-	frozen, err := r.cfg.Cloud.Prepare(callCtx, Spec{Pool: r.cfg.Name, PoolUID: uid, LaunchID: in.ID, Type: r.cfg.InstanceType})
+	generation := r.version(callCtx) // before the request is made: if that is of a later one, it is only renewed too soon
+	spec := Spec{Pool: r.cfg.Name, PoolUID: uid, LaunchID: in.ID, Type: r.cfg.InstanceType}
+	var trust string
+	var frozen Frozen
+	if r.cfg.Boot != nil {
+		spec.UserData, trust, err = r.cfg.Boot(callCtx, in.ID)
+	}
+	if err == nil {
+		frozen, err = r.cfg.Cloud.Prepare(callCtx, spec)
+	}
 	if err == nil && len(frozen) == 0 {
 		err = errors.New("the request is empty")
 	}
@@ -137,8 +170,8 @@ func (r *run) prepare(ctx context.Context, in *store.Instance) error {
 		if now.State != store.InstanceLaunching || len(now.Frozen) > 0 {
 			return errors.New("somebody else has gone on with this launch")
 		}
-		now.Frozen = frozen
-		in.Frozen = frozen
+		now.Frozen, now.Trust, now.Generation = frozen, trust, generation
+		in.Frozen, in.Trust, in.Generation = frozen, trust, generation
 		return tx.Put(now)
 	})
 }

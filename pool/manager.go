@@ -15,7 +15,7 @@ type Manager struct {
 	cfg  Config
 	wake chan struct{} // capacity 1: look now
 
-	launches, failures, lost, strangersEnded, probeFailures, errors atomic.Int64
+	launches, failures, lost, interruptions, strangersEnded, probeFailures, throttles, errors atomic.Int64
 
 	mu        sync.Mutex // protects what follows; never held across a call
 	sights    map[string]*sight
@@ -23,31 +23,20 @@ type Manager struct {
 	machines  []Machine // as the cloud listed them when it last could
 	listedAt  time.Time // when it was asked for them
 	listErr   error     // of the last look
+	listFails int       // looks that failed in a row
 	looking   bool      // a look is under way
 	looked    time.Time // when the last look began
+
+	generation string    // see Versioned; "" = the cloud has none, or it is not known yet
+	versioned  time.Time // when it was asked for
+	bucket     bucket    // of launches
+	refused    [calls]refusal
+	is, told   conditions // of the last observation, and those that were logged
 }
 
 // NewManager returns a Manager that does nothing yet.
 func NewManager(cfg Config) *Manager {
 	return &Manager{cfg: cfg.withDefaults(), wake: make(chan struct{}, 1)}
-}
-
-// Stats counts what a Manager has done since it was made.
-type Stats struct {
-	Launches       int64 // launches that gave a machine
-	LaunchFailures int64 // launches that failed, or whose machine never became ready
-	InstancesLost  int64 // instances that vanished or stopped answering
-	StrangersEnded int64 // machines of the pool that no record knew, ended after OrphanGrace
-	ProbeFailures  int64 // of instances that were ready
-	Errors         int64 // failed calls to the cloud and the store; each is logged
-}
-
-// Stats returns the counts. It may be called at any time.
-func (m *Manager) Stats() Stats {
-	return Stats{
-		Launches: m.launches.Load(), LaunchFailures: m.failures.Load(), InstancesLost: m.lost.Load(),
-		StrangersEnded: m.strangersEnded.Load(), ProbeFailures: m.probeFailures.Load(), Errors: m.errors.Load(),
-	}
 }
 
 // Wake makes the Manager look now instead of at its next scan: the demand has changed. It never blocks.
@@ -63,7 +52,9 @@ func (m *Manager) Wake() {
 func (m *Manager) Run(ctx context.Context, held store.Lease) {
 	m.mu.Lock()
 	m.sights, m.strangers = make(map[string]*sight), make(map[string]*sight)
-	m.machines, m.listedAt, m.listErr, m.looking, m.looked = nil, time.Time{}, nil, false, time.Now()
+	m.machines, m.listedAt, m.listErr, m.listFails, m.looking, m.looked = nil, time.Time{}, nil, 0, false, time.Now()
+	m.generation, m.versioned, m.bucket, m.refused = "", time.Time{}, bucket{}, [calls]refusal{}
+	m.is, m.told = conditions{}, conditions{}
 	m.mu.Unlock()
 
 	r := &run{Manager: m, held: held}
@@ -73,6 +64,9 @@ func (m *Manager) Run(ctx context.Context, held store.Lease) {
 		wait(ctx, pause, m.wake)
 	}
 	r.going.Wait()
+	m.mu.Lock()
+	m.is = conditions{}
+	m.mu.Unlock()
 }
 
 // run is a Manager that works under a lease.

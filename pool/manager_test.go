@@ -80,7 +80,7 @@ func TestEngineThatNeverAnswersFailsTheLaunch(t *testing.T) {
 }
 
 func TestCloudThatCannotBeAsked(t *testing.T) {
-	for name, fault := range map[string]fake.Fault{"its list fails": {Before: pool.ErrAuth}, "its list hangs": {Hang: true}} {
+	for name, fault := range map[string]fake.Fault{"its list fails": {Before: errors.New("no route to the cloud")}, "its list hangs": {Hang: true}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { c.MaxInstances = 2 }, func(t *testing.T, r *rig) {
 				r.wait(1)

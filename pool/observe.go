@@ -2,6 +2,8 @@ package pool
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -16,12 +18,56 @@ func (r *run) look(ctx context.Context) {
 	if err != nil {
 		r.failed(ctx, "cannot list the machines", err)
 	}
+	if ctx.Err() == nil {
+		r.heard(callList, err)
+	}
+	r.mu.Lock()
+	r.listErr = err
+	r.listFails++
+	if err == nil {
+		r.machines, r.listedAt, r.listFails = machines, asked, 0
+	}
+	old := asked.Sub(r.versioned) >= versionInterval
+	r.mu.Unlock()
+	if old {
+		r.version(ctx)
+	}
+}
+
+// versionInterval is how often the cloud is asked for its generation beside the launches: a new image is no emergency.
+const versionInterval = 5 * time.Minute
+
+// version asks the cloud for its generation, and returns the last one that is known.
+func (r *run) version(ctx context.Context) string {
+	cloud, ok := r.cfg.Cloud.(Versioned)
+	if !ok {
+		return ""
+	}
+	asked := time.Now()
+	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
+	defer cancel()
+	generation, err := cloud.Generation(callCtx)
+	if err != nil {
+		r.failed(ctx, "cannot learn what a launch would depend on", err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.listErr = err
+	r.versioned = asked
 	if err == nil {
-		r.machines, r.listedAt = machines, asked
+		r.generation = generation
 	}
+	return r.generation
+}
+
+// lookPause is how long the last look's outcome asks the next one to wait. The caller holds mu.
+func (r *run) lookPause() time.Duration {
+	switch {
+	case r.listErr == nil:
+		return 0
+	case errors.Is(r.listErr, ErrAuth):
+		return freezeLook
+	}
+	return jitter(retryPause(r.listFails), fmt.Sprint(r.held.Holder, r.listFails))
 }
 
 // lookAgain asks the cloud in the background when the last look was interval ago: one that does not answer must not
@@ -29,6 +75,7 @@ func (r *run) look(ctx context.Context) {
 func (r *run) lookAgain(ctx context.Context, interval time.Duration, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	interval = max(interval, r.lookPause())
 	if due := r.looked.Add(interval); now.Before(due) {
 		return due
 	}
@@ -71,21 +118,19 @@ func (r *run) observe(ctx context.Context) (snapshot, error) {
 		return s, err
 	}
 	r.note(&s, time.Now())
+	r.tell(ctx)
 	return s, nil
 }
 
 func allInstances(v store.View) ([]*store.Instance, error) {
 	var all []*store.Instance
-	q := store.InstanceQuery{Page: store.Page{Limit: store.MaxLimit}}
-	for {
-		page, err := v.Instances(q)
+	for in, err := range store.All(func(page store.Page) ([]*store.Instance, error) {
+		return v.Instances(store.InstanceQuery{Page: page})
+	}) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, page...)
-		if len(page) < q.Size() {
-			return all, nil
-		}
-		q.After = page[len(page)-1].ID
+		all = append(all, in)
 	}
+	return all, nil
 }

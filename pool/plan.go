@@ -11,9 +11,12 @@ import (
 
 // snapshot is what plan decides from.
 type snapshot struct {
-	pool      store.Pool
-	instances []*store.Instance
-	demand    int // see Config.Demand
+	pool       store.Pool
+	instances  []*store.Instance
+	demand     int    // see Config.Demand
+	generation string // see Versioned; "" = none is known
+	tokens     int    // how many calls of Launch may begin
+	frozen     bool   // the cloud refuses the credentials
 
 	// What the cloud listed when it last could, by launch ID. listed says whether it can: while it cannot, nothing is
 	// concluded from what is not there.
@@ -23,6 +26,8 @@ type snapshot struct {
 
 	seen      map[string]sight // of every instance, by launch ID
 	strangers map[string]sight // of the machines that no record knows, by cloud ID
+
+	cutOff, doubtful, manyImpaired bool // what weigh makes of all this
 }
 
 // verb is what an action does.
@@ -34,7 +39,8 @@ const (
 	doAdopt       verb = "adopt"     // the launch has given a machine
 	doLocate      verb = "locate"    // the cloud has given it an address, or another one
 	doReady       verb = "ready"     // it takes sessions from now on
-	doCordon      verb = "cordon"    // it takes no more sessions, if it still has none
+	doCordon      verb = "cordon"    // it takes no more sessions, if it still has none or has an outlook
+	doDrain       verb = "drain"     // it takes no more sessions, and will not again
 	doUncordon    verb = "uncordon"  // it takes sessions again
 	doRetire      verb = "retire"    // from now on it is terminating
 	doLose        verb = "lose"      // from now on it is lost
@@ -50,13 +56,15 @@ type action struct {
 	cloudID  string
 	address  string
 	reason   string
-	failed   bool // counts as a failed launch
+	outlook  Outlook // why it is cordoned or drained, if that is why
+	failed   bool    // counts as a failed launch
 }
 
 // plan decides what to do now. It is pure: the same arguments give the same actions, in the same order, and at most
 // one for each instance.
 func plan(s snapshot, cfg Config, now time.Time) []action {
 	s.instances = slices.SortedFunc(slices.Values(s.instances), func(a, b *store.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	s.weigh(cfg)
 	var acts []action
 	next := make(map[string]verb, len(s.instances)) // what each instance does next
 	for _, in := range s.instances {
@@ -70,8 +78,35 @@ func plan(s snapshot, cfg Config, now time.Time) []action {
 			acts = append(acts, a)
 		}
 	}
+	acts = s.pace(acts)
 	acts = append(acts, planSize(s, cfg, next, now)...)
-	return append(acts, planStrangers(s, cfg, now)...)
+	acts = append(acts, planStrangers(s, cfg, now)...)
+	if s.frozen {
+		acts = slices.DeleteFunc(acts, func(a action) bool { return a.verb == doTerminate || a.verb == doEndStranger })
+	}
+	return acts
+}
+
+// pace leaves out launches that may not be repeated yet, and takes the tokens of the others: first come those that
+// have waited longest.
+func (s *snapshot) pace(acts []action) []action {
+	var waiting []string
+	for _, a := range acts {
+		if a.verb == doRepeat {
+			waiting = append(waiting, a.instance)
+		}
+	}
+	slices.SortStableFunc(waiting, func(a, b string) int { return s.seen[a].after.Compare(s.seen[b].after) })
+	n := min(len(waiting), max(s.tokens, 0))
+	if s.frozen {
+		n = 0
+	}
+	s.tokens -= n
+	late := make(map[string]bool)
+	for _, id := range waiting[n:] {
+		late[id] = true
+	}
+	return slices.DeleteFunc(acts, func(a action) bool { return a.verb == doRepeat && late[a.instance] })
 }
 
 // planInstance decides about one instance by itself; the zero action is none.
@@ -96,17 +131,20 @@ func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) act
 		}
 		return action{verb: doRepeat}
 	case store.InstanceBooting:
+		doomed := planOutlook(s, in, now)
 		switch {
 		case dead != "":
-			return action{verb: doRetire, reason: dead, failed: true}
+			return action{verb: doRetire, reason: dead, failed: true, cloudID: in.CloudID}
 		case s.pool.Draining:
 			return action{verb: doRetire, reason: destroyed}
+		case doomed.verb != "":
+			return action{verb: doRetire, reason: doomed.reason, failed: true}
 		case moved:
 			return action{verb: doLocate, address: m.Address}
 		case seen.healthy && seen.probed == in.Address:
 			return action{verb: doReady}
 		case late:
-			return action{verb: doRetire, reason: "it did not boot in time", failed: true}
+			return action{verb: doRetire, reason: bootedLate(seen), failed: true, cloudID: in.CloudID}
 		}
 	case store.InstanceReady, store.InstanceCordoned:
 		switch {
@@ -114,13 +152,28 @@ func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) act
 			return action{verb: doLose, reason: dead}
 		case moved:
 			return action{verb: doLocate, address: m.Address}
-		case seen.strikes >= cfg.ProbeStrikes && seen.probed == in.Address:
-			return action{verb: doLose, reason: fmt.Sprintf("its engine failed %d probes in a row", seen.strikes)}
+		case s.silent(cfg, in) && (!s.cutOff || !seen.impaired.IsZero()):
+			return action{verb: doLose, reason: because(in, fmt.Sprintf("its engine failed %d probes in a row", seen.strikes))}
 		}
+		return planOutlook(s, in, now)
 	case store.InstanceTerminating, store.InstanceLost:
 		return planEnd(s, cfg, in, now)
 	}
 	return action{}
+}
+
+// silent reports whether an instance has failed so many probes that it would count as lost.
+func (s *snapshot) silent(cfg Config, in *store.Instance) bool {
+	seen := s.seen[in.ID]
+	return seen.strikes >= cfg.ProbeStrikes && seen.probed == in.Address
+}
+
+// because adds to what ended an instance that it was foretold.
+func because(in *store.Instance, reason string) string {
+	if Outlook(in.Outlook).weight() > OutlookRebalance.weight() {
+		return in.Reason + "; " + reason
+	}
+	return reason
 }
 
 // death says why the machine of an instance serves no more; "" = it does, or that is not known.
@@ -128,9 +181,9 @@ func death(s snapshot, cfg Config, in *store.Instance) string {
 	m, there := s.machines[in.ID]
 	switch {
 	case there && (m.State == MachineEnded || m.State == MachineEnding || m.State == MachineStopped):
-		return fmt.Sprintf("the cloud says that it is %s: %s", m.State, m.Reason)
-	case in.CloudID != "" && s.missing(in.ID) >= cfg.OrphanGrace:
-		return "the cloud does not list it any more"
+		return because(in, fmt.Sprintf("the cloud says that it is %s: %s", m.State, m.Reason))
+	case in.CloudID != "" && s.missing(in.ID) >= cfg.OrphanGrace && !s.answers(in):
+		return because(in, "the cloud does not list it any more")
 	}
 	return ""
 }
@@ -185,4 +238,14 @@ func planStrangers(s snapshot, cfg Config, now time.Time) []action {
 	}
 	slices.SortFunc(acts, func(a, b action) int { return cmp.Compare(a.cloudID, b.cloudID) })
 	return acts
+}
+
+// bootedLate says why an instance is given up that boots. What its engine answered tells a closed port from a machine
+// that is still busy.
+func bootedLate(seen sight) string {
+	const reason = "it did not boot in time"
+	if seen.failure == "" {
+		return reason
+	}
+	return reason + ": " + cleanTail(seen.failure)
 }

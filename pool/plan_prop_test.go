@@ -10,6 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
+var allOutlooks = []Outlook{"", "", "", "", OutlookRebalance, OutlookImpaired, OutlookRetiring, OutlookInterrupted}
+
 var allStates = []store.InstanceState{launching, booting, ready, cordoned, terminating, lost}
 
 // drawConfig draws a configuration of a small pool.
@@ -31,6 +33,9 @@ func drawSnapshot(t *rapid.T, cfg Config) snapshot {
 		failures(rapid.IntRange(0, 3).Draw(t, "failures"), rapid.SampledFrom([]time.Duration{-time.Hour, time.Minute}).Draw(t, "pause")),
 		func(s *snapshot) {
 			s.listed = rapid.Bool().Draw(t, "listed")
+			s.frozen = rapid.IntRange(0, 9).Draw(t, "frozen") == 0
+			s.tokens = rapid.SampledFrom([]int{0, 1, 3, 1000}).Draw(t, "tokens")
+			s.generation = rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "generation")
 			s.pool.Closed = rapid.IntRange(0, 9).Draw(t, "closed") == 0
 			s.pool.Draining = s.pool.Closed && rapid.Bool().Draw(t, "draining")
 		},
@@ -50,6 +55,11 @@ func drawSnapshot(t *rapid.T, cfg Config) snapshot {
 				}
 				g.healthy = rapid.Bool().Draw(t, "healthy")
 				g.strikes = rapid.SampledFrom([]int{0, 0, 0, 5}).Draw(t, "strikes")
+				in.Generation = rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "version")
+				in.CreatedAt = t0.Add(-rapid.SampledFrom([]time.Duration{0, time.Hour, time.Hour, 6 * day, 8 * day}).Draw(t, "age"))
+				in.Outlook = string(rapid.SampledFrom(allOutlooks).Draw(t, "stored outlook"))
+				notices(rapid.SampledFrom(allOutlooks).Draw(t, "notice"))(s, in, g)
+				foresees(rapid.SampledFrom(allOutlooks).Draw(t, "outlook"))(s, in, g)
 				g.busy = rapid.IntRange(0, 3).Draw(t, "busy") == 0
 				machine(rapid.SampledFrom([]MachineState{
 					"", MachinePending, MachineRunning, MachineRunning, MachineRunning, MachineStopped, MachineEnding, MachineEnded,
@@ -74,7 +84,7 @@ func TestPlanIsSafe(t *testing.T) {
 			records[in.ID] = in
 		}
 		steps := make(map[string]int)
-		launches := 0
+		launches, repeats, renewals := 0, 0, 0
 		for _, a := range acts {
 			in, g := records[a.instance], s.seen[a.instance]
 			switch a.verb {
@@ -83,9 +93,15 @@ func TestPlanIsSafe(t *testing.T) {
 				continue
 			case doEndStranger:
 				continue
+			case doRepeat:
+				repeats++
 			case doCordon:
-				if in.Sessions > 0 && !in.Drain {
+				if in.Sessions > 0 && !in.Drain && a.outlook != OutlookRebalance {
 					t.Errorf("it cordons %s, which has sessions", in.ID)
+				}
+			case doDrain:
+				if a.outlook == "" {
+					renewals++
 				}
 			case doRetire, doTerminate, doForget:
 				if in.Sessions > 0 {
@@ -108,6 +124,17 @@ func TestPlanIsSafe(t *testing.T) {
 		}
 		if all := len(s.instances) + len(s.strangers) + launches; launches > 0 && all > cfg.MaxInstances {
 			t.Errorf("%d launches make %d instances, of at most %d", launches, all, cfg.MaxInstances)
+		}
+		if launches+repeats > s.tokens {
+			t.Errorf("%d launches and %d repeated ones, with %d tokens", launches, repeats, s.tokens)
+		}
+		if renewals > max(1, len(s.instances)/10) || renewals > 0 && launchesFail(s, t0) {
+			t.Errorf("it renews %d of %d instances after %d failed launches", renewals, len(s.instances), s.pool.LaunchFailures)
+		}
+		if s.frozen && slices.ContainsFunc(acts, func(a action) bool {
+			return slices.Contains([]verb{doLaunch, doRepeat, doTerminate, doEndStranger}, a.verb)
+		}) {
+			t.Errorf("it calls a cloud that refuses its credentials: %q", text(acts))
 		}
 		if launches > 0 && s.pool.Closed {
 			t.Error("it launches for a closed pool")

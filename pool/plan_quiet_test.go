@@ -29,26 +29,34 @@ func (w *toy) step() []action {
 		case doLaunch:
 			w.launches++
 			instance(fmt.Sprintf("n%d", w.launches), booting, healthy, seenFor(0))(&w.snapshot)
-			w.instances[len(w.instances)-1].Slots = w.cfg.SlotsPerInstance
+			fresh := w.instances[len(w.instances)-1]
+			fresh.Slots, fresh.Generation, fresh.CreatedAt = w.cfg.SlotsPerInstance, w.generation, w.now
 		case doEndStranger:
 			delete(w.strangers, a.cloudID)
 		case doForget:
 			delete(w.machines, a.instance)
 			w.instances = slices.Delete(w.instances, i, i+1)
 		default:
-			w.apply(w.instances[i], a.verb)
+			w.apply(w.instances[i], a)
 		}
 	}
 	return acts
 }
 
-func (w *toy) apply(in *store.Instance, v verb) {
+func (w *toy) apply(in *store.Instance, a action) {
 	g := w.seen[in.ID]
-	switch v {
-	case doReady, doUncordon:
+	switch a.verb {
+	case doReady:
 		in.State, in.IdleSince = ready, w.now
+	case doUncordon:
+		in.State, in.Outlook = ready, ""
+		if in.Sessions == 0 {
+			in.IdleSince = w.now
+		}
 	case doCordon:
 		in.State = cordoned
+	case doDrain:
+		in.State, in.Drain, in.Outlook = cordoned, true, string(a.outlook)
 	case doRetire:
 		in.State = terminating
 	case doLose:
@@ -69,7 +77,7 @@ func TestQuietPoolConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawConfig(t)
 		w := &toy{snapshot: drawSnapshot(t, cfg), cfg: cfg, now: t0}
-		w.listed, w.pool = true, store.Pool{}
+		w.listed, w.frozen, w.tokens, w.pool = true, false, 1000, store.Pool{}
 		for len(w.instances)+len(w.strangers) > cfg.MaxInstances && len(w.instances) > 0 {
 			w.instances = w.instances[1:]
 		}
@@ -78,6 +86,23 @@ func TestQuietPoolConverges(t *testing.T) {
 			g.busy, g.strikes, g.healthy = false, 0, true
 			w.seen[in.ID] = g
 			in.Drain = in.Drain && in.State != ready
+		}
+		for range 10 { // the cloud foretells something, and takes it back
+			for _, in := range w.instances {
+				if m, there := w.machines[in.ID]; there {
+					m.Outlook = rapid.SampledFrom(allOutlooks).Draw(t, "outlook")
+					w.machines[in.ID] = m
+				}
+			}
+			w.step()
+		}
+		for id, g := range w.seen {
+			g.notice = OutlookGood
+			w.seen[id] = g
+		}
+		for id, m := range w.machines {
+			m.Outlook = OutlookGood
+			w.machines[id] = m
 		}
 		for range 10 { // sessions come and go
 			w.demand = rapid.IntRange(0, 40).Draw(t, "demand")
@@ -92,7 +117,7 @@ func TestQuietPoolConverges(t *testing.T) {
 			}
 		}
 		w.demand = 0
-		for range 60 {
+		for range 120 {
 			for _, in := range w.instances {
 				if in.Sessions > 0 {
 					in.Sessions, in.IdleSince = 0, w.now

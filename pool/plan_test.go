@@ -93,6 +93,32 @@ func neededBefore(d time.Duration) fact {
 	return func(_ *snapshot, _ *store.Instance, g *sight) { g.needed = t0.Add(-d) }
 }
 
+// foresees says what the cloud foretells of it; notices, what its host does.
+func foresees(o Outlook) fact {
+	return func(s *snapshot, in *store.Instance, g *sight) {
+		m := s.machines[in.ID]
+		m.Outlook = o
+		s.machines[in.ID] = m
+		if o == OutlookImpaired {
+			g.impaired = t0.Add(-impairedGrace)
+		}
+	}
+}
+
+func notices(o Outlook) fact { return func(_ *snapshot, _ *store.Instance, g *sight) { g.notice = o } }
+
+func outlook(o Outlook) fact {
+	return func(_ *snapshot, in *store.Instance, _ *sight) { in.Outlook = string(o) }
+}
+
+func version(name string) fact {
+	return func(_ *snapshot, in *store.Instance, _ *sight) { in.Generation = name }
+}
+
+func old(d time.Duration) fact {
+	return func(_ *snapshot, in *store.Instance, _ *sight) { in.CreatedAt = t0.Add(-d) }
+}
+
 func strikes(n int) fact { return func(_ *snapshot, _ *store.Instance, g *sight) { g.strikes = n } }
 
 func failedBefore(pause time.Duration) fact {
@@ -104,6 +130,19 @@ func demand(n int) given { return func(s *snapshot) { s.demand = n } }
 func draining(s *snapshot) { s.pool.Closed, s.pool.Draining = true, true }
 func closed(s *snapshot)   { s.pool.Closed = true }
 func unlisted(s *snapshot) { s.listed = false }
+func frozen(s *snapshot)   { s.frozen = true }
+
+func generation(name string) given { return func(s *snapshot) { s.generation = name } }
+func tokens(n int) given           { return func(s *snapshot) { s.tokens = n } }
+
+// each adds instances that are alike.
+func each(ids string, state store.InstanceState, facts ...fact) given {
+	return func(s *snapshot) {
+		for _, id := range strings.Fields(ids) {
+			instance(id, state, facts...)(s)
+		}
+	}
+}
 
 func failures(n int, pause time.Duration) given {
 	return func(s *snapshot) { s.pool.LaunchFailures, s.pool.LaunchAfter = n, t0.Add(pause) }
@@ -115,7 +154,7 @@ func stranger(id string, known time.Duration) given {
 
 func snapshotOf(facts ...given) snapshot {
 	s := snapshot{
-		machines: map[string]Machine{}, listed: true, listedAt: t0, seen: map[string]sight{}, strangers: map[string]sight{},
+		machines: map[string]Machine{}, listed: true, listedAt: t0, tokens: 1000, seen: map[string]sight{}, strangers: map[string]sight{},
 	}
 	for _, g := range facts {
 		g(&s)

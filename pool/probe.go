@@ -48,15 +48,16 @@ func (r *run) probe(ctx context.Context, in *store.Instance, g *sight) {
 	booting := in.State == store.InstanceBooting
 	r.mu.Lock()
 	g.probing = false
+	notice := g.notice
 	g.answered(in.Address, err, booting)
-	strikes := g.strikes
+	strikes, healthy, news := g.strikes, g.healthy, g.notice != notice
 	r.mu.Unlock()
 
-	if err != nil && !booting {
+	if !healthy && !booting {
 		r.probeFailures.Add(1)
 		r.cfg.Logger.Warn("an instance does not answer", "instance", in.ID, "strikes", strikes, "err", err)
 	}
-	if booting && err == nil || strikes >= r.cfg.ProbeStrikes {
+	if booting && healthy || news || strikes >= r.cfg.ProbeStrikes {
 		r.Wake()
 	}
 }

@@ -32,14 +32,15 @@ type rig struct {
 	fence uint64
 	going sync.WaitGroup // what ends the sessions of lost instances
 
-	mu      sync.Mutex
-	waiting int                 // sessions that wait for a slot
-	sick    map[string]error    // what the engine of a launch answers; errHangs: nothing
-	changes []string            // states that instances entered, in order
-	reasons []string            // with which they were lost or retired
-	placed  map[string][]int    // uids of sessions, by instance
-	logged  strings.Builder     // what was logged
-	probes  map[string]struct{} // launches that were probed
+	mu         sync.Mutex
+	waiting    int                 // sessions that wait for a slot
+	sick       map[string]error    // what the engine of a launch answers; errHangs: nothing
+	changes    []string            // states that instances entered, in order
+	byInstance map[string][]string // the same by instance, as "cordoned/interrupted" with an outlook
+	reasons    []string            // with which they were lost or retired
+	placed     map[string][]int    // uids of sessions, by instance
+	logged     strings.Builder     // what was logged
+	probes     map[string]struct{} // launches that were probed
 }
 
 var errHangs = errors.New("the engine hangs")
@@ -63,6 +64,7 @@ func newRig(t *testing.T, opts fake.CloudOptions, change func(*pool.Config)) *ri
 	r := &rig{
 		t: t, cloud: fake.NewCloud(opts), store: &lossyStore{Store: memstore.New()},
 		sick: map[string]error{}, placed: map[string][]int{}, probes: map[string]struct{}{},
+		byInstance: map[string][]string{},
 	}
 	r.cfg = pool.Config{
 		Name: "p", InstanceType: "t", MaxInstances: 1, SlotsPerInstance: slots,
@@ -91,6 +93,13 @@ func (r *rig) log() string {
 	defer r.mu.Unlock()
 	lines := strings.SplitAfter(r.logged.String(), "\n")
 	return strings.Join(lines[max(len(lines)-20, 0):], "")
+}
+
+// logs returns all that was logged.
+func (r *rig) logs() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.logged.String()
 }
 
 // start runs a Manager under a new lease, as one does that took it over.

@@ -74,6 +74,10 @@ func (r *rig) onChange(in store.Instance) {
 		state = "gone"
 	}
 	r.changes = append(r.changes, state)
+	if in.Outlook != "" {
+		state += "/" + in.Outlook
+	}
+	r.byInstance[in.ID] = append(r.byInstance[in.ID], state)
 	if in.Reason != "" {
 		r.reasons = append(r.reasons, in.Reason)
 	}
@@ -139,6 +143,15 @@ func (r *rig) release(instance string, uid int) {
 	if err != nil {
 		r.t.Error(err)
 	}
+}
+
+// placedOn returns the uids of the sessions on an instance, and forgets them.
+func (r *rig) placedOn(instance string) []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	uids := r.placed[instance]
+	delete(r.placed, instance)
+	return uids
 }
 
 // releaseAll ends every session.

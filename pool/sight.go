@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -18,9 +19,13 @@ type sight struct {
 
 	probed    string // the address that healthy and strikes are about
 	healthy   bool   // the last probe succeeded
+	failure   string // why the last probe failed
 	strikes   int    // probes that failed in a row
 	probing   bool   // a probe is under way
 	nextProbe time.Time
+	notice    Outlook   // what its host said of its future when it answered last
+	noticed   string    // in whose words
+	impaired  time.Time // since when its outlook is OutlookImpaired; zero = it is another
 
 	needed time.Time // when it had no session and was needed all the same
 
@@ -39,10 +44,18 @@ func (g *sight) answered(address string, err error, booting bool) {
 	if g.probed != address {
 		g.probed, g.strikes = address, 0
 	}
-	g.healthy = err == nil
+	foretold, told := errors.AsType[*OutlookError](err)
+	g.healthy = err == nil || told
+	g.failure = ""
+	if !g.healthy {
+		g.failure = err.Error()
+	}
 	switch {
 	case g.healthy:
-		g.strikes = 0
+		g.strikes, g.notice, g.noticed = 0, OutlookGood, ""
+		if told {
+			g.notice, g.noticed = foretold.Outlook, foretold.Reason
+		}
 	case !booting: // one that boots is expected not to answer
 		g.strikes++
 	}
@@ -64,6 +77,8 @@ func (m *Manager) note(s *snapshot, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.listed, s.listedAt = m.listErr == nil, m.listedAt
+	s.generation, s.tokens = m.generation, m.bucket.left(m.cfg, now)
+	s.frozen, m.is = m.frozen(now), conditions{frozen: m.refusals()}
 	s.machines = make(map[string]Machine, len(s.instances))
 	s.seen = make(map[string]sight, len(s.instances))
 	s.strangers = make(map[string]sight)
@@ -79,8 +94,18 @@ func (m *Manager) note(s *snapshot, now time.Time) {
 		} else if s.listed && g.missing.IsZero() {
 			g.missing = s.listedAt
 		}
+		if s.frozen && (in.State == store.InstanceLaunching || in.State == store.InstanceBooting) {
+			g.known = now // the time in which the cloud could not be asked does not count
+		}
+		s.seen[in.ID] = *g
+		if o, _ := s.outlook(in); o != OutlookImpaired {
+			g.impaired = time.Time{}
+		} else if g.impaired.IsZero() {
+			g.impaired = now
+		}
 		s.seen[in.ID] = *g
 	}
+	m.doubt(s)
 	for _, in := range needed(*s, m.cfg) {
 		m.sights[in.ID].needed = now
 		s.seen[in.ID] = *m.sights[in.ID]
@@ -103,6 +128,20 @@ func (m *Manager) note(s *snapshot, now time.Time) {
 	}
 }
 
+// doubt notes whether what is seen of many instances at once is believed. The caller holds mu.
+func (m *Manager) doubt(s *snapshot) {
+	weighed := *s
+	weighed.weigh(m.cfg)
+	m.is.doubtful, m.is.cutOff = weighed.doubtful, weighed.cutOff
+	if m.told.cutOff && !m.is.cutOff {
+		// Those that have not been probed again since are given the same chance as at first.
+		for _, in := range s.instances {
+			m.sights[in.ID].strikes = 0
+			s.seen[in.ID] = *m.sights[in.ID]
+		}
+	}
+}
+
 // match finds the machine of each instance, and returns the cloud IDs of those that are nobody's and may cost money.
 // The caller holds mu.
 func (m *Manager) match(s *snapshot) (strangers map[string]bool) {
@@ -112,8 +151,11 @@ func (m *Manager) match(s *snapshot) (strangers map[string]bool) {
 	}
 	strangers = make(map[string]bool)
 	for _, machine := range m.machines {
-		if machine.PoolUID != "" && machine.PoolUID != s.pool.UID {
-			continue // of a pool with the same name and another store
+		if machine.PoolUID != "" && machine.PoolUID != s.pool.UID { // of a pool with the same name and another store
+			if machine.State != MachineEnded {
+				m.is.foreign++
+			}
+			continue
 		}
 		in := records[machine.LaunchID]
 		_, taken := s.machines[machine.LaunchID]
@@ -124,5 +166,6 @@ func (m *Manager) match(s *snapshot) (strangers map[string]bool) {
 			strangers[machine.CloudID] = true
 		}
 	}
+	m.is.strangers = len(strangers)
 	return strangers
 }

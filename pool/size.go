@@ -23,27 +23,27 @@ func planSize(s snapshot, cfg Config, next map[string]verb, now time.Time) []act
 	if s.pool.Closed {
 		return nil
 	}
-	var ready, all tally
+	want := wanted(s, cfg, next)
+	ready := readyTally(s, cfg, next)
+	all := ready
 	starting, failed := 0, false
 	for _, in := range s.instances {
-		leaves := in.Drain || next[in.ID] == doRetire || next[in.ID] == doLose
-		switch in.State {
-		case store.InstanceLaunching, store.InstanceBooting:
+		if in.State == store.InstanceLaunching || in.State == store.InstanceBooting {
 			starting++
-			failed = failed || next[in.ID] == doRetire
-			if !leaves {
+			if next[in.ID] == doRetire {
+				failed = true
+			} else if !in.Drain {
 				all.add(in)
-			}
-		case store.InstanceReady:
-			if !leaves {
-				all.add(in)
-				ready.add(in)
 			}
 		}
 	}
-	want := wanted(s, cfg)
 	acts := planCordoned(s, next, &all, want)
-	for range launchRoom(s, cfg, starting, now) {
+	if s.frozen {
+		return append(acts, planAdvised(s, next, &ready, &all, want)...)
+	}
+	room := cfg.MaxInstances - len(s.instances) - len(s.strangers)
+	acts = append(acts, planRenewal(s, cfg, next, &ready, &all, want, room > 0 || starting > 0, now)...)
+	for range launchRoom(s, room, starting, now) {
 		if failed || !all.short(want) { // the pause begins when the failure is stored
 			break
 		}
@@ -51,6 +51,7 @@ func planSize(s snapshot, cfg Config, next map[string]verb, now time.Time) []act
 		all.slots += cfg.SlotsPerInstance
 		all.instances++
 	}
+	acts = append(acts, planAdvised(s, next, &ready, &all, want)...)
 	return append(acts, planIdle(s, cfg, next, ready, want, now)...)
 }
 
@@ -62,29 +63,82 @@ func (t *tally) add(in *store.Instance) {
 	t.slots += max(in.Slots-in.Sessions, 0)
 }
 
+func (t tally) without(in *store.Instance) tally {
+	return tally{t.instances - 1, t.slots - max(in.Slots-in.Sessions, 0)}
+}
+
 func (t tally) short(want tally) bool { return t.slots < want.slots || t.instances < want.instances }
 
+// serves reports whether an instance takes sessions and will go on to.
+func (s *snapshot) serves(in *store.Instance, next map[string]verb) bool {
+	leaves := next[in.ID] == doRetire || next[in.ID] == doLose || next[in.ID] == doDrain
+	return in.State == store.InstanceReady && !in.Drain && !leaves && !s.advised(in)
+}
+
+// readyTally counts the instances that serve. One that does not answer, and is not given up only because many do not,
+// has no slot for the next session.
+func readyTally(s snapshot, cfg Config, next map[string]verb) (ready tally) {
+	for _, in := range s.instances {
+		switch {
+		case !s.serves(in, next):
+		case s.silent(cfg, in):
+			ready.instances++
+		default:
+			ready.add(in)
+		}
+	}
+	return ready
+}
+
 // planCordoned takes cordoned instances back into use while all is short of what is wanted, which is cheaper than a
-// launch, and retires the others.
+// launch, and those that still have sessions, if nothing speaks against them any more. It retires the others.
 func planCordoned(s snapshot, next map[string]verb, all *tally, want tally) []action {
 	var acts []action
 	for _, in := range s.instances {
 		switch {
-		case in.State != store.InstanceCordoned || next[in.ID] != "":
-		case !in.Drain && all.short(want):
+		case in.State != store.InstanceCordoned || next[in.ID] != "" || s.advised(in):
+		case !in.Drain && (all.short(want) || in.Sessions > 0):
 			acts = append(acts, action{verb: doUncordon, instance: in.ID})
+			next[in.ID] = doUncordon
 			all.add(in)
-		case in.Sessions == 0:
+		case in.Sessions == 0 && !s.frozen:
 			acts = append(acts, action{verb: doRetire, instance: in.ID, reason: in.Reason})
 		}
 	}
 	return acts
 }
 
-// launchRoom returns how many launches may begin now. Whatever may cost money counts. After a failed launch there is
-// a pause, and then one launch at a time until one has become ready: whatever is wrong may be wrong with all.
-func launchRoom(s snapshot, cfg Config, starting int, now time.Time) int {
-	room := cfg.MaxInstances - len(s.instances) - len(s.strangers)
+// planAdvised lets instances that the cloud advises to leave take no more sessions, and retires those that have none.
+// It is an advice: where the pool is short of slots and can launch no more, such an instance is better than none.
+func planAdvised(s snapshot, next map[string]verb, ready, all *tally, want tally) []action {
+	var acts []action
+	for _, in := range s.instances {
+		if !inUse(in) || next[in.ID] != "" || !s.advised(in) {
+			continue
+		}
+		cordoned := in.State == store.InstanceCordoned
+		o, reason := s.outlook(in)
+		switch short := all.short(want); {
+		case short && cordoned:
+			acts = append(acts, action{verb: doUncordon, instance: in.ID})
+			all.add(in)
+		case short:
+			ready.add(in)
+			all.add(in)
+		case !cordoned:
+			acts = append(acts, action{verb: doCordon, instance: in.ID, outlook: o, reason: foretold(o, reason)})
+		case in.Sessions == 0 && !s.frozen:
+			acts = append(acts, action{verb: doRetire, instance: in.ID, reason: in.Reason})
+		}
+	}
+	return acts
+}
+
+// launchRoom returns how many launches may begin now, of as many as there is room for below MaxInstances: whatever may
+// cost money has its place there. After a failed launch there is a pause, and then one launch at a time until one has
+// become ready: whatever is wrong may be wrong with all.
+func launchRoom(s snapshot, room, starting int, now time.Time) int {
+	room = min(room, s.tokens)
 	if s.pool.LaunchFailures > 0 {
 		room = min(room, 1-starting)
 	}
@@ -120,7 +174,7 @@ func planIdle(s snapshot, cfg Config, next map[string]verb, ready, want tally, n
 func surplus(s snapshot, next map[string]verb, ready, want tally) (free, needed []*store.Instance) {
 	var idle []*store.Instance
 	for _, in := range s.instances {
-		if in.State == store.InstanceReady && in.Sessions == 0 && !in.Drain && next[in.ID] == "" {
+		if s.serves(in, next) && in.Sessions == 0 && next[in.ID] == "" {
 			idle = append(idle, in)
 		}
 	}
@@ -141,19 +195,20 @@ func surplus(s snapshot, next map[string]verb, ready, want tally) (free, needed 
 // needed returns the instances without sessions that are needed now. Their idle time begins anew: else a session that
 // comes and goes would have an instance retired and launched again each time IdleTimeout has passed.
 func needed(s snapshot, cfg Config) []*store.Instance {
-	var ready tally
-	for _, in := range s.instances {
-		if in.State == store.InstanceReady && !in.Drain {
-			ready.add(in)
-		}
-	}
-	_, needed := surplus(s, nil, ready, wanted(s, cfg))
+	_, needed := surplus(s, nil, readyTally(s, cfg, nil), wanted(s, cfg, nil))
 	return needed
 }
 
-// wanted is what the pool should have.
-func wanted(s snapshot, cfg Config) tally {
-	return tally{slots: s.demand + cfg.SpareSlots, instances: cfg.MinInstances}
+// wanted is what the pool should have. Sessions that are about to lose their instance will want another slot.
+func wanted(s snapshot, cfg Config, next map[string]verb) tally {
+	want := tally{slots: s.demand + cfg.SpareSlots, instances: cfg.MinInstances}
+	for _, in := range s.instances {
+		o, _ := s.outlook(in)
+		if interrupted(in) || next[in.ID] == doDrain && o == OutlookInterrupted {
+			want.slots += in.Sessions
+		}
+	}
+	return want
 }
 
 // drain takes every instance out of use that has no session. Those that boot were retired by planInstance.

@@ -2,6 +2,8 @@ package pool
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -44,13 +46,19 @@ func moving(instances []*store.Instance) bool {
 // perform takes the steps of a plan. Those that only change the store are taken one after another, those that call
 // the cloud in the background.
 func (r *run) perform(ctx context.Context, acts []action) {
-	launches := 0
+	launches, repeats := 0, 0
 	var ends []action
+	explainer, _ := r.cfg.Cloud.(Explainer)
 	for _, a := range acts {
+		if explainer != nil && a.verb == doRetire && a.failed && a.cloudID != "" {
+			r.begin(a.instance, func() error { return r.explain(ctx, explainer, a) })
+			continue
+		}
 		switch a.verb {
 		case doLaunch:
 			launches++
 		case doRepeat:
+			repeats++
 			r.begin(a.instance, func() error { return r.repeat(ctx, a.instance) })
 		case doTerminate, doEndStranger:
 			ends = append(ends, a)
@@ -60,6 +68,9 @@ func (r *run) perform(ctx context.Context, acts []action) {
 			r.settle(a.instance, r.change(ctx, a))
 		}
 	}
+	r.mu.Lock()
+	r.bucket.take(launches + repeats)
+	r.mu.Unlock()
 	if launches > 0 {
 		r.launch(ctx, launches)
 	}
@@ -82,16 +93,20 @@ func (r *run) settle(id string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if g := r.sights[id]; g != nil {
-		g.settle(err, time.Now())
+		g.settle(err, time.Now(), id)
 	}
 }
 
-func (g *sight) settle(err error, now time.Time) {
+func (g *sight) settle(err error, now time.Time, id string) {
 	g.busy = false
 	if err == nil {
 		g.tries, g.after = 0, time.Time{}
 		return
 	}
 	g.tries++
-	g.after = now.Add(retryPause(g.tries))
+	pause := retryPause(g.tries)
+	if errors.Is(err, ErrThrottled) {
+		pause = jitter(pause, fmt.Sprint(id, g.tries))
+	}
+	g.after = now.Add(pause)
 }

@@ -32,6 +32,8 @@ type Harness struct {
 	Foreign func(t *testing.T, c pool.Cloud) (cloudID string, alive func() bool)
 	// Protect makes the termination of one machine fail. nil: a termination cannot fail.
 	Protect func(t *testing.T, c pool.Cloud, cloudID string)
+	// Foretell gives a machine an outlook, with some reason. nil: the Cloud foretells nothing.
+	Foretell func(t *testing.T, c pool.Cloud, cloudID string, o pool.Outlook)
 	// Hang makes all further calls hang until their context ends. nil: no call ever waits for anything.
 	Hang func(t *testing.T, c pool.Cloud)
 }
@@ -46,7 +48,7 @@ type test struct {
 
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
-	if h.Spec == (pool.Spec{}) {
+	if h.Spec.Pool == "" {
 		h.Spec = pool.Spec{Pool: "cloudtest", PoolUID: "cloudtest-1", Type: "t3.large"}
 	}
 	if h.Settle == 0 {

@@ -1,6 +1,8 @@
 package cloudtest
 
 import (
+	"fmt"
+
 	"github.com/berth-go/berth/pool"
 )
 
@@ -23,6 +25,50 @@ var listing = []rule{
 			if shown := t.listed(); shown[m.CloudID].State != pool.MachineRunning {
 				t.Fatalf("List = %+v, without %s", shown, m.CloudID)
 			}
+		}
+	}},
+	{"nothing is foretold of a machine that was just launched", func(t *test) {
+		if m := t.runs(t.launch("launch-1").CloudID); m.Outlook != pool.OutlookGood {
+			t.Errorf("its outlook is %q: %s", m.Outlook, m.Reason)
+		}
+	}},
+	{"what is foretold of a machine is shown with a reason while it runs, and of no other", func(t *test) {
+		t.two()
+		if t.Foretell == nil {
+			t.Skip("skipped: this cloud foretells nothing")
+		}
+		for i, o := range []pool.Outlook{
+			pool.OutlookRebalance, pool.OutlookImpaired, pool.OutlookRetiring, pool.OutlookInterrupted,
+		} {
+			m, other := t.launch(fmt.Sprint("launch-", 2*i)), t.launch(fmt.Sprint("launch-", 2*i+1))
+			t.runs(m.CloudID)
+			t.runs(other.CloudID)
+			t.Foretell(t.T, t.Cloud, m.CloudID, o)
+			t.eventually(fmt.Sprintf("the outlook of %s is %s", m.CloudID, o), func(shown map[string]pool.Machine) bool {
+				return shown[m.CloudID].Outlook == o
+			})
+			shown := t.listed()
+			if s := shown[m.CloudID]; s.State != pool.MachineRunning || s.Reason == "" {
+				t.Errorf("it is %+v", s)
+			}
+			if s := shown[other.CloudID]; s.Outlook != pool.OutlookGood {
+				t.Errorf("the other is %+v", s)
+			}
+			t.end(m.CloudID, other.CloudID)
+		}
+	}},
+	{"a launch does not change the generation", func(t *test) {
+		cloud, ok := t.Cloud.(pool.Versioned)
+		if !ok {
+			t.Skip("skipped: this cloud has no generations")
+		}
+		first, err := cloud.Generation(t.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.launch("launch-1")
+		if again, err := cloud.Generation(t.ctx); err != nil || again != first {
+			t.Errorf("Generation = %q, %v; first it was %q", again, err, first)
 		}
 	}},
 	{"somebody else's machine is not listed", func(t *test) {
