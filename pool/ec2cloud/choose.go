@@ -1,0 +1,156 @@
+package ec2cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth/pool"
+)
+
+// market is how an instance is paid for.
+type market string
+
+const (
+	onDemand market = "on-demand"
+	spot     market = "spot"
+)
+
+// candidate is one way to get an instance.
+type candidate struct {
+	Market market
+	Type   string
+	Arch   string
+	Subnet string
+	Zone   string
+}
+
+// String names it for people.
+func (c candidate) String() string {
+	return fmt.Sprintf("%s %s in %s (%s)", c.Market, c.Type, c.Subnet, c.Zone)
+}
+
+// block is what is closed: an empty field stands for all.
+type block struct {
+	market            market
+	typ, zone, subnet string
+}
+
+// refusal is why something is closed, and until when.
+type refusal struct {
+	until time.Time
+	err   error
+}
+
+// blocks remembers what EC2 has refused lately.
+type blocks struct {
+	mu    sync.Mutex // protects until
+	until map[block]refusal
+}
+
+func (b *blocks) close(what block, pause time.Duration, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	until := time.Now().Add(pause)
+	if known, there := b.until[what]; !there || known.until.Before(until) {
+		b.until[what] = refusal{until, err}
+	}
+}
+
+// on returns why a candidate is closed; nil if it is open.
+func (b *blocks) on(c candidate) *refusal {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, what := range []block{{market: c.Market}, {subnet: c.Subnet}, {market: c.Market, typ: c.Type, zone: c.Zone}} {
+		r, there := b.until[what]
+		if there && now.Before(r.until) {
+			return &r
+		}
+		delete(b.until, what)
+	}
+	return nil
+}
+
+// learn closes what a refusal says has nothing for us.
+func (c *Cloud) learn(from candidate, imageID string, err error) {
+	var e *callError
+	if !errors.As(err, &e) {
+		return
+	}
+	switch m := e.means; m.closes {
+	case theOffering:
+		c.blocks.close(block{market: from.Market, typ: from.Type, zone: from.Zone}, m.pause, err)
+	case theMarket:
+		c.blocks.close(block{market: from.Market}, m.pause, err)
+	case bothMarkets:
+		c.blocks.close(block{market: onDemand}, m.pause, err)
+		c.blocks.close(block{market: spot}, m.pause, err)
+	case theSubnet:
+		c.blocks.close(block{subnet: from.Subnet}, m.pause, err)
+	case theImage:
+		c.images.lost(imageID)
+	}
+}
+
+// markets are the ways to pay, the preferred one first.
+func (c *Cloud) markets() []market {
+	switch c.opts.Spot {
+	case SpotFirst:
+		return []market{spot, onDemand}
+	case SpotOnly:
+		return []market{spot}
+	}
+	return []market{onDemand}
+}
+
+// candidates returns all ways to get an instance, the preferred one first: the market matters most, then the type, then
+// how many addresses a subnet has left.
+func (c *Cloud) candidates(ctx context.Context, asked string) ([]candidate, error) {
+	names := c.types(asked)
+	archOf, err := c.architectures(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	where, err := c.openSubnets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []candidate
+	for _, m := range c.markets() {
+		for _, typ := range names {
+			if archOf[typ] == "" {
+				return nil, c.noType(typ)
+			}
+			for _, s := range where {
+				if s.Free <= 0 {
+					c.blocks.close(block{subnet: s.ID}, capacityPause, fmt.Errorf("%w: subnet %s has no free address", pool.ErrCapacity, s.ID))
+				}
+				all = append(all, candidate{Market: m, Type: typ, Arch: archOf[typ], Subnet: s.ID, Zone: s.Zone})
+			}
+		}
+	}
+	return all, nil
+}
+
+// choose returns the first way that is open.
+func (c *Cloud) choose(ctx context.Context, asked string) (candidate, error) {
+	all, err := c.candidates(ctx, asked)
+	if err != nil {
+		return candidate{}, err
+	}
+	var soonest *refusal
+	for _, one := range all {
+		r := c.blocks.on(one)
+		if r == nil {
+			return one, nil
+		}
+		if soonest == nil || r.until.Before(soonest.until) {
+			soonest = r
+		}
+	}
+	return candidate{}, fmt.Errorf("all %d ways to get an instance were refused lately; the next try may be made in %v: %w",
+		len(all), time.Until(soonest.until).Round(time.Second), soonest.err)
+}
