@@ -3,6 +3,8 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -29,11 +31,14 @@ type Endpoint struct {
 	PoolUID string // tells this pool's records from those of another pool with the same name
 	Launch  string // the launch ID
 	Address string // "unix:///var/run/docker.sock", "tcp://10.0.0.5:2376"
+	Trust   string // PEM: the certificate authority of this launch alone. Empty where the address proves enough
 }
 
 // A Host is the container engine of one instance. It shows and touches only what carries its pool's label.
 type Host interface {
-	// Probe returns nil when the engine takes work.
+	// Probe returns nil when the engine takes work. Its error says what the engine was asked and did not answer.
+	// ErrWrongHost: it is no longer the engine that Connect has found. *NoticeError: it takes work, on a machine that
+	// knows that its end may be near.
 	Probe(ctx context.Context) error
 	// Ensure makes the container of a sharing key run, with its agent, its network and its volumes, and returns
 	// when the agent can be attached to. A running container of the same name, key and pool is adopted; one that
@@ -44,9 +49,10 @@ type Host interface {
 	Ensure(ctx context.Context, spec ContainerSpec, progress func(message string)) (Container, error)
 	// List returns the containers and mirrors of the pool, whatever their state.
 	List(ctx context.Context) (Inventory, error)
-	// Remove kills and removes a container and its checkouts; its mirror stays. Absent is success; ErrInUse as
-	// for Ensure.
-	Remove(ctx context.Context, container string) error
+	// Remove kills and removes the container of a name and its checkouts; its mirror stays. id, if not empty, is the
+	// engine's own ID of the one that is meant: one with another ID came later, and is left alone. Absent is success;
+	// ErrInUse as for Ensure.
+	Remove(ctx context.Context, name, id string) error
 	// RemoveMirror removes a mirror. Absent is success; ErrInUse: a container uses it.
 	RemoveMirror(ctx context.Context, name string) error
 	// Attach connects to the agent of a running container. agent.ErrGone: it does not run.
@@ -56,6 +62,34 @@ type Host interface {
 	Purge(ctx context.Context) error
 	// Close releases the connections, and closes every Inside that was attached through it. Containers go on.
 	Close() error
+}
+
+// NoticeError is what Probe returns of an engine that takes work on a machine that its cloud has given notice.
+type NoticeError struct {
+	Notice Notice
+	At     string // when it is to happen, in the cloud's words; "" = not known
+}
+
+// Notice is what a machine was told by its cloud.
+type Notice string
+
+// The notices.
+const (
+	NoticeInterrupted Notice = "interrupted" // the cloud takes the machine back, in minutes
+	NoticeRebalance   Notice = "rebalance"   // advice: that has become more likely
+)
+
+// Error implements error.
+func (e *NoticeError) Error() string {
+	return strings.TrimRight(fmt.Sprintf("the cloud has told the machine: %s %s", e.Notice, e.At), " ")
+}
+
+// Prefetcher is what a Host may implement whose images come from elsewhere and take a while.
+type Prefetcher interface {
+	// Prefetch brings an image to the engine before the first container needs it. "" is the image that Ensure takes when
+	// its spec names none. An image that is there is success; ErrImage as for Ensure, which waits for a Prefetch of the
+	// same image that is under way.
+	Prefetch(ctx context.Context, image string, progress func(message string)) error
 }
 
 // Inside is what the agent of a running container offers. It survives a lost connection: it connects again, finds
@@ -75,6 +109,12 @@ type Inside interface {
 	CloseSession(ctx context.Context, id string, uid int) error
 	// Sessions returns the IDs of the open sessions and their uids.
 	Sessions(ctx context.Context) (map[string]int, error)
+	// Idle returns how long a session has had no running command: 0 while one runs, else the time since the last one
+	// ended, or since Open if there was none. A command runs until the agent has seen it end, whichever process started
+	// it and whether or not one is attached; what it left in the background does not count. A session that is opened
+	// again is not opened later. agent.ErrUnknownSession; errors.ErrUnsupported: the container runs an agent that is too
+	// old to tell.
+	Idle(ctx context.Context, session string) (time.Duration, error)
 	// Start runs a command. ctx bounds the start only. agent.ErrUnknownSession, agent.ErrNotExecutable.
 	Start(ctx context.Context, c agent.Command) (Process, error)
 	// Done is closed when the container is gone for good or Close was called; Err then says why.

@@ -35,7 +35,7 @@ func (m *Manager) host(ctx context.Context, in *store.Instance) (Host, error) {
 			if old != nil {
 				old.close()
 			}
-			m.connect(h, in.ID)
+			m.connect(h, in.ID, in.Trust)
 		})
 		if !started {
 			m.mu.Unlock()
@@ -53,12 +53,12 @@ func (m *Manager) host(ctx context.Context, in *store.Instance) (Host, error) {
 }
 
 // connect makes a connection, for all who wait for it: the context of none of them bounds it.
-func (m *Manager) connect(h *host, instance string) {
+func (m *Manager) connect(h *host, instance, trust string) {
 	defer close(h.done)
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.CallTimeout)
 	defer cancel()
 	h.Host, h.err = m.cfg.Engine.Connect(ctx, Endpoint{
-		Pool: m.cfg.Pool, PoolUID: m.cfg.PoolUID, Launch: instance, Address: h.address,
+		Pool: m.cfg.Pool, PoolUID: m.cfg.PoolUID, Launch: instance, Address: h.address, Trust: trust,
 	})
 	if h.err == nil {
 		return
@@ -94,6 +94,22 @@ func (m *Manager) Probe(ctx context.Context, in *store.Instance) error {
 		return err
 	}
 	return h.Probe(ctx)
+}
+
+// Prefetch brings an image to the engine of an instance before the first container needs it; "" is the default image.
+// It does nothing where images do not come from elsewhere.
+func (m *Manager) Prefetch(ctx context.Context, in *store.Instance, image string, progress func(message string)) error {
+	h, err := m.host(ctx, in)
+	if err != nil {
+		return err
+	}
+	p, ok := h.(Prefetcher)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StartTimeout)
+	defer cancel()
+	return p.Prefetch(ctx, image, progress)
 }
 
 // Forget closes the connection to an instance that is gone.

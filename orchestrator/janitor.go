@@ -52,23 +52,13 @@ func (m *Manager) Sweep(ctx context.Context, in *store.Instance) error {
 // stored returns the containers that an instance has by its records, by name.
 func (m *Manager) stored(ctx context.Context, instance string) (map[string]*store.Container, error) {
 	known := make(map[string]*store.Container)
-	q := store.ContainerQuery{Instance: instance, Page: store.Page{Limit: store.MaxLimit}}
-	err := m.cfg.Store.View(ctx, func(v store.View) error {
-		for {
-			page, err := v.Containers(q)
-			if err != nil {
-				return err
-			}
-			for _, c := range page {
-				known[c.Name] = c
-			}
-			if len(page) < q.Size() {
-				return nil
-			}
-			q.After = page[len(page)-1].ID
+	for c, err := range store.Containers(ctx, m.cfg.Store, store.ContainerQuery{Instance: instance}) {
+		if err != nil {
+			return nil, err
 		}
-	})
-	return known, err
+		known[c.Name] = c
+	}
+	return known, nil
 }
 
 // orphans returns the containers of this pool that have been unknown to the store for the grace time.

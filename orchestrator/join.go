@@ -57,11 +57,14 @@ func Leave(tx store.Tx, container, owner string, now time.Time) (stopping *store
 }
 
 // remove deletes the record of a container that is gone from its engine, once no session holds it. It reports whether
-// it did.
-func remove(tx store.Tx, id string, now time.Time) (bool, error) {
+// it did. errNotOurs: another replica than owner removes it, and may be about to ask the engine, by its name.
+func remove(tx store.Tx, id, owner string, now time.Time) (bool, error) {
 	c, err := store.Find[*store.Container](tx, store.ContainerKey(id))
 	if err != nil || c == nil {
 		return true, err
+	}
+	if c.Owner != owner {
+		return false, errNotOurs
 	}
 	if c.Sessions > 0 {
 		return false, nil

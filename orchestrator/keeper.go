@@ -27,10 +27,11 @@ type keeper struct {
 	ctx  context.Context // ends when the container is to be removed, is gone, or the Manager is closed
 	stop context.CancelFunc
 
-	ready  chan struct{} // closed when inside or err is set
-	inside Inside
-	err    error
-	gone   chan struct{} // closed when the keeper has ended
+	ready   chan struct{} // closed when inside or err is set
+	inside  Inside
+	err     error
+	address string        // of the instance when it was attached to
+	gone    chan struct{} // closed when the keeper has ended
 }
 
 func (k *keeper) run() {
@@ -59,10 +60,13 @@ func (k *keeper) begin() (*store.Container, error) {
 			return nil, err
 		case c == nil:
 			return nil, agent.ErrGone
-		case c.State == store.ContainerStopping || c.State == store.ContainerLost:
+		case c.State == store.ContainerStopping:
 			return nil, recordedFailure(c)
 		case !serves(in):
 			return nil, errInstanceGone
+		}
+		k.address = in.Address
+		switch {
 		case c.State == store.ContainerReady:
 			return c, k.join(c)
 		case c.Owner == k.m.cfg.Replica && k.cut:
@@ -116,7 +120,8 @@ func recordedFailure(c *store.Container) error {
 }
 
 // watch returns when the container is to be removed, or is gone. An agent on an instance that was lost may never say
-// that it is gone, and another replica may have ended the container: so the record is looked at, too.
+// that it is gone, another replica may have ended the container, and on an instance that has moved nobody answers at
+// the old address: so the records are looked at, too.
 func (k *keeper) watch(c *store.Container) {
 	look := time.NewTicker(watchPoll)
 	defer look.Stop()
@@ -126,7 +131,7 @@ func (k *keeper) watch(c *store.Container) {
 			return
 		case <-k.inside.Done():
 			// A connection that we closed ourselves, as when the instance's address changes, says nothing of the
-			// container: whoever needs it next attaches anew.
+			// container: whoever needs it next attaches anew, as after the return below.
 			if err := k.inside.Err(); k.ctx.Err() == nil && !errors.Is(err, agent.ErrClosed) {
 				k.lost(c, err)
 			}
@@ -134,7 +139,7 @@ func (k *keeper) watch(c *store.Container) {
 		case <-look.C:
 		}
 		now, in, err := k.m.look(k.ctx, k.id)
-		if err == nil && (now == nil || now.State != store.ContainerReady || !serves(in)) {
+		if err == nil && (now == nil || now.State != store.ContainerReady || !serves(in) || in.Address != k.address) {
 			return
 		}
 	}
@@ -144,7 +149,7 @@ func (k *keeper) watch(c *store.Container) {
 // before: then that is no loss.
 func (k *keeper) lost(c *store.Container, cause error) {
 	first := false
-	err := k.m.persist(k.m.ctx, []store.Key{c.Key(), store.InstanceKey(c.Instance)}, func(tx store.Tx) error {
+	err := k.m.insist(k.m.ctx, []store.Key{c.Key(), store.InstanceKey(c.Instance)}, func(tx store.Tx) error {
 		in, err := store.Find[*store.Instance](tx, store.InstanceKey(c.Instance))
 		if err != nil || !serves(in) {
 			return err // its sessions are lost with the instance
@@ -185,7 +190,7 @@ func (k *keeper) finish() {
 		case c == nil || c.Owner != k.m.cfg.Replica || c.State == store.ContainerReady:
 			return
 		case c.State == store.ContainerStarting:
-			err := k.m.persist(k.m.ctx, []store.Key{c.Key()}, func(tx store.Tx) error {
+			err := k.m.insist(k.m.ctx, []store.Key{c.Key()}, func(tx store.Tx) error {
 				_, err := k.markStopping(tx, store.Failure{})
 				return err
 			})

@@ -169,21 +169,30 @@ func (m *Manager) Start(container string, cred Credential) (used bool) {
 	return k.cred == cred
 }
 
-// Stop removes a container that is marked stopping, and returns when it is gone, or when its removal is another
-// replica's task. It goes on in the background when ctx ends first.
+// Stop returns when a container that is marked stopping, and that no session holds any more, is gone. To remove it is
+// this process's task, or that of another replica; it goes on in the background when ctx ends first.
 func (m *Manager) Stop(ctx context.Context, container string) error {
+	wake, release := m.cfg.Store.Notify(store.ContainerKey(container))
+	defer release()
 	for {
-		k := m.keeper(container, Credential{})
-		k.stop()
+		c, _, err := m.look(ctx, container)
+		if err != nil || c == nil || c.State != store.ContainerStopping || c.Sessions > 0 {
+			return err
+		}
+		var gone chan struct{} // nil = it is another's
+		if c.Owner == m.cfg.Replica {
+			k := m.keeper(container, Credential{})
+			k.stop()
+			gone = k.gone
+		}
 		select {
-		case <-k.gone:
+		case <-gone: // one that was about to end when it was told to stop may have looked at the record before
+		case <-wake:
+		case <-time.After(poll):
+		case <-m.ctx.Done():
+			return agent.ErrClosed
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		}
-		// A keeper that was about to end when it was told to stop may have looked at the record before.
-		c, _, err := m.look(ctx, container)
-		if err != nil || c == nil || c.State != store.ContainerStopping || c.Owner != m.cfg.Replica {
-			return err
 		}
 	}
 }
@@ -193,27 +202,16 @@ func (m *Manager) Stop(ctx context.Context, container string) error {
 func (m *Manager) Tend(ctx context.Context) error {
 	q := store.ContainerQuery{
 		Owner: m.cfg.Replica, States: []store.ContainerState{store.ContainerStarting, store.ContainerStopping},
-		Page: store.Page{Limit: store.MaxLimit},
 	}
-	for {
-		var page []*store.Container
-		err := m.cfg.Store.View(ctx, func(v store.View) (err error) {
-			page, err = v.Containers(q)
-			return err
-		})
+	for c, err := range store.Containers(ctx, m.cfg.Store, q) {
 		if err != nil {
 			return err
 		}
-		for _, c := range page {
-			if time.Since(c.Since) >= tendAfter { // else it has only just been written down
-				m.tend(c)
-			}
+		if time.Since(c.Since) >= tendAfter { // else it has only just been written down
+			m.tend(c)
 		}
-		if len(page) < q.Size() {
-			return m.forgetGone(ctx)
-		}
-		q.After = page[len(page)-1].ID
 	}
+	return m.forgetGone(ctx)
 }
 
 // tendAfter is how old a state must be before it seems that nobody minds it.
@@ -291,9 +289,9 @@ func (m *Manager) look(ctx context.Context, id string) (c *store.Container, in *
 	return c, in, err
 }
 
-// persist is an Update that is tried again while the store fails, until ctx ends. fn must bear being committed twice.
+// insist is an Update that is tried again while the store fails, until ctx ends. fn must bear being committed twice.
 // An agent.ErrGone of fn is final.
-func (m *Manager) persist(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
+func (m *Manager) insist(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := m.cfg.Store.Update(ctx, keys, fn)
 		if err == nil || ctx.Err() != nil || errors.Is(err, agent.ErrGone) || errors.Is(err, store.ErrClosed) {

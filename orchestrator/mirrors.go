@@ -51,6 +51,9 @@ func touchMirror(tx store.Tx, instance, name string, now time.Time) error {
 // maxMirrors bounds the mirrors of one instance, and with them the size of the record that lists them.
 const maxMirrors = 256
 
+// unknownSize is what a mirror counts for that was found on an engine and not used since.
+const unknownSize = 1 << 30
+
 // evict removes the least recently used mirrors of an instance until the rest fits its budget and maxMirrors. One that
 // a container uses stays.
 func (m *Manager) evict(instance string) {
@@ -72,8 +75,9 @@ func (m *Manager) evictOver(ctx context.Context, instance string) error {
 		return err
 	}
 	total, left := int64(0), len(mirrors.Entries)
-	for _, e := range mirrors.Entries {
-		total += e.Size
+	for i, e := range mirrors.Entries {
+		mirrors.Entries[i].Size = cmp.Or(e.Size, unknownSize)
+		total += mirrors.Entries[i].Size
 	}
 	slices.SortStableFunc(mirrors.Entries, func(a, b store.Mirror) int { return a.UsedAt.Compare(b.UsedAt) })
 	for _, e := range mirrors.Entries[:max(len(mirrors.Entries)-1, 0)] {
@@ -100,23 +104,29 @@ func (m *Manager) evictOver(ctx context.Context, instance string) error {
 	return nil
 }
 
-// forgetMirror stores that an instance holds a mirror no more.
+// forgetMirror stores that an instance holds a mirror no more, unless a container may have made it anew meanwhile.
 func (m *Manager) forgetMirror(ctx context.Context, instance, name string) error {
 	keys := []store.Key{store.SharingKey(name), store.MirrorsKey(instance)}
 	return m.cfg.Store.Update(ctx, keys, func(tx store.Tx) error {
+		mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))
+		if err != nil || mirrors == nil {
+			return err
+		}
 		sharing, err := store.Find[*store.Sharing](tx, store.SharingKey(name))
 		if err != nil {
 			return err
 		}
 		if sharing != nil {
+			for _, id := range sharing.Containers {
+				c, err := store.Find[*store.Container](tx, store.ContainerKey(id))
+				if err != nil || c != nil && c.Instance == instance {
+					return err
+				}
+			}
 			sharing.Mirrors = slices.DeleteFunc(sharing.Mirrors, func(id string) bool { return id == instance })
 			if err := store.PutSharing(tx, sharing); err != nil {
 				return err
 			}
-		}
-		mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))
-		if err != nil || mirrors == nil {
-			return err
 		}
 		mirrors.Entries = slices.DeleteFunc(mirrors.Entries, func(e store.Mirror) bool { return e.Name == name })
 		if len(mirrors.Entries) == 0 {

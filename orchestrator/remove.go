@@ -35,10 +35,12 @@ func (k *keeper) remove(c *store.Container) {
 		done := false
 		keys := []store.Key{c.Key(), store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}
 		err := k.m.cfg.Store.Update(k.m.ctx, keys, func(tx store.Tx) (err error) {
-			done, err = remove(tx, k.id, time.Now())
+			done, err = remove(tx, k.id, k.m.cfg.Replica, time.Now())
 			return err
 		})
-		if err != nil {
+		if errors.Is(err, errNotOurs) {
+			return
+		} else if err != nil {
 			k.m.failed("cannot remove the record of a container", err, "container", c.Name, "instance", c.Instance)
 		} else if done {
 			k.m.cfg.OnGone(*c)
@@ -74,7 +76,7 @@ func (k *keeper) removeOnce(c *store.Container) error {
 	if err != nil {
 		return err
 	}
-	return h.Remove(ctx, c.Name)
+	return h.Remove(ctx, c.Name, now.EngineID)
 }
 
 // acting waits until this process may act on what it owns, and returns a context that ends when it may not any more:

@@ -44,7 +44,7 @@ func (k *keeper) start(c *store.Container) error {
 		}
 	}
 	k.m.cfg.Logger.Warn("a container did not start", "container", c.Name, "instance", c.Instance, "err", err)
-	_ = k.m.persist(k.m.ctx, []store.Key{c.Key()}, func(tx store.Tx) error {
+	_ = k.m.insist(k.m.ctx, []store.Key{c.Key()}, func(tx store.Tx) error {
 		_, err := k.markStopping(tx, failure)
 		return err
 	})
@@ -192,7 +192,7 @@ func (m *Manager) fetch(ctx context.Context, c *store.Container, inside Inside, 
 // storeReady stores that the container is ready, and that its instance has the mirror.
 func (k *keeper) storeReady(ctx context.Context, c *store.Container, mirror agent.Mirror) error {
 	keys := []store.Key{c.Key(), store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}
-	err := k.m.persist(ctx, keys, func(tx store.Tx) error {
+	err := k.m.insist(ctx, keys, func(tx store.Tx) error {
 		now, err := store.Find[*store.Container](tx, c.Key())
 		switch {
 		case err != nil:

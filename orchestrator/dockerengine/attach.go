@@ -53,7 +53,8 @@ func (h *host) attach(ctx context.Context, name string) (*inside, error) {
 func (h *host) reach(ctx context.Context, id string, observe bool) (*inside, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.StartTimeout)
 	defer cancel()
-	dial := func(ctx context.Context) (net.Conn, error) { return h.join(ctx, id) }
+	var ghost ghosts
+	dial := func(ctx context.Context) (net.Conn, error) { return h.join(ctx, id, &ghost) } // one after the other
 	in := &inside{
 		Client: agent.NewClient(dial, agent.ClientOptions{Manager: h.manager, Observe: observe, Logger: h.log.With("id", id)}),
 		id:     id,
@@ -68,7 +69,7 @@ func (h *host) reach(ctx context.Context, id string, observe bool) (*inside, err
 
 // join starts the program in the container that passes its standard input and output on to the agent. agent.ErrGone:
 // the container does not run.
-func (h *host) join(ctx context.Context, id string) (net.Conn, error) {
+func (h *host) join(ctx context.Context, id string, ghost *ghosts) (net.Conn, error) {
 	ctx, cancel := h.bound(ctx)
 	defer cancel()
 	conn, err := h.exec(ctx, id, programPath, "join")
@@ -84,6 +85,8 @@ func (h *host) join(ctx context.Context, id string) (net.Conn, error) {
 		return nil, errors.Join(err, inspectErr)
 	case !found.State.Running:
 		return nil, fmt.Errorf("%w: it is %s", agent.ErrGone, found.State.Status)
+	case !found.State.Paused && ghost.seen(ctx, h, id):
+		return nil, errGhost
 	}
 	return nil, err
 }

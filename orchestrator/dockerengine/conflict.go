@@ -61,7 +61,7 @@ func (e *ensuring) adopt(ctx context.Context, found container.InspectResponse) (
 		return containerOf(found), nil
 	case ctx.Err() != nil:
 		return orchestrator.Container{}, context.Cause(ctx)
-	case errors.Is(err, agent.ErrGone):
+	case errors.Is(err, agent.ErrGone) && !errors.Is(err, errGhost):
 		return orchestrator.Container{}, againError{err}
 	}
 	e.log.Warn("replacing a container whose agent does not answer", "container", e.spec.Name, "error", err)
@@ -112,7 +112,7 @@ func (e *ensuring) replace(ctx context.Context, id string) error {
 func (h *host) inUse(ctx context.Context, id string) (bool, error) {
 	inside, err := h.reach(ctx, id, true)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, agent.ErrGone) {
+		if ctx.Err() != nil || errors.Is(err, agent.ErrGone) && !errors.Is(err, errGhost) {
 			return false, err
 		}
 		h.log.Warn("a container's agent does not answer", "id", id, "error", err)

@@ -22,29 +22,36 @@ func TestConformance(t *testing.T) {
 
 func newRig(t *testing.T) enginetest.Rig {
 	docker := testenv.Docker(t)
-	outside := &outside{docker: docker, image: testenv.Image(t)}
 	proxy := startProxy(t, docker.DaemonHost())
+	rig := rigOn(t, docker)
+	rig.Engine = dockerengine.New(dockerengine.Options{Logger: testLogger(t)})
+	rig.Pool.Address, rig.Other.Address = proxy.address, proxy.address
+	rig.Unreachable = "unix://" + filepath.Join(t.TempDir(), "nothing.sock")
+	rig.WrongHost = startImpostor(t)
+	rig.CutConnections = func(*testing.T) { proxy.cut() }
+	return rig
+}
+
+// rigOn returns all of a rig that does not depend on the way to its engine.
+func rigOn(t *testing.T, docker *client.Client) enginetest.Rig {
+	outside := &outside{docker: docker, image: testenv.Image(t)}
 	endpoint := func(uid string) orchestrator.Endpoint {
-		return orchestrator.Endpoint{Pool: testenv.PoolName(t), PoolUID: uid, Launch: "launch-1", Address: proxy.address}
+		return orchestrator.Endpoint{Pool: testenv.PoolName(t), PoolUID: uid, Launch: "launch-1"}
 	}
 	server := gittest.NewSmartServer(t)
 	widgets := server.Create("acme/widgets", gittest.Files(map[string]string{"README": "Widgets.\n"}))
 	widgets.Commit("dev", "README", "Better widgets.\n")
 	return enginetest.Rig{
-		Engine:          dockerengine.New(dockerengine.Options{Logger: testLogger(t)}),
 		Pool:            endpoint("one"),
 		Other:           endpoint("two"),
 		Image:           outside.image,
 		Remote:          remote(widgets),
 		Second:          remote(server.Create("acme/gadgets", gittest.Files(map[string]string{"README": "Gadgets.\n"}))),
-		Unreachable:     "unix://" + filepath.Join(t.TempDir(), "nothing.sock"),
-		WrongHost:       startImpostor(t),
 		KillContainer:   outside.kill,
 		RemoveContainer: outside.remove,
 		PlantStranger:   outside.plant,
 		Stranger:        outside.running,
 		BreakMirror:     outside.breakMirror,
-		CutConnections:  func(*testing.T) { proxy.cut() },
 	}
 }
 

@@ -2,11 +2,11 @@ package dockerengine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -15,90 +15,100 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-const dialTimeout = 10 * time.Second
+const dialTimeout = 10 * time.Second // for the connection and the handshake together
 
 // keepAlive finds out within half a minute that the machine at the other end has died without a word.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// connect makes a client of the engine at address and exchanges the first word with it.
-func connect(ctx context.Context, address string) (*client.Client, error) {
-	network, target, ok := strings.Cut(address, "://")
-	if !ok || target == "" || network != "unix" && network != "tcp" {
-		return nil, fmt.Errorf("the Docker engine at %q: the address must begin with unix:// or tcp://", address)
-	}
-	dial := func(ctx context.Context) (net.Conn, error) { return dialEngine(ctx, network, target) }
+// dialEngine is how engines are reached unless Options say otherwise.
+func dialEngine(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	return d.DialContext(ctx, network, address)
+}
 
-	// The client hides why it cannot connect, and the reason decides what the user has to do. So try first.
-	conn, err := dial(ctx)
+// link is the way to the engine of one launch.
+type link struct {
+	network, target string
+	dialer          func(ctx context.Context, network, address string) (net.Conn, error)
+	tls             func() (*tls.Config, error) // nil = the address proves enough
+}
+
+func newLink(opts Options, at orchestrator.Endpoint) (*link, error) {
+	network, target, ok := strings.Cut(at.Address, "://")
+	if !ok || target == "" || network != "unix" && network != "tcp" {
+		return nil, fmt.Errorf("the Docker engine at %q: the address must begin with unix:// or tcp://", at.Address)
+	}
+	l := &link{network: network, target: target, dialer: opts.Dialer}
+	if at.Trust == "" {
+		return l, nil
+	}
+	if opts.TLS == nil {
+		return nil, fmt.Errorf("the Docker engine at %s must prove that it is launch %s, and Options.TLS, which says how, is not set", at.Address, at.Launch)
+	}
+	l.tls = func() (*tls.Config, error) { return opts.TLS(at.Launch, at.Trust) }
+	return l, nil
+}
+
+// dial is the one place where a connection to an engine is made, those of attached streams included. TLS is spoken
+// here and not by the client, which would neither give a handshake a deadline nor break it off with its context.
+func (l *link) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	raw, err := l.dialer(ctx, l.network, l.target)
+	if err != nil || l.tls == nil {
+		return raw, err
+	}
+	config, err := l.tls()
+	if err == nil && config == nil {
+		err = errors.New("Options.TLS returned nothing")
+	}
 	if err != nil {
-		return nil, explain(address, err)
+		raw.Close()
+		return nil, err
+	}
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil { // which closes raw when ctx ends
+		raw.Close()
+		return nil, fmt.Errorf("the TLS handshake: %w", err)
+	}
+	return conn, nil
+}
+
+// connect makes a client of an engine and exchanges the first word with it.
+func connect(ctx context.Context, opts Options, at orchestrator.Endpoint) (*client.Client, error) {
+	l, err := newLink(opts, at)
+	if err != nil {
+		return nil, err
+	}
+	// The client hides why it cannot connect, and the reason decides what the user has to do. So try first.
+	conn, err := l.dial(ctx)
+	if err != nil {
+		return nil, explain(at.Address, err)
 	}
 	conn.Close()
 
 	transport := &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return l.dial(ctx) },
 		MaxIdleConns:        16,
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     30 * time.Second,
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{}, // TLS is not the transport's business
 	}
 	docker, err := client.New(
+		client.WithHost(at.Address),
+		// After WithHost, which would set a dialer of its own and the environment's HTTP proxy.
 		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
-		client.WithHost(address),
-		client.WithDialContext(transport.DialContext), // WithHost has set its own
+		client.WithScheme("http"),
 	)
 	if err != nil {
-		return nil, explain(address, err)
+		return nil, explain(at.Address, err)
 	}
 	if _, err := docker.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
 		docker.Close()
-		return nil, explain(address, err)
+		if l.tls != nil { // TLS 1.3 ends the handshake before the engine has looked, and it may then just close
+			err = fmt.Errorf("the first call after the TLS handshake, which fails if it does not accept this program's certificate: %w", err)
+		}
+		return nil, explain(at.Address, err)
 	}
 	return docker, nil
-}
-
-// dialEngine is the one place where a connection to an engine is made, those of attached streams included.
-func dialEngine(ctx context.Context, network, target string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}
-	return d.DialContext(ctx, network, target)
-}
-
-// explain says what to do about an engine that cannot be used.
-func explain(address string, err error) error {
-	var timeout net.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("the Docker engine at %s: %w", address, err)
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("no right to use the Docker engine at %s: add the user to the group docker and log in again, or set DOCKER_HOST to an engine that you may use: %w", address, err)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("the Docker engine at %s does not answer in time: %w", address, err)
-	case errors.Is(err, os.ErrNotExist), isRefused(err):
-		return fmt.Errorf("no Docker engine at %s: start it, or set DOCKER_HOST to the address of one that runs: %w", address, err)
-	}
-	return fmt.Errorf("the Docker engine at %s: %w", address, err)
-}
-
-// identify returns the engine's architecture, in Go's words. An engine that says by a label which launch it belongs to
-// must belong to the right one: addresses are given to other machines sooner or later.
-func identify(ctx context.Context, docker *client.Client, at orchestrator.Endpoint) (arch string, err error) {
-	info, err := docker.Info(ctx, client.InfoOptions{})
-	if err != nil {
-		return "", explain(at.Address, err)
-	}
-	for _, label := range info.Info.Labels {
-		if launch, ok := strings.CutPrefix(label, labelLaunch+"="); ok && launch != at.Launch {
-			return "", fmt.Errorf("the Docker engine at %s: %w: it is launch %q, not %q", at.Address, orchestrator.ErrWrongHost, launch, at.Launch)
-		}
-	}
-	if info.Info.OSType != "linux" {
-		return "", fmt.Errorf("the Docker engine at %s: it runs %s containers, and Linux ones are needed", at.Address, info.Info.OSType)
-	}
-	switch arch := info.Info.Architecture; arch {
-	case "x86_64":
-		return "amd64", nil
-	case "aarch64":
-		return "arm64", nil
-	default:
-		return arch, nil
-	}
 }

@@ -111,17 +111,19 @@ func (e *ensuring) create(ctx context.Context, network string) (id, image string
 		if !errdefs.IsNotFound(err) && !errdefs.IsInvalidArgument(err) {
 			return id, image, err
 		}
-		if has, hasErr := e.hasImage(ctx, image); hasErr != nil || has {
+		has, hasErr := e.hasImage(ctx, image)
+		if hasErr != nil {
 			return "", "", errors.Join(err, hasErr)
 		}
+		if has { // and had not a moment ago, or refuses for another reason
+			id, err := e.createFrom(ctx, image, network)
+			return id, image, err
+		}
+	}
+	if err := e.pull(ctx, images, e.say); err != nil {
+		return "", "", err
 	}
 	image = images[len(images)-1]
-	if err := e.pull(ctx, image, e.say); err != nil {
-		if ctx.Err() != nil {
-			return "", "", context.Cause(ctx)
-		}
-		return "", "", e.noImage(images, err)
-	}
 	id, err = e.createFrom(ctx, image, network)
 	return id, image, err
 }

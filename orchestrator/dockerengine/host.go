@@ -23,6 +23,7 @@ type host struct {
 	log     *slog.Logger
 	docker  *client.Client
 	at      orchestrator.Endpoint
+	seen    *identities // of the Engine
 	agent   program
 	manager string // this host's name among those who use a container
 
@@ -36,34 +37,25 @@ type host struct {
 	mu         sync.Mutex // protects the fields below
 	network    string     // ID of the pool's network; "" = not known
 	agentReady bool       // the volume of the agent holds it
+	canary     string     // ID of the container that answered the last probe
 }
 
 var _ orchestrator.Host = (*host)(nil)
 
-func newHost(opts Options, docker *client.Client, at orchestrator.Endpoint, arch string) (*host, error) {
-	agent, err := loadProgram(opts, at.Pool, arch)
+func (e *Engine) newHost(docker *client.Client, at orchestrator.Endpoint, arch string) (*host, error) {
+	agent, err := loadProgram(e.opts, at.Pool, arch)
 	if err != nil {
 		return nil, fmt.Errorf("the Docker engine at %s: %w", at.Address, err)
 	}
 	return &host{
-		opts:    opts,
-		log:     opts.Logger.With("launch", at.Launch, "engine", at.Address),
+		opts:    e.opts,
+		log:     e.opts.Logger.With("launch", at.Launch, "engine", at.Address),
 		docker:  docker,
 		at:      at,
+		seen:    &e.seen,
 		agent:   agent,
 		manager: rand.Text(),
 	}, nil
-}
-
-// Probe implements [orchestrator.Host]. A hung engine goes on answering pings, but lists nothing.
-func (h *host) Probe(ctx context.Context) error {
-	ctx, cancel := h.bound(ctx)
-	defer cancel()
-	_, err := h.docker.ContainerList(ctx, client.ContainerListOptions{Limit: 1, Filters: h.filter(kindContainer)})
-	if err != nil {
-		return explain(h.at.Address, err)
-	}
-	return nil
 }
 
 // Close implements [orchestrator.Host].

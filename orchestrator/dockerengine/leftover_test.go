@@ -45,7 +45,7 @@ func TestStrangersVolumeIsNotTouched(t *testing.T) {
 		if !errors.Is(err, orchestrator.ErrNameTaken) || !strings.Contains(err.Error(), name) {
 			t.Errorf("beside a stranger's volume %s, Ensure: %v", name, err)
 		}
-		if err := errors.Join(h.Remove(t.Context(), spec.Name), h.RemoveMirror(t.Context(), spec.Name), h.Purge(t.Context())); err != nil {
+		if err := errors.Join(h.Remove(t.Context(), spec.Name, ""), h.RemoveMirror(t.Context(), spec.Name), h.Purge(t.Context())); err != nil {
 			t.Errorf("beside a stranger's volume %s: %v", name, err)
 		}
 		if _, err := docker.VolumeInspect(t.Context(), name, client.VolumeInspectOptions{}); err != nil {
@@ -71,7 +71,7 @@ func TestContainerThatWasNeverStartedIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Remove(t.Context(), spec.Name); err != nil {
+	if err := h.Remove(t.Context(), spec.Name, ""); err != nil {
 		t.Fatal(err)
 	}
 	left, err := docker.ContainerCreate(t.Context(), client.ContainerCreateOptions{
@@ -95,7 +95,7 @@ func TestWhatContainersShareIsMadeAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Remove(t.Context(), spec.Name); err != nil {
+	if err := h.Remove(t.Context(), spec.Name, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range found.Container.Mounts { // an operator prunes

@@ -13,16 +13,16 @@ import (
 )
 
 // Remove implements [orchestrator.Host].
-func (h *host) Remove(ctx context.Context, name string) error {
+func (h *host) Remove(ctx context.Context, name, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.StartTimeout)
 	defer cancel()
-	if err := h.removeNamed(ctx, name); err != nil {
+	if err := h.removeNamed(ctx, name, id); err != nil {
 		return fmt.Errorf("removing container %s: %w", name, err)
 	}
 	return nil
 }
 
-func (h *host) removeNamed(ctx context.Context, name string) error {
+func (h *host) removeNamed(ctx context.Context, name, id string) error {
 	found, err := h.inspect(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return h.removeVolume(ctx, workVolume(name), kindWork)
@@ -30,8 +30,8 @@ func (h *host) removeNamed(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if !h.owns(found.Config.Labels, kindContainer) {
-		return nil // the pool has no container of this name
+	if !h.owns(found.Config.Labels, kindContainer) || id != "" && found.ID != id {
+		return nil // the pool has no such container of this name
 	}
 	if found.Config.Labels[labelPoolUID] != h.at.PoolUID && found.State.Running {
 		used, err := h.inUse(ctx, found.ID)
@@ -144,7 +144,7 @@ func (h *host) Purge(ctx context.Context) error {
 	}
 	var failed []error
 	for _, c := range held.Containers {
-		failed = append(failed, ignoreInUse(h.Remove(ctx, c.Name)))
+		failed = append(failed, ignoreInUse(h.Remove(ctx, c.Name, "")))
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.opts.StartTimeout)
 	defer cancel()

@@ -92,7 +92,7 @@ var contextCases = []testCase{{
 			"Probe":        h.Probe,
 			"Ensure":       func(ctx context.Context) error { _, err := h.Ensure(ctx, second, nil); return err },
 			"List":         func(ctx context.Context) error { _, err := h.List(ctx); return err },
-			"Remove":       func(ctx context.Context) error { return h.Remove(ctx, name) },
+			"Remove":       func(ctx context.Context) error { return h.Remove(ctx, name, "") },
 			"RemoveMirror": func(ctx context.Context) error { return h.RemoveMirror(ctx, name) },
 			"Purge":        h.Purge,
 			"Attach":       func(ctx context.Context) error { _, err := h.Attach(ctx, name); return err },
@@ -103,6 +103,7 @@ var contextCases = []testCase{{
 			"Open":         func(ctx context.Context) error { _, err := in.Open(ctx, f.session("s2")); return err },
 			"CloseSession": func(ctx context.Context) error { return in.CloseSession(ctx, s.ID, s.UID) },
 			"Sessions":     func(ctx context.Context) error { _, err := in.Sessions(ctx); return err },
+			"Idle":         func(ctx context.Context) error { _, err := in.Idle(ctx, s.ID); return err },
 			"Start": func(ctx context.Context) error {
 				_, err := in.Start(ctx, agent.Command{Session: s.ID, Args: cmdTrue})
 				return err
@@ -127,7 +128,7 @@ var contextCases = []testCase{{
 			_, err := h.Ensure(ctx, spec, nil)
 			cancel()
 			if err == nil { // it was faster
-				if err := h.Remove(f.ctx, spec.Name); err != nil {
+				if err := h.Remove(f.ctx, spec.Name, ""); err != nil {
 					f.Fatal(err)
 				}
 				if err := h.RemoveMirror(f.ctx, spec.Name); err != nil {

@@ -182,7 +182,7 @@ var nameCases = []testCase{{
 		if _, err := h.Attach(f.ctx, spec.Name); err == nil {
 			f.Error("Attach reached a stranger's container")
 		}
-		if err := h.Remove(f.ctx, spec.Name); err != nil {
+		if err := h.Remove(f.ctx, spec.Name, ""); err != nil {
 			f.Errorf("Remove of a name that the pool does not have: %v", err)
 		}
 		if err := h.Purge(f.ctx); err != nil {
@@ -202,7 +202,7 @@ var nameCases = []testCase{{
 		second := f.connect(f.successor())
 		_, err := second.Ensure(f.ctx, spec, nil)
 		f.wantErr("Ensure", err, orchestrator.ErrInUse)
-		f.wantErr("Remove", second.Remove(f.ctx, spec.Name), orchestrator.ErrInUse)
+		f.wantErr("Remove", second.Remove(f.ctx, spec.Name, ""), orchestrator.ErrInUse)
 		if err := second.Purge(f.ctx); err != nil {
 			f.Errorf("Purge beside a living process: %v", err)
 		}
@@ -237,7 +237,7 @@ var nameCases = []testCase{{
 			f.Errorf("the other pool lists %v and %v", containers, mirrors)
 		}
 		f.ensure(other, theirs)
-		if err := other.Remove(f.ctx, mine.Name); err != nil {
+		if err := other.Remove(f.ctx, mine.Name, ""); err != nil {
 			f.Errorf("Remove of another pool's container: %v; want success, since the pool has none of that name", err)
 		}
 		if err := other.RemoveMirror(f.ctx, mine.Name); err != nil {

@@ -123,7 +123,7 @@ var fetchCases = []testCase{{
 		h, in := f.inside()
 		f.fetch(in, f.Remote)
 		name := f.own().Name
-		if err := h.Remove(f.ctx, name); err != nil {
+		if err := h.Remove(f.ctx, name, ""); err != nil {
 			f.Fatal(err)
 		}
 		f.BreakMirror(f.T, name)

@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/berth-go/berth/orchestrator"
@@ -19,6 +20,10 @@ type Harness struct {
 
 	// Parallel runs cases beside each other, as many as go test's -parallel allows. It does not go with a Bubble.
 	Parallel bool
+
+	// Only are the rules to hold, where all would take too long; nil = all. A rule that the suite does not have fails
+	// the test.
+	Only []string
 }
 
 // Rig is an engine on one machine with one remote repository, and the means to interfere. What is nil or empty cannot
@@ -79,10 +84,19 @@ func Run(t *testing.T, h Harness) {
 	if bubble == nil {
 		bubble = func(t *testing.T, test func(*testing.T)) { test(t) }
 	}
+	only := slices.Clone(h.Only)
 	for _, cases := range [][]testCase{
-		connectCases, ensureCases, nameCases, removeCases, attachCases, fetchCases, sessionCases, commandCases, streamCases, endCases, contextCases,
+		connectCases, ensureCases, nameCases, removeCases, attachCases, fetchCases, sessionCases, commandCases, idleCases,
+		streamCases, endCases, contextCases,
 	} {
 		for _, c := range cases {
+			if h.Only != nil {
+				i := slices.Index(only, c.rule)
+				if i < 0 {
+					continue
+				}
+				only = slices.Delete(only, i, i+1)
+			}
 			t.Run(c.rule, func(t *testing.T) {
 				if h.Parallel {
 					t.Parallel()
@@ -98,6 +112,9 @@ func Run(t *testing.T, h Harness) {
 				})
 			})
 		}
+	}
+	for _, rule := range only {
+		t.Errorf("the suite has no rule %q", rule)
 	}
 }
 

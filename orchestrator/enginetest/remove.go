@@ -9,7 +9,7 @@ var removeCases = []testCase{{
 	rule: "removing what is absent succeeds",
 	test: func(f *fixture) {
 		h, name := f.connect(f.Pool), f.own().Name
-		if err := h.Remove(f.ctx, name); err != nil {
+		if err := h.Remove(f.ctx, name, ""); err != nil {
 			f.Errorf("Remove: %v", err)
 		}
 		if err := h.RemoveMirror(f.ctx, name); err != nil {
@@ -25,7 +25,7 @@ var removeCases = []testCase{{
 		h, in := f.inside()
 		name := f.own().Name
 		for range 2 {
-			if err := h.Remove(f.ctx, name); err != nil {
+			if err := h.Remove(f.ctx, name, ""); err != nil {
 				f.Errorf("Remove: %v", err)
 			}
 			if containers, _ := f.list(h); len(containers) != 0 {
@@ -39,6 +39,32 @@ var removeCases = []testCase{{
 		f.wantErr("Attach", err, agent.ErrGone)
 	},
 }, {
+	rule: "a removal that means an earlier container leaves the one that has its name now",
+	test: func(f *fixture) {
+		h := f.connect(f.Pool)
+		earlier := f.ensure(h, f.own())
+		if err := h.Remove(f.ctx, earlier.Name, earlier.ID); err != nil {
+			f.Fatalf("Remove: %v", err)
+		}
+		now := f.ensure(h, f.own())
+		in := f.attach(h, now.Name)
+		f.fetch(in, f.Remote)
+		f.open(in, f.session("s1"))
+		if err := h.Remove(f.ctx, now.Name, earlier.ID); err != nil {
+			f.Errorf("removing what is gone: %v", err)
+		}
+		if containers, _ := f.list(h); len(containers) != 1 {
+			f.Errorf("List has %v; want the later one", containers)
+		}
+		f.run(in, "s1", cmdWrite, text("still here"))
+		if err := h.Remove(f.ctx, now.Name, now.ID); err != nil {
+			f.Errorf("Remove: %v", err)
+		}
+		if containers, _ := f.list(h); len(containers) != 0 {
+			f.Errorf("List still has %v", containers)
+		}
+	},
+}, {
 	rule: "a mirror outlives its container, and a session's checkout does not",
 	test: func(f *fixture) {
 		h, in := f.inside()
@@ -49,7 +75,7 @@ var removeCases = []testCase{{
 		c := f.open(in, s)
 		f.run(in, s.ID, cmdWrite, text("kept for me"))
 		name := f.own().Name
-		if err := h.Remove(f.ctx, name); err != nil {
+		if err := h.Remove(f.ctx, name, ""); err != nil {
 			f.Fatalf("Remove: %v", err)
 		}
 		if _, mirrors := f.list(h); len(mirrors) != 1 {
@@ -71,7 +97,7 @@ var removeCases = []testCase{{
 		h, name := f.connect(f.Pool), f.own().Name
 		f.ensure(h, f.own())
 		f.wantErr("RemoveMirror", h.RemoveMirror(f.ctx, name), orchestrator.ErrInUse)
-		if err := h.Remove(f.ctx, name); err != nil {
+		if err := h.Remove(f.ctx, name, ""); err != nil {
 			f.Fatalf("Remove: %v", err)
 		}
 		for range 2 {

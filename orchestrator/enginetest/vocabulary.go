@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The commands that the suite runs. An engine that runs real ones needs them on its image; any other has [Execute].
@@ -18,6 +19,7 @@ var (
 	cmdEcho     = []string{"echo", "hello"}
 	cmdCat      = []string{"cat"}
 	cmdForever  = []string{"sleep", "100000"}
+	cmdBrief    = []string{"sleep", "1"}
 	cmdTree     = []string{"sh", "-c", "sleep 100000 & sleep 100000"}
 	cmdBoth     = []string{"sh", "-c", "echo out; echo err >&2"}
 	cmdMixed    = []string{"sh", "-c", "echo 1; echo 2 >&2; echo 3; echo 4 >&2"}
@@ -29,7 +31,10 @@ var (
 	cmdAbsent   = []string{"no-such-program"}
 )
 
-const zeros = 8 << 20 // bytes that cmdZeros prints
+const (
+	zeros = 8 << 20     // bytes that cmdZeros prints
+	brief = time.Second // that cmdBrief runs
+)
 
 func cmdRead(path string) []string { return []string{"cat", path} }
 
@@ -74,6 +79,15 @@ func Execute(ctx context.Context, c Invocation) int {
 	case is(cmdForever), is(cmdTree):
 		<-ctx.Done()
 		return -9
+	case is(cmdBrief):
+		timer := time.NewTimer(brief)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return 0
+		case <-ctx.Done():
+			return -9
+		}
 	case is(cmdEcho):
 		return print(c.Stdout, "hello\n")
 	case is(cmdGreeting):
