@@ -18,6 +18,8 @@ const (
 	Launch       Verb = "cloud.Launch"
 	ListMachines Verb = "cloud.List"
 	Terminate    Verb = "cloud.Terminate"
+	Generation   Verb = "cloud.Generation"
+	Explain      Verb = "cloud.Explain"
 
 	Connect      Verb = "engine.Connect"
 	Probe        Verb = "host.Probe"
@@ -31,6 +33,7 @@ const (
 	Open         Verb = "inside.Open"
 	CloseSession Verb = "inside.CloseSession"
 	Sessions     Verb = "inside.Sessions"
+	Idle         Verb = "inside.Idle"
 	Start        Verb = "inside.Start"
 	Kill         Verb = "process.Kill"
 )
@@ -45,6 +48,7 @@ type Call struct {
 	Container string // its name
 	Session   string // its ID
 	N         int    // how many calls like this one there were, with this one: the first is 1
+	Bounded   bool   // its context has a deadline
 }
 
 // apart is a time below a millisecond that follows from the call.

@@ -45,7 +45,7 @@ func (o CloudOptions) withDefaults() CloudOptions {
 }
 
 // Cloud is a pool.Cloud in memory. It serves one pool, whatever its name, and any number of replicas. Its machines
-// change with time alone: it has no goroutine, and need not be closed.
+// change with time alone: it has no goroutine, but for a moment when a machine is reclaimed, and need not be closed.
 type Cloud struct {
 	Faults
 	opts CloudOptions
@@ -55,6 +55,8 @@ type Cloud struct {
 	order    []*machine // those that may still be listed or alive, by launch
 	byCloud  map[string]*machine
 	image    string
+	version  string // see SetGeneration
+	refused  error  // of every call; see Refuse
 	capacity int
 	maxAlive int
 	atBoot   []string // reasons with which the next machines end as they boot
@@ -62,7 +64,11 @@ type Cloud struct {
 	engines  []*Engine // told when a machine is gone
 }
 
-var _ pool.Cloud = (*Cloud)(nil)
+var (
+	_ pool.Cloud     = (*Cloud)(nil)
+	_ pool.Versioned = (*Cloud)(nil)
+	_ pool.Explainer = (*Cloud)(nil)
+)
 
 // NewCloud returns a Cloud without machines.
 func NewCloud(opts CloudOptions) *Cloud {
@@ -73,7 +79,7 @@ func NewCloud(opts CloudOptions) *Cloud {
 		image:    "image-1",
 	}
 	c.capacity = c.opts.Capacity
-	c.init(opts.Fault, Prepare, Launch, ListMachines, Terminate)
+	c.init(opts.Fault, Prepare, Launch, ListMachines, Terminate, Generation, Explain)
 	return c
 }
 
@@ -100,10 +106,31 @@ func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]e
 	return cloudClient{c, ""}.Terminate(ctx, cloudIDs...)
 }
 
+// Generation implements pool.Versioned. It is "" until SetGeneration.
+func (c *Cloud) Generation(ctx context.Context) (string, error) {
+	return cloudClient{c, ""}.Generation(ctx)
+}
+
+// Explain implements pool.Explainer. It is "" until SetConsole.
+func (c *Cloud) Explain(ctx context.Context, cloudID string) (string, error) {
+	return cloudClient{c, ""}.Explain(ctx, cloudID)
+}
+
 // cloudClient is a Cloud as one caller has it.
 type cloudClient struct {
 	cloud *Cloud
 	actor string
+}
+
+// begin takes a call to the moment of its effect.
+func (c cloudClient) begin(ctx context.Context, v Verb, host string) (reply, error) {
+	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: v, Host: host}, c.cloud.opts.Latency, nil)
+	if err == nil {
+		c.cloud.mu.Lock()
+		err = c.cloud.refused
+		c.cloud.mu.Unlock()
+	}
+	return r, err
 }
 
 // frozen is what a Frozen of this cloud holds.
@@ -112,7 +139,7 @@ type frozen struct {
 }
 
 func (c cloudClient) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
-	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: Prepare, Host: s.LaunchID}, c.cloud.opts.Latency, nil)
+	r, err := c.begin(ctx, Prepare, s.LaunchID)
 	if err != nil {
 		return nil, fmt.Errorf("preparing launch %s: %w", s.LaunchID, err)
 	}
@@ -127,7 +154,7 @@ func (c cloudClient) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, err
 }
 
 func (c cloudClient) Launch(ctx context.Context, id string, f pool.Frozen) (pool.Machine, error) {
-	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: Launch, Host: id}, c.cloud.opts.Latency, nil)
+	r, err := c.begin(ctx, Launch, id)
 	var m pool.Machine
 	if err == nil {
 		m, err = c.cloud.launch(id, f)
@@ -140,7 +167,7 @@ func (c cloudClient) Launch(ctx context.Context, id string, f pool.Frozen) (pool
 }
 
 func (c cloudClient) List(ctx context.Context) ([]pool.Machine, error) {
-	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: ListMachines}, c.cloud.opts.Latency, nil)
+	r, err := c.begin(ctx, ListMachines, "")
 	var all []pool.Machine
 	if err == nil {
 		all = c.cloud.list()
@@ -153,15 +180,46 @@ func (c cloudClient) List(ctx context.Context) ([]pool.Machine, error) {
 }
 
 func (c cloudClient) Terminate(ctx context.Context, cloudIDs ...string) (map[string]error, error) {
-	call := Call{Actor: c.actor, Verb: Terminate, Host: strings.Join(cloudIDs, ",")}
-	r, err := c.cloud.begin(ctx, call, c.cloud.opts.Latency, nil)
+	all := strings.Join(cloudIDs, ",")
+	r, err := c.begin(ctx, Terminate, all)
 	var failed map[string]error
 	if err == nil {
 		failed = c.cloud.terminate(cloudIDs)
 		err = r.finish(ctx, nil)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("terminating %s: %w", call.Host, err)
+		return nil, fmt.Errorf("terminating %s: %w", all, err)
 	}
 	return failed, nil
+}
+
+func (c cloudClient) Generation(ctx context.Context) (string, error) {
+	r, err := c.begin(ctx, Generation, "")
+	c.cloud.mu.Lock()
+	version := c.cloud.version
+	c.cloud.mu.Unlock()
+	if err == nil {
+		err = r.finish(ctx, nil)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the generation: %w", err)
+	}
+	return version, nil
+}
+
+func (c cloudClient) Explain(ctx context.Context, cloudID string) (string, error) {
+	r, err := c.begin(ctx, Explain, cloudID)
+	c.cloud.mu.Lock()
+	var console string
+	if m := c.cloud.byCloud[cloudID]; m != nil {
+		console = m.console
+	}
+	c.cloud.mu.Unlock()
+	if err == nil {
+		err = r.finish(ctx, nil)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the console of %s: %w", cloudID, err)
+	}
+	return console, nil
 }

@@ -22,6 +22,9 @@ func TestCloudConformance(t *testing.T) {
 				Protect: func(t *testing.T, c pool.Cloud, id string) {
 					c.(*fake.Cloud).FailTerminate(id, errors.New("termination protection is on"))
 				},
+				Foretell: func(t *testing.T, c pool.Cloud, id string, o pool.Outlook) {
+					c.(*fake.Cloud).Foretell(id, o, "a notice")
+				},
 				Hang: func(t *testing.T, c pool.Cloud) {
 					for _, v := range []fake.Verb{fake.Prepare, fake.Launch, fake.ListMachines, fake.Terminate} {
 						c.(*fake.Cloud).Hang(v)

@@ -208,7 +208,7 @@ func TestHookDecidesEachCall(t *testing.T) {
 		if _, err := replica.Launch(ctx, "a", f); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Hour+time.Minute {
 			t.Errorf("the fourth launch: %v after %v", err, time.Since(begun))
 		}
-		want := fake.Call{Actor: "replica-1", Verb: fake.Launch, Host: "a", N: 4}
+		want := fake.Call{Actor: "replica-1", Verb: fake.Launch, Host: "a", N: 4, Bounded: true}
 		if last := seen[len(seen)-1]; last != want {
 			t.Errorf("the last call was %+v, want %+v", last, want)
 		}
@@ -227,5 +227,112 @@ func TestHealUndoesWhatWasPromised(t *testing.T) {
 	wantShown(t, c, "b", pool.MachineRunning)
 	if failed, err := c.Terminate(t.Context(), m.CloudID); err != nil || len(failed) > 0 {
 		t.Errorf("Terminate = %v, %v", failed, err)
+	}
+}
+
+func TestDoneIsCalledBetweenTheEffectAndItsReply(t *testing.T) {
+	var c *fake.Cloud
+	machines := -1
+	c = fake.NewCloud(fake.CloudOptions{Instant: true, Fault: func(call fake.Call) fake.Fault {
+		if call.Verb != fake.Launch {
+			return fake.Fault{}
+		}
+		return fake.Fault{After: errors.New("lost"), Done: func() { machines = c.Launches() }}
+	}})
+	if _, err := launch(t, c, "a"); err == nil || machines != 1 {
+		t.Errorf("%v; there were %d machines", err, machines)
+	}
+}
+
+func TestSiblingIsListedAndNotTheirsToEnd(t *testing.T) {
+	c := fake.NewCloud(fake.CloudOptions{Instant: true})
+	id := c.PlantSibling("another pool")
+	all, err := c.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].CloudID != id || all[0].PoolUID != "another pool" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if failed, err := c.Terminate(t.Context(), id); err != nil || failed[id] == nil || c.Alive() != 0 || c.Launches() != 0 {
+		t.Errorf("%v, %v; %d alive, %d launches", failed, err, c.Alive(), c.Launches())
+	}
+	if m := c.Machines()[0]; m.State != pool.MachineRunning || !m.Ended.IsZero() {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestWhatIsForetoldIsShownWhileItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewCloud(fake.CloudOptions{ListLag: 3 * time.Second, Latency: -1, Boot: -1})
+		outlook := func() (pool.Outlook, string) {
+			all, err := c.List(t.Context())
+			if err != nil || len(all) != 1 {
+				t.Fatalf("List = %+v, %v", all, err)
+			}
+			return all[0].Outlook, all[0].Reason
+		}
+		mustLaunch(t, c, "a")
+		time.Sleep(3 * time.Second)
+		c.Foretell("a", pool.OutlookRebalance, "advice")
+		if o, _ := outlook(); o != pool.OutlookGood {
+			t.Errorf("the list does not lag: %q", o)
+		}
+		time.Sleep(3 * time.Second)
+		if o, reason := outlook(); o != pool.OutlookRebalance || reason != "advice" {
+			t.Errorf("it is %q: %s", o, reason)
+		}
+		c.Reclaim("a", 2*time.Minute)
+		time.Sleep(2*time.Minute + 3*time.Second - time.Nanosecond)
+		if o, _ := outlook(); o != pool.OutlookInterrupted || machine(t, c, "a").State != pool.MachineEnded {
+			t.Errorf("it is %q, and %s", o, machine(t, c, "a").State)
+		}
+		time.Sleep(time.Nanosecond)
+		if o, reason := outlook(); o != pool.OutlookGood || reason != "Server.SpotInstanceTermination" {
+			t.Errorf("as it ends it is %q: %s", o, reason)
+		}
+	})
+}
+
+func TestRefusedCallsHaveNoEffect(t *testing.T) {
+	c := fake.NewCloud(fake.CloudOptions{Instant: true})
+	m := mustLaunch(t, c, "a")
+	f, err := c.Prepare(t.Context(), pool.Spec{LaunchID: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Refuse(pool.ErrAuth)
+	for _, call := range []func() error{
+		func() error { _, err := c.Prepare(t.Context(), pool.Spec{LaunchID: "c"}); return err },
+		func() error { _, err := c.Launch(t.Context(), "b", f); return err },
+		func() error { _, err := c.List(t.Context()); return err },
+		func() error { _, err := c.Terminate(t.Context(), m.CloudID); return err },
+		func() error { _, err := c.Generation(t.Context()); return err },
+		func() error { _, err := c.Explain(t.Context(), m.CloudID); return err },
+	} {
+		if err := call(); !errors.Is(err, pool.ErrAuth) {
+			t.Errorf("it is %v", err)
+		}
+	}
+	if c.Launches() != 1 || c.Alive() != 1 {
+		t.Errorf("%d machines were started, %d are alive", c.Launches(), c.Alive())
+	}
+	c.Refuse(nil)
+	wantShown(t, c, "a", pool.MachineRunning)
+}
+
+func TestGenerationAndConsole(t *testing.T) {
+	c := fake.NewCloud(fake.CloudOptions{Instant: true})
+	m := mustLaunch(t, c, "a")
+	for _, want := range []string{"", "2"} {
+		if want != "" {
+			c.SetGeneration(want)
+			c.SetConsole("a", want)
+		}
+		generation, err := c.Generation(t.Context())
+		console, err2 := c.Explain(t.Context(), m.CloudID)
+		if generation != want || console != want || err != nil || err2 != nil {
+			t.Errorf("Generation = %q, %v; Explain = %q, %v; want %q", generation, err, console, err2, want)
+		}
+	}
+	if console, err := c.Explain(t.Context(), "i-unknown"); console != "" || err != nil {
+		t.Errorf("of an unknown machine: %q, %v", console, err)
 	}
 }

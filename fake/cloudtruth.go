@@ -11,7 +11,8 @@ import (
 // Machine is a machine as it really is.
 type Machine struct {
 	pool.Machine
-	Foreign bool // planted by PlantForeign
+	Foreign bool      // planted by PlantForeign or PlantSibling
+	Ended   time.Time // when it stopped costing money; zero = it has not
 }
 
 // Machines returns every machine there ever was, as it is now, those that have ended included, by launch time and
@@ -22,7 +23,11 @@ func (c *Cloud) Machines() []Machine {
 	now := time.Now()
 	all := make([]Machine, 0, len(c.machines))
 	for _, m := range c.machines {
-		all = append(all, Machine{m.seen(now), m.foreign})
+		shown := Machine{Machine: m.seen(now), Foreign: m.foreign}
+		if reached(m.ending, now) {
+			shown.Ended = m.ending
+		}
+		all = append(all, shown)
 	}
 	slices.SortFunc(all, func(a, b Machine) int {
 		return cmp.Or(a.Launched.Compare(b.Launched), cmp.Compare(a.LaunchID, b.LaunchID))

@@ -2,6 +2,7 @@ package fake
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -33,6 +34,7 @@ type session struct {
 	env                     map[string]string // the caller's own
 	files                   *Files            // nil until a command asks
 	processes               []*process        // those that run
+	since                   time.Time         // when the last one ended; when the session was opened if there was none
 }
 
 // newContainer puts a container on the host that does not run yet. The caller holds mu.
@@ -96,9 +98,13 @@ func (n *node) stop(c *container) (after func()) {
 	clear(c.sessions)
 	told := c.insides
 	c.insides = nil
-	if n.troubled.Load() {
-		n.waiting, told = append(n.waiting, told...), nil
-	}
+	told = slices.DeleteFunc(told, func(i *inside) bool {
+		unseen := n.healed != nil || n.left(i.host.endpoint.Address)
+		if unseen {
+			n.waiting = append(n.waiting, i)
+		}
+		return unseen
+	})
 	return func() {
 		for _, p := range killed {
 			p.end(agent.Exit{}, agent.ErrGone)

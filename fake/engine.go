@@ -98,7 +98,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		e.remotes[identity(spelling)] = newRemote(spelling, r)
 	}
 	e.init(opts.Fault, Connect, Probe, Ensure, List, Remove, RemoveMirror, Purge, Attach,
-		Fetch, Open, CloseSession, Sessions, Start, Kill)
+		Fetch, Open, CloseSession, Sessions, Idle, Start, Kill)
 	if opts.Cloud != nil {
 		opts.Cloud.mu.Lock()
 		opts.Cloud.engines = append(opts.Cloud.engines, e)
@@ -143,7 +143,7 @@ func (c engineClient) Connect(ctx context.Context, endpoint orchestrator.Endpoin
 	}
 	n, err := e.reach(endpoint)
 	if err == nil {
-		err = n.answers(ctx, r)
+		err = n.answers(ctx, r, endpoint.Address)
 	}
 	if err = r.finish(ctx, err); err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", endpoint.Address, err)
@@ -166,7 +166,7 @@ func (e *Engine) reach(endpoint orchestrator.Endpoint) (*node, error) {
 	}
 	e.mu.Lock()
 	n := e.node(key)
-	n.launch, n.address = endpoint.Launch, endpoint.Address
+	n.launch = endpoint.Launch
 	e.mu.Unlock()
 	if e.opts.Cloud != nil {
 		if launch, _ := e.opts.Cloud.runs(endpoint.Address); launch != endpoint.Launch {
@@ -194,6 +194,19 @@ func (e *Engine) machineGone(launch string) {
 	e.mu.Unlock()
 	if n != nil {
 		n.vanish()
+	}
+}
+
+// machineMoved is called by the Cloud when a machine has got another address.
+func (e *Engine) machineMoved(launch, address string) {
+	e.mu.Lock()
+	n := e.nodes[launch]
+	e.mu.Unlock()
+	if n != nil { // else nobody has reached it yet
+		n.mu.Lock()
+		n.moved = address
+		n.troubled.Store(true)
+		n.mu.Unlock()
 	}
 }
 

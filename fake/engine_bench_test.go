@@ -95,7 +95,7 @@ func BenchmarkEnsureAndRemove(b *testing.B) {
 		if _, err := h.Ensure(b.Context(), spec, nil); err != nil {
 			b.Fatal(err)
 		}
-		if err := h.Remove(b.Context(), spec.Name); err != nil {
+		if err := h.Remove(b.Context(), spec.Name, ""); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -49,7 +49,7 @@ func (n *node) reconnect() {
 	n.mu.Lock()
 	healed := n.healed
 	n.healed, n.away, n.wrong = nil, false, false
-	n.troubled.Store(n.gone)
+	n.troubled.Store(n.gone || n.moved != "")
 	waiting := n.waiting
 	n.waiting = nil
 	n.mu.Unlock()

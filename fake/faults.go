@@ -21,6 +21,8 @@ type Fault struct {
 	After  error         // returned although the call had its effect
 	// HangAfter makes the call wait until its context ends, after it had its effect.
 	HangAfter bool
+	// Done, if not nil, is called when the call has had its effect, before the caller learns of it. It must not block.
+	Done func()
 }
 
 // Faults makes calls go wrong, and counts them. It is a part of Cloud and of Engine, and not used by itself. With a hook
@@ -102,7 +104,7 @@ func (f *Faults) counter(v Verb) *atomic.Int64 {
 }
 
 // pick decides the fault of a call, and how far apart it is from others; see reply.
-func (f *Faults) pick(call Call) (Fault, time.Duration) {
+func (f *Faults) pick(ctx context.Context, call Call) (Fault, time.Duration) {
 	f.mu.Lock()
 	var apart time.Duration
 	if f.hook != nil {
@@ -120,6 +122,7 @@ func (f *Faults) pick(call Call) (Fault, time.Duration) {
 	}
 	f.mu.Unlock()
 	if len(promised) == 0 && f.hook != nil {
+		_, call.Bounded = ctx.Deadline()
 		hooked := f.hook(call)
 		hooked.Hang = hooked.Hang || fault.Hang
 		return hooked, apart
@@ -138,8 +141,8 @@ func (f *Faults) begin(ctx context.Context, call Call, latency time.Duration, cu
 		}
 		return reply{rest: latency - latency/2, cut: cut}, sleep(ctx, latency/2, cut)
 	}
-	fault, apart := f.pick(call)
-	r := reply{rest: latency - latency/2, cut: cut, apart: apart, after: fault.After, hang: fault.HangAfter}
+	fault, apart := f.pick(ctx, call)
+	r := reply{rest: latency - latency/2, cut: cut, apart: apart, after: fault.After, hang: fault.HangAfter, done: fault.Done}
 	if fault.Deaf {
 		time.Sleep(fault.Delay)
 		fault.Delay = 0
@@ -159,6 +162,7 @@ type reply struct {
 	cut   <-chan struct{}
 	after error
 	hang  bool
+	done  func()
 	// apart is a time that hardly another call has. A call that was woken by what another did waits for it, so that
 	// the two do not go on at the same instant, in an order that nobody decides. 0 without a hook.
 	apart time.Duration
@@ -174,6 +178,9 @@ func (r reply) woken() {
 // finish takes a call from its effect to its end. A context that ends on the way hides the result, as it does where
 // a network lies between.
 func (r reply) finish(ctx context.Context, err error) error {
+	if r.done != nil {
+		r.done()
+	}
 	if r.rest > 0 {
 		if late := sleep(ctx, r.rest, r.cut); late != nil && err == nil {
 			err = late

@@ -32,14 +32,14 @@ func (h *host) do(ctx context.Context, v Verb, container string, latency time.Du
 	cuts := h.node.cuts.Load()
 	r, err := h.node.engine.begin(ctx, call, latency, nil)
 	if err == nil {
-		err = h.node.answers(ctx, r)
+		err = h.node.answers(ctx, r, h.endpoint.Address)
 	}
 	if err == nil && h.closed.Load() {
 		err = agent.ErrClosed
 	}
 	if err == nil {
 		err = effect(r)
-		if cut := h.node.answers(ctx, r); cut != nil {
+		if cut := h.node.answers(ctx, r, h.endpoint.Address); cut != nil {
 			err = cut // it was done, but the answer does not arrive
 		}
 		err = r.finish(ctx, err)
@@ -93,12 +93,12 @@ func (c *container) seen() orchestrator.Container {
 	}
 }
 
-func (h *host) Remove(ctx context.Context, name string) error {
+func (h *host) Remove(ctx context.Context, name, id string) error {
 	return h.do(ctx, Remove, name, h.node.engine.opts.Latency.Remove, func(reply) (err error) {
 		h.node.mu.Lock()
 		after := func() {}
 		switch c := h.node.containers[name]; {
-		case c == nil || c.pool != h.endpoint.Pool:
+		case c == nil || c.pool != h.endpoint.Pool || id != "" && c.id != id:
 		case h.inUse(c):
 			err = orchestrator.ErrInUse
 		default:

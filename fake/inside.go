@@ -74,7 +74,7 @@ func (i *inside) begin(ctx context.Context, v Verb, session string, latency time
 	r, err := n.engine.begin(ctx, call, latency, i.done)
 	r.cut = i.done
 	if err == nil {
-		err = n.reachable(ctx, r)
+		err = n.reachable(ctx, r, i.host.endpoint.Address)
 	} else if err == errCut {
 		r.woken()
 	}
@@ -84,7 +84,7 @@ func (i *inside) begin(ctx context.Context, v Verb, session string, latency time
 // finish takes a call from its effect to its end. A host that is out of reach keeps the answer until it is back.
 func (i *inside) finish(ctx context.Context, r reply, err error) error {
 	if err = r.finish(ctx, err); err == nil {
-		err = i.container.node.reachable(ctx, r)
+		err = i.container.node.reachable(ctx, r, i.host.endpoint.Address)
 	} else if err == errCut {
 		r.woken()
 	}
@@ -139,7 +139,7 @@ func (i *inside) open(s agent.Session) (*session, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", agent.ErrBranchNotFound, branch)
 	}
-	made := &session{id: s.ID, dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env}
+	made := &session{id: s.ID, dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now()}
 	c.sessions[s.ID] = made
 	n.uids[s.UID] = made
 	if len(n.uids) > n.most {
@@ -200,10 +200,40 @@ func (i *inside) Sessions(ctx context.Context) (map[string]int, error) {
 	return open, nil
 }
 
-// remove takes a process from its session's list.
+func (i *inside) Idle(ctx context.Context, session string) (time.Duration, error) {
+	r, err := i.begin(ctx, Idle, session, i.container.node.engine.opts.Latency.Call)
+	if err != nil {
+		return 0, err
+	}
+	idle, err := i.idle(session)
+	if err = i.finish(ctx, r, err); err != nil {
+		return 0, err
+	}
+	return idle, nil
+}
+
+func (i *inside) idle(session string) (time.Duration, error) {
+	n := i.container.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := i.alive(); err != nil {
+		return 0, err
+	}
+	s := i.container.sessions[session]
+	switch {
+	case s == nil:
+		return 0, fmt.Errorf("%w: %s", agent.ErrUnknownSession, session)
+	case len(s.processes) > 0:
+		return 0, nil
+	}
+	return time.Since(s.since), nil
+}
+
+// remove takes a process that has ended from its session's list.
 func (s *session) remove(p *process) {
 	if at := slices.Index(s.processes, p); at >= 0 {
 		s.processes = slices.Delete(s.processes, at, at+1)
+		s.since = time.Now()
 	}
 }
 

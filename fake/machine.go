@@ -16,10 +16,16 @@ type machine struct {
 	launch   string
 	poolUID  string
 	cloudID  string
-	number   int // of its address, from 1
+	number   int // of its address, from 1; 0 = it has moved from there
+	address  string
+	before   string    // its address until moved
+	moved    time.Time // when it got its address; zero = it has always had it
 	request  pool.Frozen
 	foreign  bool
+	sibling  bool // foreign, and listed all the same
 	vanished bool // not listed once it has ended
+	console  string
+	outlook  []forecast // what was foretold of it, the latest last
 	reason   string
 	launched time.Time
 	runs     time.Time // when it runs, if nothing happens before
@@ -54,8 +60,12 @@ func (m *machine) costs(now time.Time) bool {
 	return s != pool.MachineEnding && s != pool.MachineEnded
 }
 
-func (m *machine) address() string {
-	return fmt.Sprintf("tcp://10.0.%d.%d:2376", m.number>>8, m.number&255)
+// addressAt is the address that the machine had at a time after it began to run.
+func (m *machine) addressAt(t time.Time) string {
+	if t.Before(m.moved) {
+		return m.before
+	}
+	return m.address
 }
 
 // seen is the machine as the cloud shows it.
@@ -63,12 +73,25 @@ func (m *machine) seen(now time.Time) pool.Machine {
 	s := m.state(now)
 	shown := pool.Machine{LaunchID: m.launch, PoolUID: m.poolUID, CloudID: m.cloudID, State: s, Launched: m.launched}
 	if reached(m.runs, now) && s != pool.MachineEnded {
-		shown.Address = m.address()
+		shown.Address = m.addressAt(now)
 	}
 	if s != pool.MachinePending && s != pool.MachineRunning {
 		shown.Reason = m.reason
+		return shown
+	}
+	for _, f := range m.outlook {
+		if reached(f.from, now) {
+			shown.Outlook, shown.Reason = f.outlook, f.reason
+		}
 	}
 	return shown
+}
+
+// forecast is what is foretold of a machine from some time on.
+type forecast struct {
+	from    time.Time
+	outlook pool.Outlook
+	reason  string
 }
 
 // end begins the machine's end, if that has not begun.
@@ -116,6 +139,7 @@ func (c *Cloud) add(m *machine, now time.Time) *machine {
 	sum := sha256.Sum256([]byte(m.launch))
 	m.cloudID = fmt.Sprintf("i-%x", sum[:8])
 	m.number = c.freeNumber(now)
+	m.address = fmt.Sprintf("tcp://10.0.%d.%d:2376", m.number>>8, m.number&255)
 	m.launched, m.runs = now, now.Add(c.opts.Boot)
 	c.machines[m.launch], c.byCloud[m.cloudID] = m, m
 	c.order = append(c.order, m)
@@ -156,7 +180,7 @@ func (c *Cloud) list() []pool.Machine {
 	world := time.Now().Add(-c.opts.ListLag)
 	var all []pool.Machine
 	for _, m := range c.order {
-		if !m.foreign && !world.Before(m.launched) && !c.over(m, world) {
+		if (!m.foreign || m.sibling) && !world.Before(m.launched) && !c.over(m, world) {
 			all = append(all, m.seen(world))
 		}
 	}

@@ -17,14 +17,15 @@ type node struct {
 	engine *Engine
 	key    string // the launch ID; without a Cloud the address
 
-	launch, address string // of the last Endpoint; the Engine's mu protects them
+	launch string // of the last Endpoint; the Engine's mu protects it
 
-	troubled atomic.Bool // gone, or healed is not nil: keeps the plain path cheap
+	troubled atomic.Bool // gone, moved, or healed is not nil: keeps the plain path cheap
 
 	cuts atomic.Int64 // how often the connections to it broke
 
 	mu         sync.Mutex    // protects what follows; never held while waiting
 	gone       bool          // the machine does not run any more
+	moved      string        // the address that it has got; "" = it is where it always was
 	healed     chan struct{} // closed when the host is as it should be again; nil while it is
 	away       bool          // it cannot be reached
 	wrong      bool          // another answers in its place; neither away nor wrong: it hangs

@@ -91,6 +91,7 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	}
 	p := &process{inside: i, session: s, started: c, reply: r}
 	if e.opts.Run == nil {
+		s.since = time.Now()
 		return p, nil
 	}
 	var ctx context.Context
@@ -156,7 +157,7 @@ func (p *process) Wait() (agent.Exit, error) {
 		}
 	}
 	p.reply.woken()
-	out := p.inside.container.node.reachable(context.Background(), p.reply)
+	out := p.inside.container.node.reachable(context.Background(), p.reply, p.inside.host.endpoint.Address)
 	p.tell()
 	failed := p.quiet()
 	select {

@@ -154,3 +154,24 @@ func TestEnvironmentAndFilesOfASession(t *testing.T) {
 		t.Errorf("a new session of the same ID found %q", got)
 	}
 }
+
+func TestCommandThatEndsAsItStartsEndsTheIdleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := fake.NewEngine(fake.EngineOptions{Instant: true})
+		in := attached(t, e, benchKey)
+		if _, err := in.Open(t.Context(), session(0)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if idle, err := in.Idle(t.Context(), "s-0"); err != nil || idle != time.Hour {
+			t.Errorf("before: %v, %v", idle, err)
+		}
+		if _, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"x"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if idle, err := in.Idle(t.Context(), "s-0"); err != nil || idle != time.Minute {
+			t.Errorf("after: %v, %v", idle, err)
+		}
+	})
+}

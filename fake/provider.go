@@ -13,7 +13,7 @@ type Options struct {
 	Config  berth.Config
 	Cloud   *Cloud  // nil = NewCloud(CloudOptions{})
 	Engine  *Engine // nil = NewEngine(EngineOptions{Cloud: Cloud, Run: Run})
-	Instant bool    // nothing that is made here takes any time
+	Instant bool    // nothing that is made here takes any time, and Config.LaunchRate is -1 by default
 	// Run is what the sessions' commands do, for an Engine that is made here; see EngineOptions.
 	Run func(ctx context.Context, cmd Command) int
 }
@@ -37,6 +37,9 @@ func NewProvider(opts Options) (*berth.Provider, error) {
 	}
 	if cfg.Store == nil {
 		cfg.Store = memstore.New()
+	}
+	if opts.Instant && cfg.LaunchRate == 0 {
+		cfg.LaunchRate = -1
 	}
 	return berth.New(context.Background(), cfg)
 }

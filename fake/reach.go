@@ -9,17 +9,17 @@ import (
 
 var errNoRoute = errors.New("connect: no route to host")
 
-// answers returns nil when the engine on the host answers. One that hangs is waited for.
-func (n *node) answers(ctx context.Context, r reply) error {
+// left reports whether the machine is at an address no more. The caller holds mu.
+func (n *node) left(address string) bool { return n.gone || n.moved != "" && n.moved != address }
+
+// answers returns nil when the engine on the host answers at an address. One that hangs is waited for.
+func (n *node) answers(ctx context.Context, r reply, address string) error {
 	for n.troubled.Load() {
 		n.mu.Lock()
-		gone, away, wrong, healed := n.gone, n.away, n.wrong, n.healed
+		left, away, wrong, healed := n.left(address), n.away, n.wrong, n.healed
 		n.mu.Unlock()
 		switch {
-		case gone:
-			n.engine.mu.Lock()
-			address := n.address
-			n.engine.mu.Unlock()
+		case left:
 			if _, reused := n.engine.opts.Cloud.runs(address); reused {
 				return orchestrator.ErrWrongHost
 			}
@@ -28,6 +28,8 @@ func (n *node) answers(ctx context.Context, r reply) error {
 			return errNoRoute
 		case wrong:
 			return orchestrator.ErrWrongHost
+		case healed == nil:
+			return nil
 		}
 		if err := r.wait(ctx, healed); err != nil {
 			return err
@@ -36,15 +38,19 @@ func (n *node) answers(ctx context.Context, r reply) error {
 	return nil
 }
 
-// reachable returns when the agents on the host can be reached, as a client that connects again and again does.
-func (n *node) reachable(ctx context.Context, r reply) error {
+// reachable returns when the agents on the host can be reached at an address, as a client that connects again and
+// again does.
+func (n *node) reachable(ctx context.Context, r reply, address string) error {
 	for n.troubled.Load() {
 		n.mu.Lock()
 		healed := n.healed
-		if n.gone {
+		if n.left(address) {
 			healed = make(chan struct{}) // for ever: who waits cannot know that
 		}
 		n.mu.Unlock()
+		if healed == nil {
+			return nil
+		}
 		if err := r.wait(ctx, healed); err != nil {
 			return err
 		}
