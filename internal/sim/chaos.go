@@ -11,6 +11,9 @@ import (
 // chaos lets happen what happens by itself, now and then until ctx ends: replicas and containers die, machines vanish,
 // networks fail.
 func (w *world) chaos(ctx context.Context) {
+	if len(w.plan.armed) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, w.plan.arrivals+3*time.Minute)
 	defer cancel()
 	defer w.fill()
@@ -45,8 +48,16 @@ func (w *world) befall(ctx context.Context, t trouble, at string) {
 			w.cut[r.name] = time.Now().Add(while)
 		}
 		w.mu.Unlock()
+	case paused:
+		w.mu.Lock()
+		r := w.replicas[slot]
+		w.mu.Unlock()
+		if r == nil {
+			return
+		}
+		w.putToSleep(r.name, 16*time.Second+while/4)
 	case killed, removed:
-		all := w.engine.Containers()
+		all := w.ours()
 		if len(all) == 0 {
 			return
 		}
@@ -76,6 +87,12 @@ func (w *world) befall(ctx context.Context, t trouble, at string) {
 			pause(ctx, while)
 			w.engine.Reconnect(launch)
 		})
+	case ignored:
+		launch := w.machine(at)
+		if launch == "" {
+			return
+		}
+		w.cloud.IgnoreTerminate(launch, 1)
 	case noCapacity:
 		w.cloud.SetCapacity(d.between(0, 2, "capacity", at))
 		w.actors.Go(func() {
@@ -89,11 +106,19 @@ func (w *world) befall(ctx context.Context, t trouble, at string) {
 	w.trace.add("trouble: %s", t)
 }
 
+// killAll kills all the pool's containers.
+func (w *world) killAll() {
+	for _, c := range w.ours() {
+		w.rules.harm(c.ID)
+		w.engine.KillContainer(c.Name)
+	}
+}
+
 // machine returns a machine that runs.
 func (w *world) machine(at string) string {
 	var running []string
 	for _, m := range w.cloud.Machines() {
-		if m.State == pool.MachineRunning {
+		if m.State == pool.MachineRunning && !m.Foreign {
 			running = append(running, m.LaunchID)
 		}
 	}

@@ -2,6 +2,11 @@
 // virtual time, under a random load and random faults, and checks the rules that always hold: while it runs against
 // what the fakes know to be true, and at its end, when everything has been healed and has come to rest.
 //
+// TestSeeds takes what comes: one seed after another. TestSweep is systematic: a small load, again and again, with one
+// fault at each of its calls in turn. TestPlantedBugs looks after both: it breaks the library in many ways, of which they
+// must find each. Every failure prints the line that runs it again; with SIM_SHRINK=1 that looks for a smaller one. As
+// soak tests all of them go on for longer.
+//
 // # What a seed decides
 //
 // Everything that this package decides follows from the seed alone: how many replicas, instances and tasks there are,

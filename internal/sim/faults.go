@@ -17,17 +17,24 @@ var (
 
 // meddler decides what goes wrong with the calls of the replicas.
 type meddler struct {
-	plan plan
-	note func(what string)
+	plan   plan
+	note   func(what string)
+	crash  func(replica string)
+	called func(fake.Call)
+	acted  func(fake.Call) // a call has had its effect
+	// callsRest returns for how long a replica that is paused, or has just gone on, makes no call.
+	callsRest func(replica string) time.Duration
 
 	mu     sync.Mutex // protects what follows
+	sites  []site     // where the sweep may strike, in the order of the calls
+	struck bool
 	healed bool
 	dead   map[string]bool // replicas that crashed
 	calls  map[string]int
 }
 
-func newMeddler(p plan, note func(string)) *meddler {
-	return &meddler{plan: p, note: note, dead: make(map[string]bool), calls: make(map[string]int)}
+func newMeddler(p plan, note, crash func(string)) *meddler {
+	return &meddler{plan: p, note: note, crash: crash, dead: make(map[string]bool), calls: make(map[string]int)}
 }
 
 // count returns how often something was asked, this time included.
@@ -57,16 +64,46 @@ func (m *meddler) heal() {
 	m.healed = true
 }
 
-// fault decides about a call of a fake. What it looks at is the same in every run of a seed; random IDs are not.
+// fault decides about a call of a fake, and has its effect looked at.
 func (m *meddler) fault(c fake.Call) fake.Fault {
 	if m.isDead(c.Actor) {
 		return fake.Fault{Before: errDead}
 	}
+	m.called(c)
+	f := m.decide(c)
+	if then := f.Done; then != nil {
+		f.Done = func() { m.acted(c); then() }
+	} else {
+		f.Done = func() { m.acted(c) }
+	}
+	return f
+}
+
+// decide says what goes wrong with a call. What it looks at is the same in every run of a seed; random IDs are not.
+func (m *meddler) decide(c fake.Call) fake.Fault {
 	what := fmt.Sprintf("%s %s %s", c.Actor, c.Verb, c.Container)
 	n, quiet := m.count(what)
 	d, p := m.plan.dice, m.plan
 	at := fmt.Sprint(what, " ", n)
 	f := fake.Fault{Delay: d.upTo(time.Millisecond, "jitter", at)}
+	switch m.visit(at, string(c.Verb)) {
+	case before:
+		f.Before = fmt.Errorf("%s: %w", c.Verb, errInjected)
+	case after:
+		f.After = fmt.Errorf("%s, the reply: %w", c.Verb, errInjected)
+	case crashBefore:
+		m.crash(c.Actor)
+		f.Before = errDead
+	case crashAfter:
+		f.Done, f.After = func() { m.crash(c.Actor) }, errDead
+	}
+	if c.Verb == fake.CloseSession && !quiet && p.pauses() {
+		f.Delay = d.upTo(8*time.Second, "closes", at) // whoever took over is at it when the other goes on
+	}
+	if d := m.callsRest(c.Actor); d > 0 {
+		f.Delay, f.Deaf = d, true
+		return f
+	}
 	if quiet {
 		return f
 	}

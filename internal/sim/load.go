@@ -13,7 +13,10 @@ import (
 func (w *world) load() {
 	burst := w.plan.dice.chance(0.3, "burst")
 	for i := range w.plan.tasks {
-		name := fmt.Sprintf("task-%d", i)
+		name := taskName(i)
+		if w.plan.drops(name) {
+			continue
+		}
 		at := w.plan.dice.upTo(w.plan.arrivals, name, "arrival")
 		if burst {
 			at = at / 10
@@ -69,6 +72,11 @@ func (t *task) live() {
 		return
 	}
 	hold := d.life(t.plan.median, t.name, "life")
+	if t.will(0.2, "nods off") { // and comes back when its lease is about to end
+		idle := t.plan.config.SessionIdleTimeout
+		time.Sleep(idle + idle/10 + d.upTo(1200*time.Millisecond, t.name, "nap"))
+		_ = s.KeepAlive(t.ctx)
+	}
 	if t.will(0.5, "command") {
 		ctx, cancel := context.WithTimeout(t.ctx, 10*time.Minute)
 		defer cancel()

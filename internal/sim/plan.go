@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,12 +29,25 @@ const (
 	vanished     trouble = "an instance vanishes"
 	unreachable  trouble = "an instance cannot be reached for a while"
 	noCapacity   trouble = "the cloud has no capacity for a while"
+	storeSlow    trouble = "the store takes long"
+	paused       trouble = "a replica is paused for longer than its lease"
+	ignored      trouble = "a termination has no effect"
 )
 
 var troubles = []trouble{
 	failBefore, failAfter, slow, hang, storeFails, storeUnknown, storeCut, crash, closing, killed, removed, vanished,
-	unreachable, noCapacity,
+	unreachable, noCapacity, storeSlow, paused, ignored,
 }
+
+// oldTroubles is how many of them are drawn together. Those that were added later are drawn each by itself, so that the
+// old seeds are as they were.
+const oldTroubles = 14
+
+// stale reports whether a replica may act on a look at the store that is long over.
+func (p plan) stale() bool { return p.armed[storeCut] || p.armed[storeSlow] || p.armed[paused] }
+
+// pauses reports whether a replica may be paused.
+func (p plan) pauses() bool { return p.armed[paused] || p.strike.blow == pausedLong }
 
 // plan is what a seed makes of a run.
 type plan struct {
@@ -42,6 +57,8 @@ type plan struct {
 	repos    int
 	config   berth.Config
 	armed    map[trouble]bool
+	strike   strike        // the one fault of a run of the sweep
+	dropped  []string      // kinds of faults and tasks that are left out
 	p        float64       // with which an armed call goes wrong
 	arrivals time.Duration // the time in which the tasks come
 	median   time.Duration // of their lifetimes
@@ -69,10 +86,27 @@ func newPlan(seed uint64) plan {
 		return p
 	}
 	for i := range d.between(1, 4, "kinds") {
-		p.armed[troubles[d.between(0, len(troubles)-1, "kind", fmt.Sprint(i))]] = true
+		p.armed[troubles[d.between(0, oldTroubles-1, "kind", fmt.Sprint(i))]] = true
+	}
+	for _, t := range troubles[oldTroubles:] {
+		if d.chance(0.2, string(t)) {
+			p.armed[t] = true
+		}
 	}
 	return p
 }
+
+// without is the same plan without a kind of faults, or without a task.
+func (p plan) without(part string) plan {
+	p.armed = maps.Clone(p.armed)
+	delete(p.armed, trouble(part))
+	p.dropped = append(slices.Clip(p.dropped), part)
+	return p
+}
+
+func (p plan) drops(part string) bool { return slices.Contains(p.dropped, part) }
+
+func taskName(i int) string { return fmt.Sprintf("task-%d", i) }
 
 func (p plan) String() string {
 	var armed []string

@@ -24,10 +24,21 @@ type rules struct {
 	sessions map[string]string // the last state of each, to check its steps
 	dying    map[string]int    // sessions of the containers that are stopping
 	checks   int
+
+	calls  *calls
+	fences *fences
+	fair   *fair // as cost, used by check only
+	cost   *cost
 }
 
 func newRules(w *world) *rules {
-	return &rules{world: w, harmed: make(map[string]bool), sessions: make(map[string]string), dying: make(map[string]int)}
+	r := &rules{
+		world: w, harmed: make(map[string]bool), sessions: make(map[string]string), dying: make(map[string]int),
+		fences: newFences(), cost: &cost{last: time.Now()},
+	}
+	r.calls, r.fair = newCalls(r), newFair(r)
+	r.calls.plantMachines()
+	return r
 }
 
 // broken notes that a rule was broken.
@@ -72,6 +83,9 @@ func (r *rules) check() {
 		r.broken("%s", fault)
 	}
 	r.steps(s)
+	r.known(s)
+	r.fair.look(s)
+	r.cost.look(r.world.plan, s)
 	r.truth(s)
 	if n := r.world.cloud.MaxAlive(); n > r.world.plan.config.MaxInstances {
 		r.broken("%d machines cost money at once", n)
@@ -109,6 +123,7 @@ func (r *rules) steps(s *snapshot) {
 func (r *rules) truth(s *snapshot) {
 	real := make(map[string]*fake.Container) // by host and name
 	containers := r.world.engine.Containers()
+	r.calls.strangers(containers)
 	for i := range containers {
 		c := &containers[i]
 		real[c.Host+"/"+c.Name] = c
@@ -168,23 +183,33 @@ func (r *rules) failed(t *task, at *replica, err error) {
 	for _, known := range []error{
 		context.DeadlineExceeded, context.Canceled, errInjected, store.ErrUnknownOutcome, berth.ErrClosed,
 		berth.ErrTerminated, berth.ErrNoCapacity, berth.ErrInvalid, berth.ErrContainerLost, berth.ErrInstanceLost,
+		berth.ErrAbandoned, berth.ErrSuspended,
 	} {
 		if errors.Is(err, known) {
 			return
 		}
 	}
-	if !strings.Contains(err.Error(), "cannot renew its lease") {
-		r.broken("%s got an error of no known class: %v", t.name, err)
-	}
+	r.broken("%s got an error of no known class: %v", t.name, err)
 }
 
-// terminated checks that nothing of a session is left where TerminateSession said so.
+// terminated checks that nothing of a session is left where TerminateSession said so. What is on an instance that was
+// given up for lost ends with its machine.
 func (r *rules) terminated(t *task, id string) {
 	for _, c := range r.world.engine.Containers() {
 		for _, in := range c.Sessions {
-			if in.ID == id && !r.isHarmed(c.Host) {
+			if in.ID == id && !r.isHarmed(c.Host) && r.serves(c.Host) {
 				r.broken("session %s of %s was terminated, and is in container %s", id, t.name, c.ID)
 			}
 		}
 	}
+}
+
+// serves reports whether an instance is one that the store takes for alive.
+func (r *rules) serves(instance string) bool {
+	var in *store.Instance
+	err := r.world.store.View(context.Background(), func(v store.View) (err error) {
+		in, err = store.Find[*store.Instance](v, store.InstanceKey(instance))
+		return err
+	})
+	return err == nil && in != nil && (in.State == store.InstanceReady || in.State == store.InstanceCordoned)
 }

@@ -19,6 +19,7 @@ func (w *world) settle() {
 	w.meddler.heal()
 	w.cloud.Heal()
 	w.engine.Heal()
+	w.allAwake()
 	deadline := time.Now().Add(settleTime)
 	var left []string
 	for time.Now().Before(deadline) {
@@ -42,7 +43,7 @@ func (w *world) leftovers() (left []string) {
 	for _, c := range s.containers {
 		add("container %s is %s with %d sessions, of %s", c.Name, c.State, c.Sessions, c.Owner)
 	}
-	for _, c := range w.engine.Containers() {
+	for _, c := range w.ours() {
 		add("container %s is on its engine", c.ID)
 	}
 	least, spare := w.plan.config.MinInstances, w.plan.config.SpareSlots
@@ -61,30 +62,48 @@ func (w *world) leftovers() (left []string) {
 // works checks that each repository can still be used, at each replica.
 func (w *world) works() {
 	for i := range w.plan.repos {
-		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Minute)
-		r := w.some("works", fmt.Sprint(i))
-		req := berth.SessionRequest{TaskID: fmt.Sprint("after-", i), UserID: "u", Repository: w.plan.spelling(i, "after")}
-		s, err := r.CreateSession(ctx, req)
-		if err == nil {
-			err = s.Command(ctx, "work", "1s").Run()
-		}
-		if err == nil {
-			err = r.TerminateSession(ctx, s.ID())
-		}
+		err := w.surely(fmt.Sprint("works ", i), 5*time.Minute, func(ctx context.Context, r *replica) error {
+			req := berth.SessionRequest{TaskID: fmt.Sprint("after-", i), UserID: "u", Repository: w.plan.spelling(i, "after")}
+			s, err := r.CreateSession(ctx, req)
+			if err == nil {
+				err = s.Command(ctx, "work", "1s").Run()
+			}
+			if err == nil {
+				err = r.TerminateSession(ctx, s.ID())
+			}
+			return err
+		})
 		if err != nil {
 			w.rules.broken("repository %d cannot be used any more: %v", i, err)
 		}
+	}
+}
+
+// surely does something that must succeed now that all is healed: at the first try, or at the second when the one fault
+// of a run of the sweep struck the first.
+func (w *world) surely(what string, within time.Duration, do func(context.Context, *replica) error) error {
+	for {
+		w.allAwake()
+		mayFail := w.meddler.mayStrike()
+		ctx, cancel := context.WithTimeout(w.ctx, within)
+		err := do(ctx, w.some(what))
 		cancel()
+		if err == nil || !mayFail || w.meddler.mayStrike() {
+			return err
+		}
 	}
 }
 
 // destroy ends the pool and checks that nothing is left of it.
 func (w *world) destroy() {
-	ctx, cancel := context.WithTimeout(w.ctx, 30*time.Minute)
-	defer cancel()
-	if err := w.some("destroy").Destroy(ctx); err != nil {
+	err := w.surely("destroy", 30*time.Minute, func(ctx context.Context, r *replica) error { return r.Destroy(ctx) })
+	if err != nil {
 		w.rules.broken("Destroy: %v", err)
 	}
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
+	w.revivals.Wait()
 	begun := time.Now()
 	for slot := range w.replicas {
 		w.stop(slot, false)
@@ -94,8 +113,11 @@ func (w *world) destroy() {
 		w.rules.broken("Close took %v", took)
 	}
 	w.engine.Close()
-	if n := len(w.engine.Containers()); n > 0 || w.cloud.Alive() > 0 {
+	if n := len(w.ours()); n > 0 || w.cloud.Alive() > 0 {
 		w.rules.broken("%d containers and %d machines are left after Destroy", n, w.cloud.Alive())
+	}
+	if strings.Contains(w.trace.log.String(), "used with another request") {
+		w.rules.broken("a launch was repeated with another request")
 	}
 	if strings.Contains(w.trace.log.String(), secret) {
 		w.rules.broken("the log holds a credential")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
@@ -23,14 +24,21 @@ type outcome struct {
 	hash   uint64
 	story  string
 	log    string
+	sites  []site
+	struck bool
+	bill   bill
+	calls  int // most in a minute
 }
 
 // run is one seed, from the first task to the pool's end.
-func run(t *testing.T, seed uint64) (o outcome) {
-	t.Run(fmt.Sprint(seed), func(t *testing.T) {
-		cryptotest.SetGlobalRandom(t, seed)
+func run(t *testing.T, seed uint64) outcome { return play(t, fmt.Sprint(seed), newPlan(seed)) }
+
+// play carries out a plan.
+func play(t *testing.T, name string, p plan) (o outcome) {
+	t.Run(name, func(t *testing.T) {
+		cryptotest.SetGlobalRandom(t, uint64(p.dice))
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, seed)
+			w := newWorld(t, p)
 			ctx, cancel := context.WithCancel(w.ctx)
 			var chaos = make(chan struct{})
 			go func() { defer close(chaos); w.chaos(ctx) }()
@@ -39,21 +47,26 @@ func run(t *testing.T, seed uint64) (o outcome) {
 			<-chaos
 			w.actors.Wait()
 			w.settle()
+			cost := w.bill()
 			w.works()
 			w.destroy()
-			o = outcome{w.plan, w.rules.faults, w.trace.counts(), w.trace.hash(), w.trace.tail(400), w.trace.log.String()}
+			o = outcome{
+				plan: w.plan, faults: w.rules.faults, counts: w.trace.counts(), hash: w.trace.hash(),
+				story: w.trace.tail(400), log: w.trace.log.String(), sites: w.meddler.sites, struck: w.meddler.struck,
+				bill: cost, calls: w.rules.calls.most,
+			}
 		})
 	})
 	return o
 }
 
 // fail prints what is needed to see a failure again.
-func (o outcome) fail(t *testing.T, seed uint64) {
+func (o outcome) fail(t *testing.T, p plan) {
 	t.Helper()
 	if len(o.faults) == 0 {
 		return
 	}
-	t.Errorf("seed %d: %s\n%s\nSIM_SEED=%d go test ./internal/sim -run TestReplay -v", seed, o.plan, o.faults, seed)
+	t.Errorf("%s\n%s\n%s", p, strings.Join(o.faults, "\n"), p.again())
 }
 
 // rare is what must happen in some of the runs, or they test too little.
@@ -62,26 +75,31 @@ var rare = []string{
 	"a creation failed", "terminated while it is created", "asked again after a crash", "container lost",
 	string(failBefore), string(failAfter), string(slow), string(hang), string(storeFails), string(storeUnknown),
 	string(storeCut), string(crash), string(closing), string(killed), string(removed), string(vanished),
-	string(unreachable), string(noCapacity),
+	string(unreachable), string(noCapacity), string(storeSlow), string(paused), string(ignored),
 }
 
 func TestSeeds(t *testing.T) {
-	deadline := time.Now().Add(20 * time.Second)
-	most := uint64(200)
+	deadline, last := time.Now().Add(12*time.Second), uint64(200)
 	if testenv.Soak() {
-		deadline, most = time.Now().Add(20*time.Minute), 1<<40
+		deadline, last = time.Now().Add(20*time.Minute), 1<<40
 	}
+	if n, err := strconv.ParseUint(os.Getenv("SIM_SEEDS"), 10, 64); err == nil {
+		deadline, last = time.Now().Add(time.Hour), n
+	}
+	most := 0
 	total := make(map[string]int)
 	first, _ := strconv.ParseUint(os.Getenv("SIM_FROM"), 10, 64)
 	seed := first
-	for seed < first+most && time.Now().Before(deadline) && !t.Failed() {
+	for seed < first+last && time.Now().Before(deadline) && !t.Failed() {
 		seed++
 		o := run(t, seed)
-		o.fail(t, seed)
+		o.fail(t, o.plan)
 		for what, n := range o.counts {
 			total[what] += n
 		}
+		most = max(most, o.calls)
 	}
+	t.Logf("at most %d calls to the cloud and the engines in a minute", most)
 	t.Logf("%d seeds", seed-first)
 	for _, what := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%6d %s", total[what], what)
@@ -90,6 +108,28 @@ func TestSeeds(t *testing.T) {
 		if total[what] == 0 && seed-first >= 100 {
 			t.Errorf("never seen in %d seeds: %s", seed, what)
 		}
+	}
+}
+
+// TestCost runs seeds without their faults, and compares what the machines cost with a perfect packing.
+func TestCost(t *testing.T) {
+	var total bill
+	for seed := range uint64(10) {
+		p := newPlan(seed)
+		p.armed = nil
+		o := play(t, fmt.Sprint(seed), p)
+		o.fail(t, p)
+		total.add(o.bill)
+	}
+	total.check(t)
+}
+
+// check holds the cost of runs without faults against that of a perfect packing.
+func (b bill) check(t *testing.T) {
+	t.Logf("%v of machine time in %d launches, %.2f times a perfect packing's %v and %v for booting and idling",
+		b.paid, b.launches, float64(b.paid-b.idle)/float64(b.perfect), b.perfect, b.idle)
+	if b.paid > b.perfect*6/5+b.idle {
+		t.Errorf("%v of machine time, where a perfect packing needs %v and %v for booting and idling", b.paid, b.perfect, b.idle)
 	}
 }
 
@@ -106,23 +146,7 @@ func TestPastFailures(t *testing.T) {
 		}
 		for range 3 { // the interleaving is not quite the seed's
 			o := run(t, seed)
-			o.fail(t, seed)
-		}
-	}
-}
-
-// TestReplay runs the seed of SIM_SEED, as often as SIM_TIMES says, and tells its story.
-func TestReplay(t *testing.T) {
-	seed, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64)
-	if err != nil {
-		t.Skip("set SIM_SEED to the number of a seed")
-	}
-	times, _ := strconv.Atoi(os.Getenv("SIM_TIMES"))
-	for range max(times, 1) {
-		o := run(t, seed)
-		if o.fail(t, seed); len(o.faults) > 0 || times <= 1 {
-			t.Logf("%s\n%s\n%s", o.plan, o.story, o.log)
-			return
+			o.fail(t, o.plan)
 		}
 	}
 }
@@ -137,7 +161,7 @@ func TestSameSeed(t *testing.T) {
 		plans := make(map[string]bool)
 		for range times {
 			o := run(t, 1000+seed)
-			o.fail(t, 1000+seed)
+			o.fail(t, o.plan)
 			hashes[o.hash], plans[o.plan.String()] = true, true
 		}
 		if len(hashes) == 1 {

@@ -18,12 +18,13 @@ type snapshot struct {
 	sharings   map[string]*store.Sharing // of the containers
 	sessions   []*store.Session
 	tasks      map[string]*store.Task // of the sessions
+	users      map[string]*store.User // of the sessions
 }
 
 func (w *world) snapshot() *snapshot {
 	s := &snapshot{
 		instances: make(map[string]*store.Instance), containers: make(map[string]*store.Container),
-		sharings: make(map[string]*store.Sharing), tasks: make(map[string]*store.Task),
+		sharings: make(map[string]*store.Sharing), tasks: make(map[string]*store.Task), users: make(map[string]*store.User),
 	}
 	page := store.Page{Limit: store.MaxLimit}
 	err := w.store.View(context.Background(), func(v store.View) (err error) {
@@ -54,6 +55,9 @@ func (w *world) snapshot() *snapshot {
 			if s.tasks[x.TaskID], err = store.Find[*store.Task](v, store.TaskKey(x.TaskID)); err != nil {
 				return err
 			}
+			if s.users[x.UserID], err = store.Find[*store.User](v, store.UserKey(x.UserID)); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -66,7 +70,7 @@ func (w *world) snapshot() *snapshot {
 // inconsistencies returns what does not fit together in the store.
 func (s *snapshot) inconsistencies(cfg berth.Config) (faults []string) {
 	add := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	perInstance, perContainer := make(map[string]int), make(map[string]int)
+	perInstance, perContainer, perUser := make(map[string]int), make(map[string]int), make(map[string]int)
 	queued := 0
 	uids := make(map[string]string)
 	unended := make(map[string]string)
@@ -87,6 +91,7 @@ func (s *snapshot) inconsistencies(cfg berth.Config) (faults []string) {
 		}
 		perInstance[x.Instance]++
 		perContainer[x.Container]++
+		perUser[x.UserID]++
 		uid := fmt.Sprint(x.Instance, " ", x.UID)
 		if other := uids[uid]; other != "" {
 			add("sessions %s and %s have one uid", x.ID, other)
@@ -104,6 +109,11 @@ func (s *snapshot) inconsistencies(cfg berth.Config) (faults []string) {
 	for id, in := range s.instances {
 		if in.Sessions != perInstance[id] || in.Sessions > in.Slots || in.UIDs.Len() != in.Sessions {
 			add("instance %s counts %d sessions and %d uids of %d, on %d slots", id, in.Sessions, in.UIDs.Len(), perInstance[id], in.Slots)
+		}
+	}
+	for id, user := range s.users {
+		if held := perUser[id]; user == nil && held > 0 || user != nil && user.Sessions != held {
+			add("user %s holds %d slots, and is counted as %+v", id, held, user)
 		}
 	}
 	joinable := make(map[string]int)

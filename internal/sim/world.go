@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -27,10 +28,14 @@ type world struct {
 	actors  sync.WaitGroup
 	closing sync.WaitGroup // replicas that crashed or are being closed
 
+	revivals sync.WaitGroup // replicas that come after one that crashed
+
 	mu       sync.Mutex // protects what follows
 	replicas []*replica // those that serve, by slot; nil where none does
 	made     int
+	over     bool                 // no replica comes any more
 	cut      map[string]time.Time // replicas that cannot reach the store until then
+	asleep   map[string]time.Time // replicas that are paused until then
 }
 
 // replica is one Provider.
@@ -39,10 +44,10 @@ type replica struct {
 	*berth.Provider
 }
 
-func newWorld(t *testing.T, seed uint64) *world {
-	p := newPlan(seed)
-	w := &world{t: t, plan: p, store: memstore.New(), trace: newTrace(), ctx: context.Background(), cut: make(map[string]time.Time)}
-	w.meddler = newMeddler(p, w.trace.saw)
+func newWorld(t *testing.T, p plan) *world {
+	w := &world{t: t, plan: p, store: memstore.New(), trace: newTrace(), ctx: context.Background()}
+	w.cut, w.asleep = make(map[string]time.Time), make(map[string]time.Time)
+	w.meddler = newMeddler(p, w.trace.saw, w.crash)
 	w.cloud = fake.NewCloud(fake.CloudOptions{Fault: w.meddler.fault})
 	w.engine = fake.NewEngine(fake.EngineOptions{
 		Cloud: w.cloud, Fault: w.meddler.fault, Run: work,
@@ -52,6 +57,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		},
 	})
 	w.rules = newRules(w)
+	w.meddler.called, w.meddler.acted, w.meddler.callsRest = w.rules.calls.call, w.rules.acted, w.callsRest
 	w.replicas = make([]*replica, p.replicas)
 	for i := range w.replicas {
 		w.start(i)
@@ -71,16 +77,16 @@ func work(ctx context.Context, c fake.Command) int {
 
 // start puts a new replica into a slot.
 func (w *world) start(slot int) {
-	w.mu.Lock()
-	w.made++
-	name := fmt.Sprintf("r%d-%d", slot, w.made)
-	w.mu.Unlock()
-	cfg := w.plan.config
-	cfg.Cloud, cfg.Engine = w.cloud.As(name), w.engine.As(name)
-	cfg.Store = &faultyStore{Store: w.store, world: w, replica: name}
-	cfg.OnEvent = w.trace.event
-	cfg.Logger = slog.New(slog.NewTextHandler(&w.trace.log, nil)).With("replica", name)
 	for {
+		w.mu.Lock()
+		w.made++
+		name := fmt.Sprintf("r%d-%d", slot, w.made)
+		w.mu.Unlock()
+		cfg := w.plan.config
+		cfg.Cloud, cfg.Engine = w.cloud.As(name), w.engine.As(name)
+		cfg.Store = &faultyStore{Store: w.store, world: w, replica: name}
+		cfg.OnEvent = w.trace.event
+		cfg.Logger = slog.New(slog.NewTextHandler(&w.trace.log, nil)).With("replica", name)
 		p, err := berth.New(w.ctx, cfg)
 		if err == nil {
 			w.mu.Lock()
@@ -89,7 +95,27 @@ func (w *world) start(slot int) {
 			w.trace.add("%s begins", name)
 			return
 		}
-		time.Sleep(time.Second) // the store failed
+		time.Sleep(time.Second) // the store failed, or it crashed
+	}
+}
+
+// crash ends a replica as the death of its process does, and starts another in its slot after a while.
+func (w *world) crash(name string) {
+	w.meddler.kill(name)
+	w.mu.Lock()
+	slot := slices.IndexFunc(w.replicas, func(r *replica) bool { return r != nil && r.name == name })
+	w.mu.Unlock()
+	if slot < 0 { // it is only just beginning, or being closed
+		return
+	}
+	w.stop(slot, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.revivals.Go(func() {
+			time.Sleep(w.plan.dice.upTo(40*time.Second, "revival", name))
+			w.start(slot)
+		})
 	}
 }
 
@@ -147,7 +173,12 @@ func (w *world) cutUntil(name string) time.Time {
 }
 
 // committed is called after each commit.
-func (w *world) committed() { w.rules.check() }
+func (w *world) committed(tx *fencedTx) {
+	for _, fault := range w.rules.fences.committed(tx) {
+		w.rules.broken("%s", fault)
+	}
+	w.rules.check()
+}
 
 // serves reports whether a replica has neither crashed nor been closed.
 func (w *world) serves(r *replica) bool {

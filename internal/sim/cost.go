@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/berth-go/berth/store"
+)
+
+// cost compares what the machines cost with what they would if every session could be moved at any time to where it
+// fits best.
+type cost struct {
+	last    time.Time
+	wanted  int           // machines, since then
+	perfect time.Duration // machine time of a perfect packing
+}
+
+// look is told what the store holds now.
+func (c *cost) look(p plan, s *snapshot) {
+	c.tick()
+	held := 0
+	for _, x := range s.sessions {
+		if x.State != store.SessionEnded && !x.Queued {
+			held++
+		}
+	}
+	slots := p.config.MaxTasksPerInstance
+	c.wanted = max(p.config.MinInstances, (held+p.config.SpareSlots+slots-1)/slots)
+}
+
+func (c *cost) tick() {
+	now := time.Now()
+	c.perfect += time.Duration(c.wanted) * now.Sub(c.last)
+	c.last = now
+}
+
+// machineTime is what was paid for, and how many launches it took.
+func (w *world) machineTime() (paid time.Duration, launches int) {
+	now := time.Now()
+	for _, m := range w.cloud.Machines() {
+		if m.Foreign {
+			continue
+		}
+		launches++
+		if m.Ended.IsZero() {
+			m.Ended = now
+		}
+		paid += m.Ended.Sub(m.Launched)
+	}
+	return paid, launches
+}
+
+// bill is the cost of a run, or of many.
+type bill struct {
+	paid, perfect, idle time.Duration // idle: until an instance that nobody needs is retired, and for its boot
+	launches            int
+}
+
+func (b *bill) add(o bill) {
+	b.paid += o.paid
+	b.perfect += o.perfect
+	b.idle += o.idle
+	b.launches += o.launches
+}
+
+// bill is what the run cost until now.
+func (w *world) bill() bill {
+	w.rules.checking.Lock()
+	defer w.rules.checking.Unlock()
+	w.rules.cost.tick()
+	paid, launches := w.machineTime()
+	each := w.plan.config.InstanceIdleTimeout + 30*time.Second // what a boot and a termination take is in it
+	return bill{paid, w.rules.cost.perfect, time.Duration(launches) * each, launches}
+}

@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/berth-go/berth/store"
+)
+
+// known is how long a session waits until every replica's dispatcher has seen it in the queue.
+const known = 15 * time.Second
+
+// fair checks in which order those who wait are served.
+type fair struct {
+	rules *rules
+	since map[string]time.Time // those in the queue: since when
+	turns map[string]int       // their turns, as of the last look
+	seen  map[string]bool      // sessions
+}
+
+func newFair(r *rules) *fair {
+	return &fair{rules: r, since: make(map[string]time.Time), seen: make(map[string]bool)}
+}
+
+// look compares the store with what it was at the last look.
+func (f *fair) look(s *snapshot) {
+	now := time.Now()
+	var waiting, served []*store.Session
+	for _, x := range s.sessions {
+		switch {
+		case x.State == store.SessionCreating && x.Queued:
+			waiting = append(waiting, x)
+		case x.Container == "" || x.State == store.SessionEnded:
+		case !f.since[x.ID].IsZero():
+			served = append(served, x)
+		case !f.seen[x.ID] && f.waited(s):
+			f.rules.broken("session %s of %s was placed before those who wait", x.ID, x.TaskID)
+		}
+		f.seen[x.ID] = true
+	}
+	if !f.rules.world.plan.stale() {
+		for _, x := range served {
+			f.served(x, waiting, now)
+		}
+	}
+	since := make(map[string]time.Time)
+	for _, x := range waiting {
+		if since[x.ID] = f.since[x.ID]; since[x.ID].IsZero() {
+			since[x.ID] = now
+		}
+	}
+	f.since, f.turns = since, turns(s, waiting)
+}
+
+// waited reports whether somebody waited all the time since the last look.
+func (f *fair) waited(s *snapshot) bool {
+	return slices.ContainsFunc(s.sessions, func(x *store.Session) bool {
+		return x.State == store.SessionCreating && x.Queued && !f.since[x.ID].IsZero()
+	})
+}
+
+// served checks that a session that has just got its slot did not get it before one that waits for the same
+// repository and whose turn was before.
+func (f *fair) served(x *store.Session, waiting []*store.Session, now time.Time) {
+	for _, other := range waiting {
+		since := f.since[other.ID]
+		if other.ContainerName != x.ContainerName || since.IsZero() || now.Sub(since) < known {
+			continue
+		}
+		// What the dispatcher saw may be a moment old.
+		late := f.turns[x.ID] - f.turns[other.ID]
+		if late > 2 || late > 0 && other.UserID == x.UserID {
+			f.rules.broken("session %s of %s and %s was served at turn %d, and %s of %s and %s at turn %d waits since %v",
+				x.ID, x.TaskID, x.UserID, f.turns[x.ID], other.ID, other.TaskID, other.UserID, f.turns[other.ID], now.Sub(since))
+		}
+	}
+}
+
+// turns gives each session in the queue its turn: how many slots its user holds, and how many sessions of that user
+// came before it.
+func turns(s *snapshot, waiting []*store.Session) map[string]int {
+	ahead := make(map[string]int)
+	for _, x := range s.sessions {
+		if !x.Queued && x.State != store.SessionEnded {
+			ahead[x.UserID]++
+		}
+	}
+	slices.SortFunc(waiting, func(a, b *store.Session) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	turns := make(map[string]int)
+	for _, x := range waiting {
+		turns[x.ID] = ahead[x.UserID]
+		ahead[x.UserID]++
+	}
+	return turns
+}
