@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth/internal/ec2test"
+)
+
+// onAWS lets the program find a server of ours where it looks for AWS.
+func onAWS(t *testing.T) (server *ec2test.Server, group string) {
+	t.Helper()
+	server = ec2test.New(ec2test.Options{
+		Latency: 5 * time.Millisecond, Pending: 50 * time.Millisecond, Ending: 50 * time.Millisecond, LaunchLag: -1, TagLag: -1, EndLag: -1,
+	})
+	t.Cleanup(server.Close)
+	url, err := server.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": ec2test.AccessKey, "AWS_SECRET_ACCESS_KEY": "secret",
+		"AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_CA_BUNDLE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	return server, server.AddSecurityGroup("berth", ec2test.Rule{Port: 2376, Source: "10.0.0.0/8"})
+}
+
+func TestDryRun(t *testing.T) {
+	server, group := onAWS(t)
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-dry-run", "-security-groups", group, "-type", "m7i.large,t3.large", "-spot", "first"}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"us-east-1", "spot m7i.large", "on-demand t3.large", group, "aws-example", "Nothing was launched"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, &out)
+		}
+	}
+	out.Reset()
+	err = run(t.Context(), []string{"-dry-run", "-subnets", "subnet-0123456789abcdef0", "-security-groups", group}, &out)
+	if err == nil || !strings.Contains(err.Error(), "subnet-0123456789abcdef0 exists in") {
+		t.Errorf("with a subnet that is not there: %v", err)
+	}
+	if n := len(server.Instances()); n != 0 {
+		t.Errorf("it launched %d instances", n)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                           "no -repo",
+		"-repo https://u:hunter2@/x": "remote",
+		"-spot":                      "needs an argument",
+	} {
+		err := run(t.Context(), strings.Fields(args), new(bytes.Buffer))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// TestInterrupt interrupts the program while its instance boots.
+func TestInterrupt(t *testing.T) {
+	server, group := onAWS(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &cue{on: "booting", do: cancel}
+	// Nothing can be reached at an address of this block, and the dial says so at once.
+	subnet := server.AddSubnet("us-east-1a", "127.64.0.0/24")
+	err := run(ctx, []string{
+		"-name", "interrupted", "-subnets", subnet, "-security-groups", group, "-repo", "https://example.com/acme/shop",
+	}, out)
+	if err == nil || err.Error() != "interrupted" {
+		t.Errorf("it ends with %v", err)
+	}
+	if !strings.Contains(out.b.String(), "0 instances are left") {
+		t.Errorf("it says\n%s", &out.b)
+	}
+	all := server.Instances()
+	for _, i := range all {
+		if i.State == ec2test.Pending || i.State == ec2test.Running {
+			t.Errorf("%s is %s", i.ID, i.State)
+		}
+	}
+	if len(all) == 0 {
+		t.Error("nothing was launched: nothing was tested")
+	}
+}
+
+// TestMain is the program itself where TestSecondInterrupt starts it.
+func TestMain(m *testing.M) {
+	if os.Getenv("BERTH_EXAMPLE_AWS") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestSecondInterrupt interrupts the program twice, where its instance cannot be ended.
+func TestSecondInterrupt(t *testing.T) {
+	server, group := onAWS(t)
+	server.Deny("ec2:TerminateInstances")
+	subnet := server.AddSubnet("us-east-1a", "127.64.0.0/24")
+	cmd := exec.CommandContext(t.Context(), os.Args[0],
+		"-name", "p7", "-subnets", subnet, "-security-groups", group, "-repo", "https://example.com/acme/shop")
+	cmd.Env = append(os.Environ(), "BERTH_EXAMPLE_AWS=1")
+	interrupt := func() { _ = cmd.Process.Signal(os.Interrupt) } // should it have ended, the test fails below
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	cmd.Stdout = &cue{on: "booting", do: interrupt, then: &cue{on: "ending the pool", do: interrupt}}
+	err := cmd.Run()
+	if cmd.ProcessState.ExitCode() != 130 {
+		t.Errorf("it ends with %v", err)
+	}
+	for _, want := range []string{"Interrupt again", "berth:pool = p7", "--region us-east-1 --filters Name=tag:berth:pool,Values=p7"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, &said)
+		}
+	}
+}
+
+// cue is an output that does something once when it is told of something, and then waits for the next.
+type cue struct {
+	on   string
+	do   func()
+	then *cue
+
+	mu sync.Mutex // protects what follows
+	b  bytes.Buffer
+}
+
+func (c *cue) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.b.Write(p)
+	if c.do != nil && bytes.Contains(p, []byte(c.on)) {
+		c.do()
+		c.do = nil
+		if c.then != nil {
+			c.on, c.do = c.then.on, c.then.do
+		}
+	}
+	return len(p), nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/pool/ec2cloud"
+)
+
+// cleanup is how long the end of everything may take: EC2 needs a minute or so to end an instance.
+const cleanup = 5 * time.Minute
+
+// runner is one run of the program.
+type runner struct {
+	mu    sync.Mutex // protects what follows
+	pool  string     // "" while nothing was launched
+	where string     // the command that lists the pool's instances
+}
+
+// run does what the arguments say, until ctx ends. What it has launched it ends, whatever happens.
+func (r *runner) run(ctx context.Context, args []string, out io.Writer) error {
+	opts, err := parse(args, out)
+	if err != nil {
+		return err
+	}
+	cfg, err := opts.config(ctx)
+	if err != nil {
+		return err
+	}
+	if opts.dry {
+		return dryRun(ctx, cfg, out)
+	}
+	begin := time.Now()
+	var line sync.Mutex // lines are whole, though events come from a goroutine of their own
+	say := func(format string, args ...any) {
+		line.Lock()
+		defer line.Unlock()
+		fmt.Fprintf(out, "%7.1fs  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+	cfg.OnEvent = func(e berth.Event) { say("%s", text(e)) }
+
+	r.launches(cfg)
+	p, err := berth.NewEC2SharedProvider(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	err = work(ctx, p, opts, say)
+	return errors.Join(err, end(p, describe(cfg.EC2.AWS, cfg.Name), say))
+}
+
+// launches notes what a second interrupt has to tell.
+func (r *runner) launches(cfg berth.Config) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pool, r.where = cfg.Name, describe(cfg.EC2.AWS, cfg.Name)
+}
+
+// byHand says what is to be deleted when the program leaves before it has done so.
+func (r *runner) byHand() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pool == "" {
+		return "Nothing was launched."
+	}
+	return "Left before the end. Terminate what carries the tag berth:pool = " + r.pool + "; this lists it:\n  " + r.where
+}
+
+// dryRun prints what would be launched. Its error is what is in the way.
+func dryRun(ctx context.Context, cfg berth.Config, out io.Writer) error {
+	cloud, err := ec2cloud.New(ctx, cloudOptions(cfg))
+	if err != nil {
+		return err
+	}
+	plan, err := cloud.Plan(ctx)
+	if err == nil {
+		fmt.Fprintf(out, "%s\n", plan)
+	}
+	if err := cloud.Preflight(ctx); err != nil {
+		return err // which says more than that of Plan
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "Nothing is in the way. Nothing was launched.")
+	return nil
+}
+
+// work runs the command on every repository, all at once.
+func work(ctx context.Context, p *berth.Provider, opts options, say func(string, ...any)) error {
+	errs := make([]error, len(opts.repos))
+	var tasks sync.WaitGroup
+	for i, url := range opts.repos {
+		tasks.Go(func() {
+			if errs[i] = task(ctx, p, fmt.Sprintf("task-%d", i+1), url, opts.command, say); errs[i] != nil {
+				say("task-%d failed: %v", i+1, errs[i])
+			}
+		})
+	}
+	tasks.Wait()
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return errors.Join(errs...)
+}
+
+// task runs the command in a session of its own, and ends it.
+func task(ctx context.Context, p *berth.Provider, id, url string, command []string, say func(string, ...any)) error {
+	s, err := p.CreateSession(ctx, berth.SessionRequest{TaskID: id, UserID: "example", Repository: url})
+	if err != nil {
+		return err
+	}
+	out, err := s.Command(ctx, command[0], command[1:]...).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		say("%s | %s", id, strings.TrimRight(line, "\r\n"))
+	}
+	return errors.Join(err, p.TerminateSession(context.WithoutCancel(ctx), s.ID()))
+}
+
+// end ends all that the pool has, and says what could not be ended.
+func end(p *berth.Provider, where string, say func(string, ...any)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
+	defer cancel()
+	say("ending the pool")
+	err := p.Destroy(ctx)
+	if err == nil {
+		say("0 instances are left")
+		return nil
+	}
+	left := 0
+	for in, err := range p.Instances(context.Background()) {
+		if err != nil {
+			break
+		}
+		left++
+		say("left: %s (%s)", in.CloudID, in.State)
+	}
+	say("%d instances are left; this lists them:\n  %s", left, where)
+	return errors.Join(err, p.Close())
+}
+
+// text describes an event in a line.
+func text(e berth.Event) string {
+	parts := []string{string(e.Type)}
+	for _, s := range []string{e.TaskID, e.Container, e.Instance, string(e.Start), e.Message} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if e.Err != nil {
+		parts = append(parts, e.Err.Error())
+	}
+	return strings.Join(parts, "  ")
+}

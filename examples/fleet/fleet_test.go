@@ -1,0 +1,344 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/hostboot/hostboottest"
+	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/orchestrator"
+)
+
+// fleetTest is a fleet with the tasks of the story.
+type fleetTest struct {
+	*fleet
+	log   *refusals
+	tasks []*task
+}
+
+// TestFleet tells the story, and lets what can happen to an instance happen while all three are there. Each part finds
+// the fleet as the one before has left it. That nothing is left at the end is for close to say.
+func TestFleet(t *testing.T) {
+	testenv.Image(t)
+	f := &fleetTest{log: &refusals{by: make(map[string]int)}, tasks: newTasks()}
+	var err error
+	f.fleet, err = newFleet(t.Context(), newPrinter(t.Output()), testenv.PoolName(t), slog.New(f.log))
+	skip(t, err)
+	defer func() {
+		if err := f.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	f.step(t, f.grow)
+	f.step(t, f.work)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"tasks are packed", f.packed},
+		{"the host sees that a manager lives", f.touched},
+		{"a daemon is killed and started again", f.killed},
+		{"an instance vanishes", f.vanished},
+		{"another machine has the address", f.replaced},
+		{"lost tasks start again", f.again},
+		{"a daemon hangs", f.hung},
+	} {
+		if !t.Run(part.name, part.run) {
+			return
+		}
+	}
+	f.step(t, f.shrink)
+}
+
+// TestInterrupted holds that nothing is left when the story is interrupted while an instance boots.
+func TestInterrupted(t *testing.T) {
+	testenv.Image(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	f, err := newFleet(ctx, newPrinter(t.Output()), testenv.PoolName(t), nil)
+	skip(t, err)
+	defer f.close() // if the test ends early
+	eventually(t, 30*time.Second, "a machine boots", func() bool {
+		instances := f.server.Instances()
+		return len(instances) > 0 && instances[0].State == ec2test.Running
+	})
+	interrupt()
+	if err := tell(ctx, f); !errors.Is(err, context.Canceled) {
+		t.Errorf("the story ended with %v", err)
+	}
+	if err := f.close(); err != nil {
+		t.Error(err)
+	}
+	if len(f.byID) != 1 {
+		t.Errorf("there were %d machines", len(f.byID))
+	}
+}
+
+// skip ends the test where there can be no machines.
+func skip(t *testing.T, err error) {
+	t.Helper()
+	if errors.Is(err, hostboottest.ErrMissing) {
+		testenv.Missing(t, "not tested: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// step tells a part of the story.
+func (f *fleetTest) step(t *testing.T, part func(context.Context, []*task) error) {
+	t.Helper()
+	skip(t, part(t.Context(), f.tasks))
+}
+
+// packed: the tasks of one repository share a container, and those of two do not.
+func (f *fleetTest) packed(t *testing.T) {
+	containers, instances := make(map[string]int), make(map[string]int)
+	for _, task := range f.tasks {
+		for _, other := range f.tasks {
+			a, b := task.session.Info(), other.session.Info()
+			if same := a.Container.ID == b.Container.ID; same != (task.repo == other.repo) {
+				t.Errorf("%s and %s are in %v and %v", task.name, other.name, a.Container, b.Container)
+			}
+		}
+		containers[task.session.Info().Container.ID]++
+		instances[task.session.Info().Instance.ID]++
+	}
+	if len(containers) != 3 || len(instances) != 3 {
+		t.Errorf("the tasks are in the containers %v on %v", containers, instances)
+	}
+}
+
+// touched: each probe of the provider keeps the dead man's switch of the host from powering it off.
+func (f *fleetTest) touched(t *testing.T) {
+	m := f.machineOf(f.tasks[0])
+	out, err := m.Run(t.Context(), "systemctl start berth-dead-man.service && cat /run/berth/touched")
+	if err != nil || strings.TrimSpace(out) == "" || strings.Contains(strings.Join(m.Calls(), "\n"), "poweroff") {
+		t.Errorf("the dead man's switch: %v: %s; the calls are %v", err, out, m.Calls())
+	}
+}
+
+// killed: a daemon that is killed and started again costs no session, and what runs goes on with its output.
+func (f *fleetTest) killed(t *testing.T) {
+	victim := f.tasks[0]
+	m := f.machineOf(victim)
+	cmd := victim.session.Command(t.Context(), "sh", "-c", "echo one; sleep 1; echo meanwhile; read line; echo $line; exit 3")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := &firstWord{come: make(chan struct{})}
+	cmd.Stdout = first
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.come
+	// The second half is systemd's part: Restart=always.
+	if out, err := m.Run(t.Context(), `pid=$(cat /run/docker.pid) && kill -9 "$pid" && while [ -e "/proc/$pid" ]; do sleep 0.05; done
+sleep 2; systemctl start docker.service`); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if _, err := stdin.Write([]byte("two\n")); err != nil {
+		t.Error(err)
+	}
+	stdin.Close()
+	err = cmd.Wait()
+	if exit, ok := errors.AsType[*berth.ExitError](err); !ok || exit.ExitCode() != 3 || first.text() != "one\nmeanwhile\ntwo\n" {
+		t.Errorf("the command ended with %v, and printed %q", err, first.text())
+	}
+	f.alive(t, f.tasks...)
+}
+
+// vanished: an instance that ends by itself ends its sessions, and no other.
+func (f *fleetTest) vanished(t *testing.T) {
+	lost, id := f.tasks[2:4], f.tasks[2].session.Info().Instance.CloudID
+	running := lost[0].session.Command(t.Context(), "sleep", "1000")
+	if err := running.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f.stop(t, id)
+	f.server.Kill(id, "Server.InternalError")
+	f.lost(t, lost...)
+	if err := running.Wait(); !errors.Is(err, berth.ErrInstanceLost) {
+		t.Errorf("a command that ran: %v", err)
+	}
+	f.alive(t, f.tasks[0], f.tasks[1], f.tasks[4])
+}
+
+// replaced: whoever answers at the address of an instance is not it. Here it is the hardest to tell: a machine of the same
+// pool, of another launch.
+func (f *fleetTest) replaced(t *testing.T) {
+	victim := f.tasks[4].session.Info().Instance
+	other := f.tasks[0].session.Info().Instance
+	address := f.server.Instance(victim.CloudID).PrivateIP
+	f.stop(t, victim.CloudID)
+	stranger, err := start(t.Context(), address, f.server.Instance(other.CloudID).UserData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := stranger.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, 30*time.Second, "a probe has refused the stranger", func() bool { return f.log.of(victim.ID) > 0 })
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if out, err := f.tasks[4].session.Command(ctx, "true").CombinedOutput(); err == nil {
+		t.Errorf("the stranger has run a command: %s", out)
+	}
+	if out, err := stranger.Run(t.Context(), "docker ps --all --quiet; docker volume ls --quiet"); err != nil || out != "" {
+		t.Errorf("the stranger was made use of: %v: %s", err, out)
+	}
+	f.server.Kill(victim.CloudID, "Server.InternalError")
+	f.lost(t, f.tasks[4])
+	f.alive(t, f.tasks[:2]...)
+}
+
+// again: whoever sends the request again gets a session on a new instance.
+func (f *fleetTest) again(t *testing.T) { f.restart(t, f.tasks[2:]...) }
+
+// hung: a daemon that hangs is found by probes, and its instance replaced. That takes the pool a minute.
+func (f *fleetTest) hung(t *testing.T) {
+	if !testenv.Soak() {
+		t.Log("left to make soak: it takes a minute")
+		return
+	}
+	victim := f.tasks[4]
+	if out, err := f.machineOf(victim).Run(t.Context(), "kill -STOP $(cat /run/docker.pid)"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	f.lost(t, victim)
+	f.restart(t, victim)
+}
+
+// restart starts lost tasks again, and waits until the fleet is whole.
+func (f *fleetTest) restart(t *testing.T, tasks ...*task) {
+	skip(t, f.start(t.Context(), tasks))
+	skip(t, f.settle(t.Context(), maxInstances))
+	f.alive(t, f.tasks...)
+}
+
+// machineOf returns the machine that a task is on.
+func (f *fleetTest) machineOf(task *task) *hostboottest.Machine {
+	return f.machine(task.session.Info().Instance.CloudID)
+}
+
+// stop cuts the power of a machine. EC2 does not know.
+func (f *fleetTest) stop(t *testing.T, id string) {
+	t.Helper()
+	if err := f.machine(id).Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// alive checks that sessions have not ended and run commands.
+func (f *fleetTest) alive(t *testing.T, tasks ...*task) {
+	t.Helper()
+	for _, task := range tasks {
+		select {
+		case <-task.session.Done():
+			t.Errorf("%s has ended: %v", task.name, task.session.Err())
+			continue
+		default:
+		}
+		if out, err := task.session.Command(t.Context(), "git", "status").CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", task.name, err, out)
+		}
+	}
+}
+
+// lost waits until sessions have ended because their instance was lost.
+func (f *fleetTest) lost(t *testing.T, tasks ...*task) {
+	t.Helper()
+	for _, task := range tasks {
+		select {
+		case <-task.session.Done():
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("%s does not end", task.name)
+		}
+		if err := task.session.Err(); !errors.Is(err, berth.ErrInstanceLost) {
+			t.Errorf("%s ended with %v, want ErrInstanceLost", task.name, err)
+		}
+	}
+}
+
+func eventually(t *testing.T, within time.Duration, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !is(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s it does not hold that %s", within, what)
+		}
+	}
+}
+
+// firstWord keeps what a command prints, and tells when that begins.
+type firstWord struct {
+	come chan struct{} // closed by the first Write
+	once sync.Once
+
+	mu  sync.Mutex // protects buf
+	buf bytes.Buffer
+}
+
+func (w *firstWord) Write(b []byte) (int, error) {
+	defer w.once.Do(func() { close(w.come) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Write(b)
+}
+
+func (w *firstWord) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
+}
+
+// refusals is a log that counts, by launch, how often a probe met another machine.
+type refusals struct {
+	mu sync.Mutex // protects by
+	by map[string]int
+}
+
+// Enabled is part of slog.Handler.
+func (*refusals) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle is part of slog.Handler.
+func (r *refusals) Handle(_ context.Context, record slog.Record) error {
+	instance, wrong := "", false
+	record.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok && errors.Is(err, orchestrator.ErrWrongHost) {
+			wrong = true
+		}
+		if a.Key == "instance" {
+			instance = a.Value.String()
+		}
+		return true
+	})
+	if wrong {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.by[instance]++
+	}
+	return nil
+}
+
+// WithAttrs is part of slog.Handler.
+func (r *refusals) WithAttrs([]slog.Attr) slog.Handler { return r }
+
+// WithGroup is part of slog.Handler.
+func (r *refusals) WithGroup(string) slog.Handler { return r }
+
+func (r *refusals) of(instance string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.by[instance]
+}
