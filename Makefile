@@ -7,7 +7,7 @@ FUZZTIME    ?= 30s
 ARGS        ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test soak fuzz bench demo image agent lint fmt fmt-check vet staticcheck
+.PHONY: help test soak fuzz bench demo fleet image agent lint fmt fmt-check vet staticcheck
 
 # The race detector needs cgo.
 test soak fuzz: export CGO_ENABLED = 1
@@ -35,6 +35,9 @@ bench: ## the benchmarks, one package after another; BENCH=regexp chooses
 
 demo: ## the README's story on this machine's Docker engine; ARGS='-repo URL' for a repository of yours
 	$(GO) run ./examples/demo $(ARGS)
+
+fleet: ## a pool of three EC2 instances, which are namespaces of this machine with a Docker engine each; needs root
+	$(GO) run ./examples/fleet
 
 image: ## make the workspace image, unless the engine has it
 	$(GO) run ./internal/workspace/cmd/workspace $(ARGS)

@@ -2,14 +2,17 @@ package berth
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"regexp"
 	"time"
 
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
+	"github.com/berth-go/berth/seal"
 	"github.com/berth-go/berth/store"
 )
 
@@ -27,6 +30,12 @@ type Config struct {
 	InstanceType        string        // Default "t3.large"
 	InstanceIdleTimeout time.Duration // an instance without sessions is retired after it. Default 10 min; -1 = never
 	BootTimeout         time.Duration // from launch to ready. Default 5 min
+	// MaxInstanceAge is when an instance takes no more sessions, however busy it is. From three quarters of it on, at a
+	// time of each instance's own, it is replaced when that costs no slot. Default 7 days; -1 = never
+	MaxInstanceAge time.Duration
+	// LaunchRate is how many launches may begin in a minute, repeated ones included; 5 may begin at once. Default 60;
+	// -1 = any number
+	LaunchRate int
 
 	// SessionIdleTimeout ends a session that has had no running command and no KeepAlive for so long. It is renewed
 	// generously: a session may live a tenth longer. Default 1 h; -1 = never
@@ -53,6 +62,9 @@ type Config struct {
 	// MirrorMaxAge is how old the mirror may be when a task is attached to a running container; an older one is
 	// fetched first. Default 1 min; -1 = any age
 	MirrorMaxAge time.Duration
+	// FetchTimeout bounds the fetch of a repository. A remote over HTTP that is silent for a minute is given up before.
+	// Default 1 h
+	FetchTimeout time.Duration
 	// MirrorBudget is how many bytes of mirrors an instance keeps. Beyond it go those that no container uses, the least
 	// recently used first. Default 20 GiB; -1 = no bound. Never more than 256 mirrors are kept
 	MirrorBudget int64
@@ -62,6 +74,20 @@ type Config struct {
 	// Cloud and Engine are the drivers. New requires both
 	Cloud  pool.Cloud
 	Engine orchestrator.Engine
+
+	// EC2 describes the instances of NewEC2SharedProvider. The other constructors do not look at it
+	EC2 EC2Config
+	// Sealer encrypts what must not be read in the Store; see NewEC2SharedProvider
+	Sealer seal.Sealer
+	// Dialer connects NewEC2SharedProvider to the engines of its instances, where that goes by SSH or a proxy: network is
+	// "tcp", and TLS is spoken over what it returns. It must return when its context ends. nil = a direct connection
+	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+	// RegistryAuth is asked at each pull of an image for what its registry wants to see, such as a token of ECR, which
+	// lives for 12 hours. What it returns is neither kept nor logged. New does not look at it. nil = nothing
+	RegistryAuth func(ctx context.Context, image string) (orchestrator.RegistryAuth, error)
+
+	// boot makes what a launch's machine runs at its first boot; see pool.Config.
+	boot func(ctx context.Context, launchID string) (userData []byte, trust string, err error)
 
 	// OnEvent is told what this Provider does, one event at a time, in order per session; what other replicas do, they
 	// tell. It must not block, nor call Close or Destroy, which wait for it. nil = nobody
@@ -80,10 +106,13 @@ func (c Config) withDefaults() Config {
 	c.InstanceType = cmp.Or(c.InstanceType, "t3.large")
 	c.InstanceIdleTimeout = cmp.Or(c.InstanceIdleTimeout, 10*time.Minute)
 	c.BootTimeout = cmp.Or(c.BootTimeout, 5*time.Minute)
+	c.MaxInstanceAge = cmp.Or(c.MaxInstanceAge, 7*24*time.Hour)
+	c.LaunchRate = cmp.Or(c.LaunchRate, 60)
 	c.SessionIdleTimeout = cmp.Or(c.SessionIdleTimeout, time.Hour)
 	c.SessionRetention = cmp.Or(c.SessionRetention, 10*time.Minute)
 	c.MaxContainersPerRepository = cmp.Or(c.MaxContainersPerRepository, 1)
 	c.MirrorMaxAge = cmp.Or(c.MirrorMaxAge, time.Minute)
+	c.FetchTimeout = cmp.Or(c.FetchTimeout, time.Hour)
 	c.MirrorBudget = cmp.Or(c.MirrorBudget, DefaultMirrorBudget)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -106,6 +135,7 @@ func (c Config) validate() error {
 	check(c.MinInstances >= 0 && c.MinInstances <= c.MaxInstances, "MinInstances", "must be from 0 to MaxInstances")
 	check(c.MaxTasksPerInstance >= 1 && c.MaxTasksPerInstance <= store.MaxUID-store.MinUID+1, "MaxTasksPerInstance",
 		"must be from 1 to 50001, the number of uids that an instance has")
+	check(c.LaunchRate >= -1, "LaunchRate", "must not be negative, other than -1 for any number")
 	check(c.SpareSlots >= 0, "SpareSlots", "must not be negative")
 	check(c.MaxContainersPerRepository >= 1, "MaxContainersPerRepository", "must be at least 1")
 	for _, d := range []struct {
@@ -115,10 +145,12 @@ func (c Config) validate() error {
 	}{
 		{"InstanceIdleTimeout", c.InstanceIdleTimeout, true},
 		{"BootTimeout", c.BootTimeout, false},
+		{"MaxInstanceAge", c.MaxInstanceAge, true},
 		{"SessionIdleTimeout", c.SessionIdleTimeout, true},
 		{"QueueTimeout", c.QueueTimeout, false},
 		{"SessionRetention", c.SessionRetention, false},
 		{"MirrorMaxAge", c.MirrorMaxAge, true},
+		{"FetchTimeout", c.FetchTimeout, false},
 	} {
 		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, other than -1 where that means off")
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 )
 
@@ -44,10 +46,13 @@ func TestConfigFaultsAreNamedAllAtOnce(t *testing.T) {
 		"MaxContainersPerRepository": func(c *berth.Config) { c.MaxContainersPerRepository = -1 },
 		"InstanceIdleTimeout":        func(c *berth.Config) { c.InstanceIdleTimeout = -2 },
 		"BootTimeout":                func(c *berth.Config) { c.BootTimeout = -1 },
+		"MaxInstanceAge":             func(c *berth.Config) { c.MaxInstanceAge = -2 },
+		"LaunchRate":                 func(c *berth.Config) { c.LaunchRate = -2 },
 		"SessionIdleTimeout":         func(c *berth.Config) { c.SessionIdleTimeout = -time.Second },
 		"QueueTimeout":               func(c *berth.Config) { c.QueueTimeout = -1 },
 		"SessionRetention":           func(c *berth.Config) { c.SessionRetention = -1 },
 		"MirrorMaxAge":               func(c *berth.Config) { c.MirrorMaxAge = -2 },
+		"FetchTimeout":               func(c *berth.Config) { c.FetchTimeout = -1 },
 		"MirrorBudget":               func(c *berth.Config) { c.MirrorBudget = -2 },
 		"Limits":                     func(c *berth.Config) { c.Limits = orchestrator.Limits{CPUs: -1} },
 		"Cloud":                      func(c *berth.Config) { c.Cloud = nil },
@@ -118,6 +123,7 @@ func TestRequestFaultsAreNamedAllAtOnce(t *testing.T) {
 // TestHostileRequests holds that what is dangerous is refused, with the field's name, and starts nothing.
 func TestHostileRequests(t *testing.T) {
 	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		labels := 0
 		for kind, values := range hostile(t) {
 			for _, value := range values {
 				r, field := asking("t", repoA), ""
@@ -128,6 +134,12 @@ func TestHostileRequests(t *testing.T) {
 					r.Branch, field = value, "Branch"
 				case "task":
 					r.TaskID, field = value, "TaskID"
+				case "name/label":
+					if naming.ValidateLabel(value, "v") == nil {
+						continue // it is only dangerous as the name of a container, which is never a user's words
+					}
+					r.Labels, field = map[string]string{value: "v"}, "Labels"
+					labels++
 				default:
 					continue // no field of a request
 				}
@@ -137,8 +149,56 @@ func TestHostileRequests(t *testing.T) {
 				}
 			}
 		}
+		if labels < 4 {
+			t.Errorf("%d labels were tried", labels)
+		}
 		w.nothingStarted()
 	})
+}
+
+func TestOverlongAndEmptyFieldsAreRefused(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("x", n) }
+	for name, spoil := range map[string]func(r *berth.SessionRequest){
+		"TaskID":      func(r *berth.SessionRequest) { r.TaskID = long(129) },
+		"UserID":      func(r *berth.SessionRequest) { r.UserID = "" },
+		"Repository":  func(r *berth.SessionRequest) { r.Repository = repoA + "/" + long(5000) },
+		"Branch":      func(r *berth.SessionRequest) { r.Branch = long(5000) },
+		"Author":      func(r *berth.SessionRequest) { r.Author.Email = long(5000) },
+		"Labels":      func(r *berth.SessionRequest) { r.Labels = map[string]string{"k": long(257)} },
+		"Labels many": func(r *berth.SessionRequest) { r.Labels = numbered(65) },
+		"Env":         func(r *berth.SessionRequest) { r.Env = map[string]string{"K": long(4 << 20)} },
+		"Env in all": func(r *berth.SessionRequest) {
+			r.Env = numbered(100)
+			for k := range r.Env {
+				r.Env[k] = long(100_000)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, setup{}, func(t *testing.T, w *world) {
+				r := asking("t", repoA)
+				spoil(&r)
+				_, err := w.CreateSession(t.Context(), r)
+				field, _, _ := strings.Cut(name, " ")
+				if fields := fieldsOf(err); !errors.Is(err, berth.ErrInvalid) || len(fields) != 1 || !fields["SessionRequest."+field] {
+					t.Errorf("%.200v", err)
+				}
+				if len(fmt.Sprint(err)) > 1000 {
+					t.Errorf("the error has %d bytes", len(fmt.Sprint(err)))
+				}
+				w.nothingStarted()
+			})
+		})
+	}
+}
+
+// numbered returns n pairs that are fit by themselves.
+func numbered(n int) map[string]string {
+	pairs := make(map[string]string)
+	for i := range n {
+		pairs[fmt.Sprint("k", i)] = "v"
+	}
+	return pairs
 }
 
 func (w *world) nothingStarted() {

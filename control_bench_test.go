@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
@@ -21,6 +23,7 @@ func pairRequest(task, repo int) berth.SessionRequest {
 // instant is a Provider over fakes that take no time.
 func instant(tb testing.TB, cfg berth.Config) *berth.Provider {
 	tb.Helper()
+	cfg.LaunchRate = -1
 	cloud := fake.NewCloud(fake.CloudOptions{Instant: true})
 	p, err := fake.NewProvider(fake.Options{
 		Config: cfg, Cloud: cloud, Engine: fake.NewEngine(fake.EngineOptions{Cloud: cloud, Instant: true}),
@@ -35,15 +38,23 @@ func instant(tb testing.TB, cfg berth.Config) *berth.Provider {
 // BenchmarkPair measures the control plane alone: one CreateSession and its TerminateSession, over fakes that take no
 // time. "shared" joins containers that others hold, "own" starts and stops one for each task.
 func BenchmarkPair(b *testing.B) {
+	var few time.Duration // what a pair took while there were 100
 	for _, live := range []int{100, 100_000} {
-		b.Run(fmt.Sprintf("shared/live=%d", live), func(b *testing.B) { benchmarkPairs(b, live, 50) })
+		b.Run(fmt.Sprintf("shared/live=%d", live), func(b *testing.B) {
+			each := benchmarkPairs(b, live, 50)
+			if live == 100 {
+				few = each
+			} else if few > 0 {
+				b.ReportMetric(float64(each)/float64(few), "x-live=100")
+			}
+		})
 	}
 	b.Run("own", func(b *testing.B) { benchmarkPairs(b, 0, 50) })
 }
 
-func benchmarkPairs(b *testing.B, live, repositories int) {
+func benchmarkPairs(b *testing.B, live, repositories int) (each time.Duration) {
 	const slots = 2000
-	p := instant(b, berth.Config{MaxTasksPerInstance: slots, MaxInstances: 100, SpareSlots: slots, SessionIdleTimeout: -1})
+	p := instant(b, berth.Config{MaxTasksPerInstance: slots, MaxInstances: 100, SpareSlots: slots})
 	ctx := context.Background()
 	create := func(task, repo int) {
 		if _, err := p.CreateSession(ctx, pairRequest(task, repo)); err != nil {
@@ -82,6 +93,7 @@ func benchmarkPairs(b *testing.B, live, repositories int) {
 	if live > 0 { // resetting the timer would have dropped it
 		b.ReportMetric(perSession, "heap-B/session")
 	}
+	return b.Elapsed() / time.Duration(b.N)
 }
 
 func heap() int64 {
@@ -90,4 +102,38 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkPairBesideAQueue is a pair on one repository while tasks of another wait for a container that is full.
+func BenchmarkPairBesideAQueue(b *testing.B) {
+	for _, queued := range []int{0, 100, 5000} {
+		b.Run(fmt.Sprintf("queued=%d", queued), func(b *testing.B) {
+			p := instant(b, berth.Config{MaxTasksPerInstance: 10, MaxInstances: 10, SpareSlots: 10})
+			ctx, giveUp := context.WithCancel(context.Background())
+			var waiting sync.WaitGroup
+			defer waiting.Wait()
+			defer giveUp()
+			for i := range 10 {
+				if _, err := p.CreateSession(ctx, pairRequest(-i-1, 1)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for i := range queued {
+				waiting.Go(func() { p.CreateSession(ctx, pairRequest(-i-100, 1)) })
+			}
+			if _, err := p.CreateSession(ctx, pairRequest(0, 2)); err != nil {
+				b.Fatal(err)
+			}
+			b.ResetTimer()
+			for i := range b.N {
+				s, err := p.CreateSession(ctx, pairRequest(i+1, 2))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := p.TerminateSession(ctx, s.ID()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -23,7 +23,10 @@ type repository = naming.Repository
 // A TaskID that has a session already gives that session, if user, repository and branch are the same; otherwise
 // ErrTaskConflict. A caller whose context ends leaves nothing behind. Other errors: ErrInvalid (a *FieldError names the
 // field), *StartError (the container or the checkout could not be made), ErrNoCapacity (see Config.QueueTimeout),
-// ErrTerminated (somebody ended the session while it was created), ErrClosed.
+// ErrTerminated (somebody ended the session while it was created), ErrInstanceLost and ErrContainerLost (its place was
+// lost more than once), ErrSuspended and ErrAbandoned (this process was cut off from the store), ErrClosed. After
+// store.ErrUnknownOutcome the session may exist until it is undone. All but ErrInvalid and ErrTaskConflict may be
+// repeated with the same TaskID.
 func (p *Provider) CreateSession(ctx context.Context, req SessionRequest) (*Session, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
@@ -39,9 +42,9 @@ func (p *Provider) CreateSession(ctx context.Context, req SessionRequest) (*Sess
 		case err != nil:
 			return nil, r.wrap(err)
 		case other == nil:
-			return p.session(ctx, s), nil
+			return p.handle(ctx, s), nil
 		case other.State == store.SessionActive:
-			return p.session(ctx, other), nil
+			return p.handle(ctx, other), nil
 		}
 		// Another call creates it, or it is just being ended: look again when that is over.
 		if err := p.awaitChange(ctx, other); err != nil {
@@ -71,10 +74,14 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 		Labels: r.Labels, AuthorName: r.Author.Name, AuthorEmail: r.Author.Email, IdleTimeout: r.IdleTimeout,
 		State: store.SessionCreating, Owner: p.replica, CreatedAt: now,
 	}
-	keys := []store.Key{store.PoolKey(), store.SharingKey(r.name), fresh.Key(), store.TaskKey(r.TaskID)}
+	keys := []store.Key{
+		store.PoolKey(), store.SharingKey(r.name), fresh.Key(), store.TaskKey(r.TaskID), store.UserKey(r.UserID),
+	}
 	var candidates []string
+	var seq uint64
 	for try := 1; ; try++ {
 		err = p.persist(ctx, keys, func(tx store.Tx) error {
+			seq = 0
 			task, err := store.Find[*store.Task](tx, store.TaskKey(r.TaskID))
 			if err != nil {
 				return err
@@ -101,8 +108,7 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 			}
 			if !placed {
 				s.Queued = true
-				record.Queued++
-				if err := tx.Put(record); err != nil {
+				if seq, err = joinQueue(tx, record); err != nil {
 					return err
 				}
 			}
@@ -125,6 +131,7 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 		return nil, false, err
 	}
 	if ours && s.Queued {
+		p.line.came(seq, s)
 		p.wakeUp()
 	}
 	if !ours && (s.UserID != r.UserID || s.SharingKey.Repository != r.key.Repository || s.Branch != r.Branch) {
@@ -174,8 +181,9 @@ func (p *Provider) create(ctx context.Context, r *request) (active, other *store
 
 // bring takes a session from creating to active.
 func (p *Provider) bring(ctx context.Context, r *request, s *store.Session) (*store.Session, error) {
+	var waited time.Duration
 	for try := 1; ; try++ {
-		placed, err := p.awaitPlace(ctx, s)
+		placed, err := p.awaitPlace(ctx, s, &waited)
 		if err != nil {
 			return nil, err
 		}

@@ -162,9 +162,7 @@ func (p *Provider) countContainers(ctx context.Context) (n int, err error) {
 
 // readyInstances yields the instances whose engines should answer.
 func (p *Provider) readyInstances(ctx context.Context) iter.Seq2[*store.Instance, error] {
-	return pages(ctx, p.store, func(v store.View, after string) ([]*store.Instance, error) {
-		return v.Instances(store.InstanceQuery{
-			States: []store.InstanceState{store.InstanceReady, store.InstanceCordoned}, Page: store.Page{After: after},
-		})
-	}, func(in *store.Instance) string { return in.ID })
+	return store.Instances(ctx, p.store, store.InstanceQuery{
+		States: []store.InstanceState{store.InstanceReady, store.InstanceCordoned},
+	})
 }

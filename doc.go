@@ -13,6 +13,9 @@
 //	out, err := s.Command(ctx, "go", "test", "./...").CombinedOutput()
 //	err = p.TerminateSession(ctx, s.ID())
 //
+// [NewEC2SharedProvider] gives the same on instances of EC2, which it launches and ends by demand; [New], on any cloud
+// and engine.
+//
 // CreateSession joins the running container of the repository, or starts one on the instance that holds the
 // repository's mirror, or else on the fullest instance with a free slot. While no slot is free it waits, first come,
 // first served, but fair between users. What it found says how fast it was: see [StartKind]. It is idempotent: a TaskID

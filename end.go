@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,6 +85,11 @@ func (p *Provider) endPatiently(id string, why store.Failure) error {
 
 // endSession ends a session, as long as ctx says that this process may act.
 func (p *Provider) endSession(ctx context.Context, id string, why store.Failure) error {
+	if why.Reason == endExpired {
+		if used, err := p.stillUsed(ctx, id); err != nil || used {
+			return cmp.Or(err, errAlive)
+		}
+	}
 	s, err := p.markTerminating(ctx, id, why)
 	if err != nil {
 		return err
@@ -91,11 +97,15 @@ func (p *Provider) endSession(ctx context.Context, id string, why store.Failure)
 	if s.State != store.SessionEnded && s.Owner != p.replica { // another replica creates or ends it
 		s, err = p.awaitEnd(ctx, s)
 	}
-	if err != nil || s == nil || s.State == store.SessionEnded {
-		if err == nil && s != nil {
-			p.untrack(id, endError(s))
-		}
+	if err != nil || s == nil {
 		return err
+	}
+	if s.State == store.SessionEnded {
+		p.untrack(id, endError(s))
+		if s.Owner != p.replica && (why.Reason == endStartFailed || why.Reason == endCancelled) {
+			p.closeStray(ctx, s)
+		}
+		return p.orch.Stop(ctx, s.Container) // an earlier try, or another replica, may still be removing it
 	}
 	l := p.track(id)
 	l.interrupt(endError(s))
@@ -108,7 +118,7 @@ func (p *Provider) endSession(ctx context.Context, id string, why store.Failure)
 	if err := p.clean(ctx, s); err != nil {
 		return err
 	}
-	s, stopping, err := p.markEnded(ctx, id)
+	s, last, err := p.markEnded(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -119,10 +129,21 @@ func (p *Provider) endSession(ctx context.Context, id string, why store.Failure)
 	}
 	p.emit(EventSessionEnded, s, endError(s))
 	p.wakeUp() // its slot is free
-	if stopping != nil {
-		return p.orch.Stop(ctx, stopping.ID)
+	if last {
+		return p.orch.Stop(ctx, s.Container)
 	}
 	return nil
+}
+
+// closeStray closes a session that this process was creating when another took it for dead, and ended it: what was on
+// its way to the container then may have arrived after that. If this fails, the orchestrator's sweep does it later.
+func (p *Provider) closeStray(ctx context.Context, s *store.Session) {
+	if s.Container == "" {
+		return
+	}
+	if _, err := p.cleanOnce(ctx, s); err != nil {
+		p.failed("cannot close a session that another process ended", err, "session", s.ID, "instance", s.Instance)
+	}
 }
 
 // markTerminating stores that the session is being ended, and why, unless that is stored already.
@@ -200,17 +221,21 @@ func (p *Provider) cleanOnce(ctx context.Context, s *store.Session) (done bool, 
 	return err == nil || errors.Is(err, agent.ErrGone), err
 }
 
-// markEnded stores that the session has ended, and gives back its slot. It returns the container if that is now to be
-// stopped.
-func (p *Provider) markEnded(ctx context.Context, id string) (s *store.Session, stopping *store.Container, err error) {
+// markEnded stores that the session has ended, and gives back its slot. last: it may have been its container's last,
+// which is then to be stopped.
+func (p *Provider) markEnded(ctx context.Context, id string) (s *store.Session, last bool, err error) {
+	var seq uint64
 	err = p.persist(ctx, []store.Key{store.SessionKey(id)}, func(tx store.Tx) error {
-		stopping = nil
+		last, seq = false, 0
 		if s, err = store.Get[*store.Session](tx, store.SessionKey(id)); err != nil {
 			return err
 		}
 		if s.State == store.SessionEnded { // an earlier try was committed, and we were not told
-			stopping, err = p.ourStopping(tx, s.Container)
-			return err
+			last = true
+			return nil
+		}
+		if s.Owner != p.replica { // who may be about to kill what runs under its uid
+			return errTakenOver
 		}
 		now := time.Now()
 		task, err := store.Find[*store.Task](tx, store.TaskKey(s.TaskID))
@@ -227,18 +252,27 @@ func (p *Provider) markEnded(ctx context.Context, id string) (s *store.Session, 
 			if err != nil {
 				return err
 			}
-			record.Queued--
-			if err := tx.Put(record); err != nil {
+			if seq, err = leaveQueue(tx, record); err != nil {
 				return err
 			}
-		} else if stopping, err = p.unplace(tx, s, now); err != nil {
-			return err
+		} else {
+			stopping, err := p.unplace(tx, s, now)
+			if err != nil {
+				return err
+			}
+			last = stopping != nil
 		}
 		s.State, s.EndedAt, s.Queued = store.SessionEnded, now, false
 		return tx.Put(s)
 	})
-	return s, stopping, err
+	if err == nil {
+		p.line.went(seq, id)
+	}
+	return s, last, err
 }
+
+// errTakenOver says that this process was silent for so long that another one ends the session by now.
+var errTakenOver = errors.New("another process has taken over")
 
 // ourStopping returns a container if it is this replica's to remove.
 func (p *Provider) ourStopping(tx store.Tx, id string) (*store.Container, error) {
@@ -247,21 +281,6 @@ func (p *Provider) ourStopping(tx store.Tx, id string) (*store.Container, error)
 		return nil, err
 	}
 	return c, nil
-}
-
-// persist is an Update that is tried again when it is not known what became of it. fn must bear being committed twice.
-func (p *Provider) persist(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
-	for {
-		err := p.store.Update(ctx, keys, fn)
-		if !errors.Is(err, store.ErrUnknownOutcome) || ctx.Err() != nil {
-			return err
-		}
-		p.failed("the store does not say whether it has written; trying again", err, "key", keys[0].String())
-		select {
-		case <-ctx.Done():
-		case <-time.After(poll / 10):
-		}
-	}
 }
 
 // awaitEnd returns the session when it has ended, or is ours to end: its owner, another replica, may die. It returns
@@ -287,23 +306,11 @@ func (p *Provider) awaitEnd(ctx context.Context, s *store.Session) (*store.Sessi
 // themselves that their container is gone, and look for another.
 func (p *Provider) endAll(q store.SessionQuery, why store.Failure) {
 	q.States = []store.SessionState{store.SessionActive}
-	q.Limit = store.MaxLimit
-	for {
-		var page []*store.Session
-		err := p.store.View(p.ctx, func(v store.View) (err error) {
-			page, err = v.Sessions(q)
-			return err
-		})
+	for s, err := range store.Sessions(p.ctx, p.store, q) {
 		if err != nil {
 			p.failed("cannot find the sessions to end", err, "why", why.Reason)
 			return // the reaper finds them later
 		}
-		for _, s := range page {
-			p.end(s.ID, why)
-		}
-		if len(page) < q.Limit {
-			return
-		}
-		q.After = page[len(page)-1].ID
+		p.end(s.ID, why)
 	}
 }

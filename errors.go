@@ -28,6 +28,10 @@ var (
 	ErrExpired = errors.New("berth: the session expired")
 	// ErrTerminated: the session was ended by TerminateSession or Destroy.
 	ErrTerminated = errors.New("berth: the session was terminated")
+	// ErrAbandoned: the process that created the session died, or was taken for dead, before it was active.
+	ErrAbandoned = errors.New("berth: the session was abandoned")
+	// ErrSuspended: this process could not renew its lease in the store, and may not act until it can. Try again.
+	ErrSuspended = errors.New("berth: this process cannot renew its lease in the store")
 	// ErrClosed: the Provider was closed, or its pool is being destroyed.
 	ErrClosed = errors.New("berth: closed")
 )
@@ -92,6 +96,8 @@ func endError(s *store.Session) error {
 		return &StartError{
 			Phase: s.End.Phase, TaskID: s.TaskID, Repository: s.SharingKey.Repository, Err: errors.New(s.End.Message),
 		}
+	case endAbandoned:
+		err = ErrAbandoned
 	default:
 		err = ErrTerminated
 	}

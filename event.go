@@ -20,6 +20,9 @@ const (
 	EventContainerLost  EventType = "container lost"  // it died or was removed from outside; Err says how
 	EventContainerGone  EventType = "container gone"  // its last session ended, and it was removed
 	EventInstanceChange EventType = "instance change" // Message is its new state
+	// EventSessionEndangered: the cloud takes the session's instance back, within minutes. Err says what it has
+	// announced. The session goes on until then, and ends with ErrInstanceLost
+	EventSessionEndangered EventType = "session endangered"
 )
 
 // Event is one thing that happened. Fields that do not apply are empty.

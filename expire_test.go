@@ -109,3 +109,59 @@ func TestSessionWithoutIdleTimeoutStays(t *testing.T) {
 		}
 	})
 }
+
+// TestCommandOfAnEarlierProcessKeepsASessionAlive: nobody who runs now has started it, or waits for it.
+func TestCommandOfAnEarlierProcessKeepsASessionAlive(t *testing.T) {
+	const runs, idle = 2 * time.Hour, 10 * time.Minute
+	sleep := func(ctx context.Context, _ fake.Command) int {
+		select {
+		case <-time.After(runs):
+		case <-ctx.Done():
+		}
+		return 0
+	}
+	cfg := berth.Config{SessionIdleTimeout: idle}
+	inWorld(t, setup{Config: cfg, Engine: fake.EngineOptions{Run: sleep}}, func(t *testing.T, w *world) {
+		s := w.create("t", repoA)
+		if err := s.Command(t.Context(), "sleep").Start(); err != nil {
+			t.Fatal(err)
+		}
+		ends := time.Now().Add(runs)
+		after(time.Minute)
+		w.Close()
+		time.Sleep(30 * time.Minute) // its lease is long over
+		w.Provider = w.provider()
+		s, err := w.GetSession(t.Context(), s.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-s.Done()
+		if !errors.Is(s.Err(), berth.ErrExpired) {
+			t.Error(s.Err())
+		}
+		if late := time.Since(ends); late < idle || late > idle+2*time.Minute {
+			t.Errorf("it expired %v after its last command", late)
+		}
+		after(time.Second)
+		w.empty()
+	})
+}
+
+// TestSessionWhoseAgentCannotBeAskedExpiresLater: a session is not kept for ever because nobody can say whether it is
+// used.
+func TestSessionWhoseAgentCannotBeAskedExpiresLater(t *testing.T) {
+	inWorld(t, setup{Config: berth.Config{SessionIdleTimeout: 10 * time.Minute}}, func(t *testing.T, w *world) {
+		s := w.create("t", repoA)
+		w.engine.Hang(fake.Idle)
+		begun := time.Now()
+		<-s.Done()
+		if took := time.Since(begun); took < 15*time.Minute || took > 18*time.Minute || !errors.Is(s.Err(), berth.ErrExpired) {
+			t.Errorf("%v after %v", s.Err(), took)
+		}
+		if w.Stats().Errors == 0 {
+			t.Error("that it cannot be asked is not counted")
+		}
+		after(time.Second)
+		w.empty()
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/store"
 )
 
@@ -34,11 +35,12 @@ func (p *Provider) renew(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return p.renewRecord(ctx, r)
+	return p.renewSince(ctx, r, time.Now())
 }
 
-func (p *Provider) renewRecord(ctx context.Context, r *store.Session) error {
-	if r.State == store.SessionActive && !lapsing(r, time.Now()) {
+// renewSince renews the lease of a session that was last used at a time.
+func (p *Provider) renewSince(ctx context.Context, r *store.Session, used time.Time) error {
+	if r.State == store.SessionActive && !lapsing(r, used) {
 		return nil
 	}
 	return p.store.Update(ctx, []store.Key{r.Key()}, func(tx store.Tx) error {
@@ -53,18 +55,55 @@ func (p *Provider) renewRecord(ctx context.Context, r *store.Session) error {
 		case s.State != store.SessionActive:
 			return fmt.Errorf("session %s is %s", r.ID, s.State)
 		}
-		now := time.Now()
-		if !lapsing(s, now) {
+		if !lapsing(s, used) {
 			return nil
 		}
-		s.LeaseUntil = leaseUntil(s.IdleTimeout, now)
+		s.LeaseUntil = leaseUntil(s.IdleTimeout, used)
 		return tx.Put(s)
 	})
 }
 
-// lapsing reports whether the lease ends before a whole IdleTimeout from now.
-func lapsing(s *store.Session, now time.Time) bool {
-	return s.IdleTimeout >= 0 && s.LeaseUntil.Before(now.Add(s.IdleTimeout))
+// lapsing reports whether the lease ends before a whole IdleTimeout after the session was last used.
+func lapsing(s *store.Session, used time.Time) bool {
+	return s.IdleTimeout >= 0 && s.LeaseUntil.Before(used.Add(s.IdleTimeout))
+}
+
+const (
+	askTimeout = 5 * time.Second // for an agent to say when a session was last used
+	// askPatience is how long a session whose lease has ended is kept while its agent cannot be asked: within it, an
+	// instance that does not answer any more is lost.
+	askPatience = 5 * time.Minute
+)
+
+// stillUsed asks the agent whether a command of a session that is to expire has run within its IdleTimeout, and if so
+// renews the lease. A process that has ended may have started it, of which no other process knows.
+func (p *Provider) stillUsed(ctx context.Context, id string) (bool, error) {
+	r, err := p.find(ctx, id)
+	if err != nil || r == nil || !expired(r, time.Now()) {
+		return false, err
+	}
+	idle, err := p.idle(ctx, r)
+	switch {
+	case errors.Is(err, agent.ErrGone), errors.Is(err, agent.ErrUnknownSession), errors.Is(err, errors.ErrUnsupported):
+		return false, nil
+	case err != nil:
+		p.failed("cannot ask whether a session is in use", err, "session", id, "instance", r.Instance)
+		return time.Since(r.LeaseUntil) < askPatience, nil
+	case idle >= r.IdleTimeout:
+		return false, nil
+	}
+	return true, p.renewSince(ctx, r, time.Now().Add(-idle))
+}
+
+// idle returns how long a session has had no running command.
+func (p *Provider) idle(ctx context.Context, r *store.Session) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	inside, err := p.orch.Inside(ctx, r.Container)
+	if err != nil {
+		return 0, err
+	}
+	return inside.Idle(ctx, r.ID)
 }
 
 // using renews the session's lease for as long as a command of it runs: now, and from then on until the returned
@@ -119,7 +158,7 @@ func (p *Provider) renewLogged(ctx context.Context, r *store.Session) {
 
 // ended reports whether an error says that a session is over.
 func ended(err error) bool {
-	for _, over := range []error{ErrSessionNotFound, ErrTerminated, ErrExpired, ErrInstanceLost, ErrContainerLost} {
+	for _, over := range []error{ErrSessionNotFound, ErrTerminated, ErrExpired, ErrInstanceLost, ErrContainerLost, ErrAbandoned} {
 		if errors.Is(err, over) {
 			return true
 		}

@@ -25,11 +25,11 @@ func (p *Provider) GetSession(ctx context.Context, id string) (*Session, error) 
 		return nil, err
 	}
 	defer p.calls.Done()
-	r, err := p.record(ctx, id)
+	r, in, err := p.placed(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return p.session(ctx, r), nil
+	return p.session(r, in), nil
 }
 
 // ListSessions returns the sessions that a filter selects, in the order of their IDs. They are read page by page: one
@@ -54,20 +54,42 @@ func (p *Provider) ListSessions(ctx context.Context, filter SessionFilter) iter.
 			}
 			q.Repository = r
 		}
-		page := func(v store.View, after string) ([]*store.Session, error) {
-			q.After = after
-			return v.Sessions(q)
+		var instances map[string]*store.Instance // of the sessions of one page
+		page := func(v store.View, page store.Page) ([]*store.Session, error) {
+			q.Page = page
+			found, err := v.Sessions(q)
+			if err == nil {
+				instances, err = instancesOf(v, found, func(s *store.Session) string { return s.Instance })
+			}
+			return found, err
 		}
-		for r, err := range pages(ctx, p.store, counted(p, page), func(s *store.Session) string { return s.ID }) {
+		for r, err := range store.All(paged(ctx, p, page)) {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if !yield(p.session(ctx, r), nil) {
+			if !yield(p.session(r, instances[r.Instance]), nil) {
 				return
 			}
 		}
 	}
+}
+
+// instancesOf returns the instances that sessions or containers are on, as far as they are there, by ID.
+func instancesOf[R store.Record](v store.View, records []R, where func(R) string) (map[string]*store.Instance, error) {
+	instances := make(map[string]*store.Instance)
+	for _, r := range records {
+		id := where(r)
+		if _, known := instances[id]; known || id == "" {
+			continue
+		}
+		in, err := store.Find[*store.Instance](v, store.InstanceKey(id))
+		if err != nil {
+			return nil, err
+		}
+		instances[id] = in
+	}
+	return instances, nil
 }
 
 // parseEither reads a remote or the canonical text of a repository.
@@ -92,10 +114,14 @@ type RepositoryInfo struct {
 // Repositories returns the containers of the pool with the number of tasks on each.
 func (p *Provider) Repositories(ctx context.Context) iter.Seq2[RepositoryInfo, error] {
 	return func(yield func(RepositoryInfo, error) bool) {
-		page := func(v store.View, after string) ([]*store.Container, error) {
-			return v.Containers(store.ContainerQuery{Page: store.Page{After: after}})
-		}
-		for c, err := range pages(ctx, p.store, counted(p, page), func(c *store.Container) string { return c.ID }) {
+		var instances map[string]*store.Instance // of the containers of one page
+		for c, err := range store.All(paged(ctx, p, func(v store.View, page store.Page) ([]*store.Container, error) {
+			found, err := v.Containers(store.ContainerQuery{Page: page})
+			if err == nil {
+				instances, err = instancesOf(v, found, func(c *store.Container) string { return c.Instance })
+			}
+			return found, err
+		})) {
 			if err != nil {
 				yield(RepositoryInfo{}, err)
 				return
@@ -104,6 +130,9 @@ func (p *Provider) Repositories(ctx context.Context) iter.Seq2[RepositoryInfo, e
 				Repository: c.SharingKey.Repository, Scope: c.SharingKey.Scope,
 				Container: ContainerInfo{Name: c.Name, ID: c.EngineID},
 				State:     string(c.State), Instance: c.Instance, Tasks: c.Sessions,
+			}
+			if in := instances[c.Instance]; in == nil || in.State == store.InstanceLost {
+				info.State = "lost"
 			}
 			if !yield(info, nil) {
 				return
@@ -115,10 +144,9 @@ func (p *Provider) Repositories(ctx context.Context) iter.Seq2[RepositoryInfo, e
 // Instances returns the instances of the pool.
 func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error] {
 	return func(yield func(InstanceInfo, error) bool) {
-		page := func(v store.View, after string) ([]*store.Instance, error) {
-			return v.Instances(store.InstanceQuery{Page: store.Page{After: after}})
-		}
-		for in, err := range pages(ctx, p.store, counted(p, page), func(in *store.Instance) string { return in.ID }) {
+		for in, err := range store.All(paged(ctx, p, func(v store.View, page store.Page) ([]*store.Instance, error) {
+			return v.Instances(store.InstanceQuery{Page: page})
+		})) {
 			if err != nil {
 				yield(InstanceInfo{}, err)
 				return
@@ -134,43 +162,22 @@ func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error]
 	}
 }
 
-// counted makes each page of a query a call of the API. The time between two pages is the caller's own, who may close
-// the Provider in it.
-func counted[R any](p *Provider, query func(store.View, string) ([]R, error)) func(store.View, string) ([]R, error) {
-	return func(v store.View, after string) ([]R, error) {
+// paged returns, for store.All, what asks for one page of a query in a View of its own. Each page is a call of the API:
+// the time between two is the caller's own, who may close the Provider in it.
+func paged[R store.Record](ctx context.Context, p *Provider, query func(store.View, store.Page) ([]R, error)) func(store.Page) ([]R, error) {
+	return func(page store.Page) (found []R, err error) {
 		if err := p.enter(); err != nil {
 			return nil, err
 		}
 		defer p.calls.Done()
-		return query(v, after)
-	}
-}
-
-// pages yields the results of a query, page by page.
-func pages[R any](ctx context.Context, st store.Store, query func(v store.View, after string) ([]R, error), id func(R) string) iter.Seq2[R, error] {
-	return func(yield func(R, error) bool) {
-		after := ""
-		for {
-			var page []R
-			err := st.View(ctx, func(v store.View) (err error) {
-				page, err = query(v, after)
-				return err
-			})
-			if err != nil {
-				var none R
-				yield(none, fmt.Errorf("berth: cannot read the store: %w", err))
-				return
-			}
-			for _, r := range page {
-				if !yield(r, nil) {
-					return
-				}
-			}
-			if len(page) == 0 {
-				return
-			}
-			after = id(page[len(page)-1])
+		err = p.store.View(ctx, func(v store.View) error {
+			found, err = query(v, page)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("berth: cannot read the store: %w", err)
 		}
+		return found, nil
 	}
 }
 
@@ -195,6 +202,25 @@ func (p *Provider) record(ctx context.Context, id string) (*store.Session, error
 	return s, nil
 }
 
+// placed is record together with the instance that the session is on; nil if there is none.
+func (p *Provider) placed(ctx context.Context, id string) (s *store.Session, in *store.Instance, err error) {
+	err = p.store.View(ctx, func(v store.View) error {
+		s, err = store.Find[*store.Session](v, store.SessionKey(id))
+		if err != nil || s == nil || s.Instance == "" {
+			return err
+		}
+		in, err = store.Find[*store.Instance](v, store.InstanceKey(s.Instance))
+		return err
+	})
+	if err == nil && s == nil {
+		err = ErrSessionNotFound
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("session %s: %w", id, err)
+	}
+	return s, in, nil
+}
+
 // container returns the record of a container; nil if there is none.
 func (p *Provider) container(ctx context.Context, id string) (c *store.Container, err error) {
 	err = p.store.View(ctx, func(v store.View) error {
@@ -202,22 +228,4 @@ func (p *Provider) container(ctx context.Context, id string) (c *store.Container
 		return err
 	})
 	return c, err
-}
-
-// everySession yields the records that a query selects, page by page.
-func (p *Provider) everySession(ctx context.Context, q store.SessionQuery) iter.Seq2[*store.Session, error] {
-	q.Limit = store.MaxLimit
-	return pages(ctx, p.store, func(v store.View, after string) ([]*store.Session, error) {
-		q.After = after
-		return v.Sessions(q)
-	}, func(s *store.Session) string { return s.ID })
-}
-
-// everyContainer is everySession for containers.
-func (p *Provider) everyContainer(ctx context.Context, q store.ContainerQuery) iter.Seq2[*store.Container, error] {
-	q.Limit = store.MaxLimit
-	return pages(ctx, p.store, func(v store.View, after string) ([]*store.Container, error) {
-		q.After = after
-		return v.Containers(q)
-	}, func(c *store.Container) string { return c.ID })
 }

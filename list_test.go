@@ -50,7 +50,7 @@ func TestListSessionsFilters(t *testing.T) {
 			{berth.SessionFilter{Labels: map[string]string{"team": "blue"}}, nil},
 			{berth.SessionFilter{States: ended}, []string{"t3"}},
 			{berth.SessionFilter{States: ended, TaskID: "t1"}, nil},
-			{berth.SessionFilter{UserID: "wile", Repository: repoB}, nil},
+			{berth.SessionFilter{UserID: wile, Repository: repoB}, nil},
 		} {
 			if got := w.list(c.filter); !slices.Equal(got, c.want) {
 				t.Errorf("%+v: %v, want %v", c.filter, got, c.want)

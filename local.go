@@ -16,8 +16,8 @@ import (
 const connectTimeout = 10 * time.Second
 
 // NewLocalProvider returns a Provider whose one instance is the Docker engine of this machine, or of DOCKER_HOST. It
-// sets Config.Cloud, Engine, MinInstances, MaxInstances and InstanceIdleTimeout itself. The error says so, with the
-// address, when no engine answers or when it may not be used.
+// sets Config.Cloud, Engine, MinInstances, MaxInstances, InstanceIdleTimeout and MaxInstanceAge itself. The error says
+// so, with the address, when no engine answers or when it may not be used.
 //
 // With a Store in memory, defer Destroy rather than Close: nobody finds the containers again.
 func NewLocalProvider(ctx context.Context, cfg Config) (*Provider, error) {
@@ -30,8 +30,8 @@ func NewLocalProvider(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	address := localcloud.DefaultAddress()
 	cfg.Cloud = localcloud.New(localcloud.Options{Address: address, Launch: launch})
-	cfg.Engine = dockerengine.New(dockerengine.Options{Logger: cfg.Logger})
-	cfg.MinInstances, cfg.MaxInstances, cfg.InstanceIdleTimeout = 1, 1, -1
+	cfg.Engine = dockerengine.New(dockerengine.Options{RegistryAuth: cfg.RegistryAuth, Logger: cfg.Logger})
+	cfg.MinInstances, cfg.MaxInstances, cfg.InstanceIdleTimeout, cfg.MaxInstanceAge = 1, 1, -1, -1
 	checked := cfg.withDefaults()
 	if err := checked.validate(); err != nil {
 		return nil, err

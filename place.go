@@ -46,7 +46,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, las
 		}
 		joinable++
 		if pool.HasSlot(in) {
-			return true, p.join(tx, c, s)
+			return true, join(tx, c, s)
 		}
 	}
 	if removing || joinable >= p.cfg.MaxContainersPerRepository {
@@ -66,6 +66,9 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, las
 		if err != nil {
 			return false, err
 		}
+		if err := count(tx, s.UserID, 1); err != nil {
+			return false, err
+		}
 		return true, orchestrator.Create(tx, sharing, s, id, now)
 	}
 	if len(candidates) == 0 || last {
@@ -74,14 +77,33 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, las
 	return false, errNeedsInstance // somebody was faster
 }
 
-func (p *Provider) join(tx store.Tx, c *store.Container, s *store.Session) (err error) {
+// join gives a session its slot in a container that is there.
+func join(tx store.Tx, c *store.Container, s *store.Session) (err error) {
 	if s.UID, err = pool.Place(tx, c.Instance); err != nil {
+		return err
+	}
+	if err := count(tx, s.UserID, 1); err != nil {
 		return err
 	}
 	if c.State == store.ContainerReady {
 		s.Start = string(StartAttached)
 	}
 	return orchestrator.Join(tx, c, s)
+}
+
+// count adds to the number of slots that a user holds.
+func count(tx store.Tx, userID string, n int) error {
+	user, err := store.Find[*store.User](tx, store.UserKey(userID))
+	if err != nil {
+		return err
+	}
+	if user == nil {
+		user = &store.User{ID: userID}
+	}
+	if user.Sessions += n; user.Sessions <= 0 {
+		return tx.Delete(user.Key())
+	}
+	return tx.Put(user)
 }
 
 func containerAndInstance(g store.Getter, id string) (*store.Container, *store.Instance, error) {
@@ -100,6 +122,9 @@ func (p *Provider) unplace(tx store.Tx, s *store.Session, now time.Time) (*store
 	if err != nil {
 		return nil, err
 	}
+	if err := count(tx, s.UserID, -1); err != nil {
+		return nil, err
+	}
 	return stopping, pool.Release(tx, s.Instance, s.UID, now)
 }
 
@@ -107,13 +132,17 @@ func (p *Provider) unplace(tx store.Tx, s *store.Session, now time.Time) (*store
 // returns the session as it is now stored.
 func (p *Provider) requeue(ctx context.Context, s *store.Session) (*store.Session, error) {
 	var stopping *store.Container
+	var seq uint64
 	now := time.Now()
-	keys := []store.Key{s.Key(), store.PoolKey(), store.ContainerKey(s.Container), store.InstanceKey(s.Instance)}
+	keys := []store.Key{
+		s.Key(), store.PoolKey(), store.ContainerKey(s.Container), store.InstanceKey(s.Instance), store.UserKey(s.UserID),
+	}
 	from := s
 	err := p.persist(ctx, keys, func(tx store.Tx) (err error) {
 		if s, err = store.Get[*store.Session](tx, from.Key()); err != nil {
 			return err
 		}
+		seq = 0
 		switch {
 		case s.State != store.SessionCreating:
 			return ErrTerminated
@@ -129,8 +158,7 @@ func (p *Provider) requeue(ctx context.Context, s *store.Session) (*store.Sessio
 			return err
 		}
 		s.Container, s.Instance, s.UID, s.Start, s.Queued = "", "", 0, "", true
-		record.Queued++
-		if err := tx.Put(record); err != nil {
+		if seq, err = joinQueue(tx, record); err != nil {
 			return err
 		}
 		return tx.Put(s)
@@ -138,6 +166,7 @@ func (p *Provider) requeue(ctx context.Context, s *store.Session) (*store.Sessio
 	if err != nil {
 		return nil, err
 	}
+	p.line.came(seq, s)
 	if stopping != nil {
 		p.orch.Start(stopping.ID, orchestrator.Credential{}) // its keeper sees that it is to be removed
 	}

@@ -3,7 +3,6 @@ package berth
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -39,9 +38,11 @@ type Provider struct {
 	stats   counters
 	kick    chan struct{} // capacity 1: the queue is to be looked at
 	tenure  tenure
+	line    line
 	closing chan struct{} // closed when Close begins
 
-	destroyed atomic.Bool // Destroy has done its work
+	registered atomic.Bool // this process is listed on the pool's record
+	destroyed  atomic.Bool // Destroy has done its work
 
 	ctx    context.Context // of the background work; ends with Close
 	cancel context.CancelFunc
@@ -59,6 +60,9 @@ type Provider struct {
 // The terms of the leases: how long a process may be silent before others take over what it does.
 const replicaTerm = 15 * time.Second
 
+// storeTimeout bounds each call of the store.
+const storeTimeout = 30 * time.Second
+
 // New returns a Provider over any Cloud and Engine, and starts its background work, which goes on until Close. ctx
 // bounds New itself.
 func New(ctx context.Context, cfg Config) (*Provider, error) {
@@ -68,6 +72,9 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	if cfg.Store == nil {
 		cfg.Store = memstore.New()
+	}
+	if _, memory := cfg.Store.(*memstore.Store); !memory { // which always answers
+		cfg.Store = store.Bounded(cfg.Store, storeTimeout)
 	}
 	uid, err := ensurePool(ctx, cfg.Store)
 	if err != nil {
@@ -88,16 +95,17 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	p.orch = orchestrator.NewManager(orchestrator.Config{
 		Pool: cfg.Name, PoolUID: uid, Replica: p.replica, Store: cfg.Store, Engine: cfg.Engine,
 		ImageFor: cfg.image, Limits: cfg.Limits, MirrorMaxAge: cfg.MirrorMaxAge, MirrorBudget: cfg.MirrorBudget,
-		Tenure:     p.tenure.await,
-		OnProgress: p.onProgress, OnLost: p.onContainerLost, EndSessions: p.endContainer, OnGone: p.onContainerGone,
+		FetchTimeout: cfg.FetchTimeout,
+		Tenure:       p.tenure.await,
+		OnProgress:   p.onProgress, OnLost: p.onContainerLost, EndSessions: p.endContainer, OnGone: p.onContainerGone,
 		Logger: cfg.Logger,
 	})
 	p.pool = pool.NewManager(pool.Config{
-		Name: cfg.Name, Cloud: cfg.Cloud, Store: cfg.Store, Probe: p.orch.Probe, Demand: p.demand,
+		Name: cfg.Name, Cloud: cfg.Cloud, Store: cfg.Store, Boot: cfg.boot, Probe: p.probe, Demand: p.demand,
 		OnChange: p.onInstance, Logger: cfg.Logger,
 		InstanceType: cfg.InstanceType, MinInstances: cfg.MinInstances, MaxInstances: cfg.MaxInstances,
 		SlotsPerInstance: cfg.MaxTasksPerInstance, SpareSlots: cfg.SpareSlots,
-		IdleTimeout: cfg.InstanceIdleTimeout, BootTimeout: cfg.BootTimeout,
+		IdleTimeout: cfg.InstanceIdleTimeout, BootTimeout: cfg.BootTimeout, MaxAge: cfg.MaxInstanceAge, LaunchRate: cfg.LaunchRate,
 	})
 	p.startLoops()
 	return p, nil
@@ -106,8 +114,8 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 // startLoops starts the background work. This process's own lease says that it lives; the planner's, that it is the
 // one that plans.
 func (p *Provider) startLoops() {
-	alive := &lease.Keeper{Store: p.store, ID: replicaLease(p.replica), Holder: p.replica, Term: replicaTerm, Logger: p.cfg.Logger}
-	planner := &lease.Keeper{Store: p.store, ID: "planner", Holder: p.replica, Term: replicaTerm, Logger: p.cfg.Logger}
+	alive := &lease.Keeper{Store: p.store, ID: replicaLease(p.replica), Holder: p.replica, Term: replicaTerm, Failed: p.failed}
+	planner := &lease.Keeper{Store: p.store, ID: "planner", Holder: p.replica, Term: replicaTerm, Failed: p.failed}
 	p.loops.Go(func() { alive.Run(p.ctx, p.serve) })
 	p.loops.Go(func() {
 		planner.Run(p.ctx, func(ctx context.Context, held store.Lease) {
@@ -134,7 +142,7 @@ func ensurePool(ctx context.Context, st store.Store) (uid string, err error) {
 		if p == nil {
 			p = &store.Pool{UID: strings.ToLower(rand.Text())}
 		}
-		if p.Instances == 0 {
+		if p.Draining && p.Instances == 0 { // a Destroy has done its work
 			p.Closed, p.Draining = false, false
 		}
 		uid = p.UID
@@ -158,10 +166,10 @@ func (p *Provider) enter() error {
 const closeGrace = 10 * time.Second
 
 // Close stops the background work and returns when it has stopped. Instances, containers, sessions and their commands
-// live on, and another Provider over the same Store finds them; but while no Provider runs, nobody renews the lease of
-// a session for its running command, and one that runs on from before is not known to the next. Creations under way
-// end with ErrClosed; what they and calls of TerminateSession have begun is given 10 s to come to its end. With a Store in
-// memory nothing finds them again: use Destroy. Close is idempotent.
+// live on, and another Provider over the same Store finds them: before it ends a session whose lease ran out meanwhile,
+// it asks whether a command runs in it. Creations under way end with ErrClosed; what they and calls of TerminateSession
+// have begun is given 10 s to come to its end. With a Store in memory nothing finds them again: use Destroy. Close is
+// idempotent.
 func (p *Provider) Close() error {
 	p.mu.Lock()
 	if !p.closed {
@@ -190,34 +198,9 @@ func (p *Provider) Close() error {
 	p.orch.Close()
 	<-calls
 	p.loops.Wait()
-	p.forgetReplica()
+	p.resign()
 	p.events.wait()
 	return nil
-}
-
-// forgetReplica removes this process's lease when it owns nothing any more: nobody will ask whether it lives.
-func (p *Provider) forgetReplica() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
-	defer cancel()
-	one := store.Page{Limit: 1}
-	owns := false
-	err := p.store.View(ctx, func(v store.View) error {
-		sessions, err := v.Sessions(store.SessionQuery{Owner: p.replica, States: unsettled, Page: one})
-		if err != nil {
-			return err
-		}
-		containers, err := v.Containers(store.ContainerQuery{Owner: p.replica, States: unsettledContainer, Page: one})
-		owns = len(sessions)+len(containers) > 0
-		return err
-	})
-	if err != nil || owns {
-		return // whoever takes over looks at the lease
-	}
-	key := store.LeaseKey(replicaLease(p.replica))
-	err = p.store.Update(ctx, []store.Key{key}, func(tx store.Tx) error { return tx.Delete(key) })
-	if err != nil {
-		p.cfg.Logger.Warn("cannot remove this process's lease", "err", err)
-	}
 }
 
 // image is the image of a repository's container.
@@ -236,58 +219,4 @@ func (p *Provider) wakeUp() {
 	case p.kick <- struct{}{}:
 	default:
 	}
-}
-
-func (p *Provider) onProgress(c store.Container, message string) {
-	p.events.emit(Event{
-		Type: EventProgress, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Message: message,
-	})
-}
-
-func (p *Provider) onContainerGone(c store.Container) {
-	p.events.emit(Event{Type: EventContainerGone, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance})
-	p.wakeUp() // its name is free
-}
-
-func (p *Provider) onContainerLost(c store.Container, cause error) {
-	p.events.emit(Event{
-		Type: EventContainerLost, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Err: cause,
-	})
-	p.endAll(store.SessionQuery{Container: c.ID}, store.Failure{
-		Reason: endContainerLost, Message: orchestrator.Clean(fmt.Sprintf("container %s: %v", c.Name, cause)),
-	})
-}
-
-// endContainer ends the sessions of a container that is gone, in case the one who lost it could not.
-func (p *Provider) endContainer(c store.Container) {
-	p.endAll(store.SessionQuery{Container: c.ID}, store.Failure{
-		Reason: endContainerLost, Message: fmt.Sprintf("container %s was removed", c.Name),
-	})
-}
-
-func (p *Provider) onInstance(in store.Instance) {
-	state := string(in.State)
-	switch in.State {
-	case "":
-		state = "gone"
-		p.orch.Forget(in.ID)
-	case store.InstanceLost:
-		p.endInstance(in)
-	}
-	p.events.emit(Event{Type: EventInstanceChange, Instance: in.ID, Message: state, Err: reasonError(in.Reason)})
-	p.wakeUp()
-}
-
-// endInstance ends the sessions of an instance that is lost.
-func (p *Provider) endInstance(in store.Instance) {
-	p.endAll(store.SessionQuery{Instance: in.ID}, store.Failure{
-		Reason: endInstanceLost, Message: orchestrator.Clean(fmt.Sprintf("instance %s: %s", in.ID, in.Reason)),
-	})
-}
-
-func reasonError(reason string) error {
-	if reason == "" {
-		return nil
-	}
-	return errors.New(reason)
 }

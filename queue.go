@@ -1,7 +1,9 @@
 package berth
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,17 +16,20 @@ import (
 const poll = time.Second
 
 // awaitPlace returns the session as soon as it has a slot. The dispatcher, of this replica or another, gives it one.
-func (p *Provider) awaitPlace(ctx context.Context, s *store.Session) (*store.Session, error) {
+// waited is how long the session has waited before; what it waits now is added.
+func (p *Provider) awaitPlace(ctx context.Context, s *store.Session, waited *time.Duration) (*store.Session, error) {
 	if !s.Queued {
 		return s, nil
 	}
 	p.emit(EventSessionQueued, s, nil)
+	p.pool.Wake() // it may need an instance
 	var timeout <-chan time.Time
 	if p.cfg.QueueTimeout > 0 {
-		t := time.NewTimer(p.cfg.QueueTimeout)
+		t := time.NewTimer(p.cfg.QueueTimeout - *waited)
 		defer t.Stop()
 		timeout = t.C
 	}
+	defer func(from time.Time) { *waited += time.Since(from) }(time.Now())
 	wake, stop := p.store.Notify(s.Key())
 	defer stop()
 	for {
@@ -69,10 +74,9 @@ func (p *Provider) awaitChange(ctx context.Context, s *store.Session) error {
 	}
 }
 
-// dispatchLoop gives slots to queued sessions whenever one may have become free.
+// dispatchLoop gives slots to queued sessions whenever one may have become free here, or a session was queued here:
+// other replicas do the same for what happens there. So to look now and then is enough to find what they have left.
 func (p *Provider) dispatchLoop() {
-	changed, stop := p.store.Notify(store.PoolKey()) // another replica's session was queued
-	defer stop()
 	for {
 		left, err := p.dispatch(p.ctx)
 		if err != nil {
@@ -85,7 +89,6 @@ func (p *Provider) dispatchLoop() {
 		timer := time.NewTimer(pause)
 		select {
 		case <-p.kick:
-		case <-changed:
 		case <-timer.C:
 		case <-p.ctx.Done():
 			timer.Stop()
@@ -97,89 +100,124 @@ func (p *Provider) dispatchLoop() {
 
 // dispatch places as many queued sessions as have room. It reports whether any is left.
 func (p *Provider) dispatch(ctx context.Context) (left bool, err error) {
+	if waits, room, err := p.chance(ctx); err != nil || !waits || !room {
+		return waits, err
+	}
 	queue, held, err := p.queue(ctx)
 	if err != nil {
 		return true, err
 	}
-	if len(queue) == 0 {
-		return false, nil
-	}
 	blocked := make(map[string]bool) // sharing keys that cannot be served now
-	for _, s := range fair(queue, held) {
-		if blocked[s.ContainerName] {
+	for _, w := range fair(queue, held) {
+		if blocked[w.container] {
 			continue
 		}
-		placed, err := p.placeQueued(ctx, s.ID)
+		placed, err := p.placeQueued(ctx, w.id)
 		if err != nil {
 			return true, err
 		}
-		if !placed {
-			blocked[s.ContainerName], left = true, true
+		if placed {
+			continue
+		}
+		blocked[w.container], left = true, true
+		if _, room, err := p.chance(ctx); err != nil || !room {
+			return true, err
 		}
 	}
-	if left {
-		p.pool.Wake()
-	}
-	return left || len(queue) == store.MaxLimit, nil
+	return left, nil
 }
 
-// queue returns the sessions that wait, the longest wait first, and how many slots each of their users holds.
-func (p *Provider) queue(ctx context.Context) (queue []*store.Session, held map[string]int, err error) {
+// chance reports whether any session waits, and whether any instance has a free slot.
+func (p *Provider) chance(ctx context.Context) (waits, room bool, err error) {
+	err = p.store.View(ctx, func(v store.View) error {
+		record, err := store.Find[*store.Pool](v, store.PoolKey())
+		if err != nil || record == nil || record.Queued == 0 {
+			return err
+		}
+		waits = true
+		found, err := v.Instances(store.InstanceQuery{Placeable: true, Page: store.Page{Limit: 1}})
+		room = len(found) > 0
+		return err
+	})
+	return waits, room, err
+}
+
+// waiting is what the queue needs to know of a session in it.
+type waiting struct {
+	id, user  string
+	container string // its name, which stands for the sharing key
+	since     time.Time
+}
+
+func waitingOf(s *store.Session) waiting {
+	return waiting{s.ID, s.UserID, s.ContainerName, s.CreatedAt}
+}
+
+// queue returns the sessions that wait, in the order of arrival, and how many slots each of their users holds.
+func (p *Provider) queue(ctx context.Context) (queue []waiting, held map[string]int, err error) {
 	held = make(map[string]int)
 	err = p.store.View(ctx, func(v store.View) error {
 		record, err := store.Find[*store.Pool](v, store.PoolKey())
 		if err != nil || record == nil || record.Queued == 0 {
 			return err
 		}
-		queue, err = v.Sessions(store.SessionQuery{Queued: true, Page: store.Page{Limit: store.MaxLimit}})
-		if err != nil {
-			return err
+		known := false
+		if queue, known = p.line.known(record.QueueSeq); !known {
+			if queue, err = readQueue(v); err != nil {
+				return err
+			}
+			p.line.read(record.QueueSeq, queue)
 		}
-		for _, s := range queue {
-			if _, counted := held[s.UserID]; counted {
+		for _, w := range queue {
+			if _, known := held[w.user]; known {
 				continue
 			}
-			// One page is enough to tell who holds little.
-			mine, err := v.Sessions(store.SessionQuery{UserID: s.UserID, States: []store.SessionState{
-				store.SessionCreating, store.SessionActive, store.SessionTerminating,
-			}, Page: store.Page{Limit: store.MaxLimit}})
+			user, err := store.Find[*store.User](v, store.UserKey(w.user))
 			if err != nil {
 				return err
 			}
-			held[s.UserID] = 0
-			for _, m := range mine {
-				if !m.Queued {
-					held[s.UserID]++
-				}
+			held[w.user] = 0
+			if user != nil {
+				held[w.user] = user.Sessions
 			}
 		}
 		return nil
 	})
+	slices.SortFunc(queue, func(a, b waiting) int {
+		return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.id, b.id))
+	})
 	return queue, held, err
+}
+
+func readQueue(v store.View) (queue []waiting, err error) {
+	for s, err := range store.All(func(page store.Page) ([]*store.Session, error) {
+		return v.Sessions(store.SessionQuery{Queued: true, Page: page})
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		queue = append(queue, waitingOf(s))
+	}
+	return queue, nil
 }
 
 // fair puts a queue, that is in the order of arrival, into the order of service: next comes the one whose user holds
 // the fewest slots, and among those the one that came first. So one user's hundred tasks do not starve another's one.
-func fair(queue []*store.Session, held map[string]int) []*store.Session {
+func fair(queue []waiting, held map[string]int) []waiting {
 	type turn struct {
-		held, arrival int
-		s             *store.Session
+		held int
+		waiting
 	}
 	turns := make([]turn, len(queue))
 	ahead := make(map[string]int)
-	for i, s := range queue {
-		turns[i] = turn{held: held[s.UserID] + ahead[s.UserID], arrival: i, s: s}
-		ahead[s.UserID]++
+	for i, w := range queue {
+		turns[i] = turn{held[w.user] + ahead[w.user], w}
+		ahead[w.user]++
 	}
-	slices.SortFunc(turns, func(a, b turn) int {
-		if a.held != b.held {
-			return a.held - b.held
-		}
-		return a.arrival - b.arrival
-	})
-	ordered := make([]*store.Session, len(turns))
+	slices.SortStableFunc(turns, func(a, b turn) int { return cmp.Compare(a.held, b.held) })
+	ordered := make([]waiting, len(turns))
 	for i, t := range turns {
-		ordered[i] = t.s
+		ordered[i] = t.waiting
 	}
 	return ordered
 }
@@ -188,9 +226,10 @@ func fair(queue []*store.Session, held map[string]int) []*store.Session {
 func (p *Provider) placeQueued(ctx context.Context, id string) (placed bool, err error) {
 	var candidates []string
 	var s *store.Session
+	var seq uint64
 	for try := 1; ; try++ {
 		err = p.store.Update(ctx, []store.Key{store.PoolKey(), store.SessionKey(id)}, func(tx store.Tx) error {
-			placed = false
+			placed, seq = false, 0
 			if s, err = store.Find[*store.Session](tx, store.SessionKey(id)); err != nil {
 				return err
 			}
@@ -207,13 +246,15 @@ func (p *Provider) placeQueued(ctx context.Context, id string) (placed bool, err
 				return err
 			}
 			s.Queued = false
-			record.Queued--
-			if err := tx.Put(record); err != nil {
+			if seq, err = leaveQueue(tx, record); err != nil {
 				return err
 			}
 			return tx.Put(s)
 		})
-		if err != errNeedsInstance {
+		if err == nil {
+			p.line.went(seq, id)
+		}
+		if !errors.Is(err, errNeedsInstance) {
 			return placed, err
 		}
 		if candidates, err = p.candidates(ctx, s.ContainerName); err != nil {
@@ -234,7 +275,7 @@ func (p *Provider) demand(ctx context.Context) (demand int, err error) {
 	}
 	groups := make(map[string]int)
 	for _, s := range queue {
-		groups[s.ContainerName]++
+		groups[s.container]++
 	}
 	err = p.store.View(ctx, func(v store.View) error {
 		for name, waiting := range groups {

@@ -1,6 +1,7 @@
 package berth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/store"
 )
 
 func TestQueuedTaskGetsTheSlotThatBecomesFree(t *testing.T) {
@@ -38,7 +40,7 @@ func TestQueueIsFairBetweenUsers(t *testing.T) {
 			after(time.Millisecond)
 		}
 		r := asking("one", repoA)
-		r.UserID = "runner"
+		r.UserID = runner
 		one := w.creating(t.Context(), w.Provider, r)
 		time.Sleep(10 * time.Second)
 		w.terminate(held[0])
@@ -57,6 +59,79 @@ func TestQueueIsFairBetweenUsers(t *testing.T) {
 		for _, c := range many[1:] {
 			<-c
 		}
+	})
+}
+
+// TestLongQueueHidesNobody: more tasks than a page holds wait for a container that is full, and a later task of another
+// user, which a new instance would help, gets one.
+func TestLongQueueHidesNobody(t *testing.T) {
+	inWorld(t, setup{Config: berth.Config{MaxInstances: 2, MaxTasksPerInstance: 2}}, func(t *testing.T, w *world) {
+		held := []*berth.Session{w.create("h1", repoA), w.create("h2", repoA)}
+		ctx, giveUp := context.WithCancel(t.Context())
+		var many []<-chan result
+		for i := range store.MaxLimit + 200 {
+			many = append(many, w.creating(ctx, w.Provider, asking(fmt.Sprint("m", i), repoA)))
+		}
+		after(time.Minute)
+		r := asking("one", repoB)
+		r.UserID = runner
+		one, err := w.CreateSession(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := w.cloud.Launches(); n != 2 {
+			t.Errorf("%d launches", n)
+		}
+		for _, c := range many {
+			w.pending(c, "the container's instance is full")
+		}
+		giveUp()
+		for _, c := range many {
+			if r := <-c; !errors.Is(r.err, context.Canceled) {
+				t.Fatal(r.err)
+			}
+		}
+		for _, s := range append(held, one) {
+			w.terminate(s)
+		}
+		w.empty()
+	})
+}
+
+// TestFairQueueCountsAllThatAUserHolds: in the order of arrival alone, the one who holds more would go first.
+func TestFairQueueCountsAllThatAUserHolds(t *testing.T) {
+	inWorld(t, setup{Config: berth.Config{MaxTasksPerInstance: 4}}, func(t *testing.T, w *world) {
+		create := func(user, task string) *berth.Session {
+			r := asking(task, repoA)
+			r.UserID = user
+			s, err := w.CreateSession(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		held := []*berth.Session{create(wile, "w1"), create(wile, "w2"), create(wile, "w3"), create(runner, "r1")}
+		first := w.creating(t.Context(), w.Provider, asking("w4", repoA))
+		after(time.Second)
+		r := asking("r2", repoA)
+		r.UserID = runner
+		second := w.creating(t.Context(), w.Provider, r)
+		after(time.Second)
+		w.terminate(held[0])
+		got := <-second
+		w.pending(first, "its user holds two, the other one")
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		w.terminate(got.s)
+		got = <-first
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		for _, s := range append(held[1:], got.s) {
+			w.terminate(s)
+		}
+		w.empty()
 	})
 }
 

@@ -73,19 +73,30 @@ type InstanceInfo struct {
 	Since   time.Time
 }
 
-// session makes a handle from a record.
-func (p *Provider) session(ctx context.Context, r *store.Session) *Session {
+// session makes a handle from a record and that of its instance, which may be nil.
+func (p *Provider) session(r *store.Session, in *store.Instance) *Session {
 	s := &Session{p: p, id: r.ID}
 	if r.State == store.SessionEnded {
 		s.live = &live{ended: true, err: endError(r)}
 	} else {
 		s.live = p.track(r.ID)
 	}
-	s.info.Store(p.describe(ctx, r))
+	s.info.Store(describe(r, in))
 	return s
 }
 
-func (p *Provider) describe(ctx context.Context, r *store.Session) *SessionInfo {
+// handle is session for whoever has not read the record of the instance. If that cannot be read, its address stays
+// empty.
+func (p *Provider) handle(ctx context.Context, r *store.Session) *Session {
+	var in *store.Instance
+	p.store.View(ctx, func(v store.View) (err error) {
+		in, err = store.Find[*store.Instance](v, store.InstanceKey(r.Instance))
+		return err
+	})
+	return p.session(r, in)
+}
+
+func describe(r *store.Session, in *store.Instance) *SessionInfo {
 	info := &SessionInfo{
 		ID: r.ID, TaskID: r.TaskID, UserID: r.UserID, Branch: r.CheckedOut, Repository: r.SharingKey.Repository,
 		State:     SessionState(r.State),
@@ -97,15 +108,9 @@ func (p *Provider) describe(ctx context.Context, r *store.Session) *SessionInfo 
 	if info.Branch == "" {
 		info.Branch = r.Branch
 	}
-	if r.Instance == "" {
-		return info
+	if in != nil {
+		info.Instance.CloudID, info.Instance.Address = in.CloudID, in.Address
 	}
-	p.store.View(ctx, func(v store.View) error { // what is not there any more stays empty
-		if in, err := store.Get[*store.Instance](v, store.InstanceKey(r.Instance)); err == nil {
-			info.Instance.CloudID, info.Instance.Address = in.CloudID, in.Address
-		}
-		return nil
-	})
 	return info
 }
 
@@ -121,7 +126,7 @@ func (s *Session) Refresh(ctx context.Context) (SessionInfo, error) {
 		return s.Info(), err
 	}
 	defer s.p.calls.Done()
-	r, err := s.p.record(ctx, s.id)
+	r, in, err := s.p.placed(ctx, s.id)
 	if err != nil {
 		return s.Info(), err
 	}
@@ -129,7 +134,7 @@ func (s *Session) Refresh(ctx context.Context) (SessionInfo, error) {
 		s.p.untrack(s.id, endError(r))
 		s.live.end(endError(r))
 	}
-	info := s.p.describe(ctx, r)
+	info := describe(r, in)
 	s.info.Store(info)
 	return *info, nil
 }
@@ -138,8 +143,8 @@ func (s *Session) Refresh(ctx context.Context) (SessionInfo, error) {
 // replica ends is noticed within seconds.
 func (s *Session) Done() <-chan struct{} { return s.live.doneChan() }
 
-// Err returns why the session ended: ErrTerminated, ErrExpired, ErrInstanceLost or ErrContainerLost. It is nil before
-// Done is closed.
+// Err returns why the session ended: ErrTerminated, ErrExpired, ErrInstanceLost, ErrContainerLost, ErrAbandoned or a
+// *StartError. It is nil before Done is closed.
 func (s *Session) Err() error { return s.live.why() }
 
 // KeepAlive renews the session's lease, as a running command does.

@@ -23,6 +23,9 @@ func (p *Provider) tendLoop() {
 		if err != nil {
 			return
 		}
+		if err := p.register(ctx); err != nil && ctx.Err() == nil {
+			p.failed("cannot list this process among the pool's", err)
+		}
 		if err := p.tendSessions(ctx); err != nil && ctx.Err() == nil {
 			p.failed("cannot look after this process's sessions", err)
 		}
@@ -36,13 +39,13 @@ func (p *Provider) tendSessions(ctx context.Context) error {
 	own := func(state store.SessionState) store.SessionQuery {
 		return store.SessionQuery{Owner: p.replica, States: []store.SessionState{state}}
 	}
-	for s, err := range p.everySession(ctx, own(store.SessionTerminating)) {
+	for s, err := range store.Sessions(ctx, p.store, own(store.SessionTerminating)) {
 		if err != nil {
 			return err
 		}
 		p.end(s.ID, s.End)
 	}
-	for s, err := range p.everySession(ctx, own(store.SessionCreating)) {
+	for s, err := range store.Sessions(ctx, p.store, own(store.SessionCreating)) {
 		if err != nil {
 			return err
 		}
@@ -66,7 +69,7 @@ func (p *Provider) takeOver(ctx context.Context, watches map[string]*lease.Watch
 		seen[replica] = o
 		return o, err
 	}
-	for s, err := range p.everySession(ctx, store.SessionQuery{States: unsettled}) {
+	for s, err := range store.Sessions(ctx, p.store, store.SessionQuery{States: unsettled}) {
 		if err != nil {
 			return err
 		}
@@ -78,7 +81,7 @@ func (p *Provider) takeOver(ctx context.Context, watches map[string]*lease.Watch
 			return err
 		}
 	}
-	for c, err := range p.everyContainer(ctx, store.ContainerQuery{States: unsettledContainer}) {
+	for c, err := range store.Containers(ctx, p.store, store.ContainerQuery{States: unsettledContainer}) {
 		if err != nil {
 			return err
 		}
@@ -90,49 +93,12 @@ func (p *Provider) takeOver(ctx context.Context, watches map[string]*lease.Watch
 			return err
 		}
 	}
+	if err := p.forgetDead(ctx, look, watches); err != nil {
+		return err
+	}
 	maps.DeleteFunc(watches, func(replica string, _ *lease.Watch) bool { return seen[replica] == nil })
 	return nil
 }
-
-// owner is another replica, as its lease shows it.
-type owner struct {
-	replica string
-	lease   *store.Lease // nil = there is none
-	dead    bool         // it has closed, or has not beaten for its whole term
-}
-
-func (p *Provider) lookAt(ctx context.Context, replica string, watches map[string]*lease.Watch) (*owner, error) {
-	o := &owner{replica: replica}
-	err := p.store.View(ctx, func(v store.View) (err error) {
-		o.lease, err = store.Find[*store.Lease](v, store.LeaseKey(replicaLease(replica)))
-		return err
-	})
-	if err != nil {
-		return o, err
-	}
-	w := watches[replica]
-	if w == nil {
-		w = &lease.Watch{Term: replicaTerm}
-		watches[replica] = w
-	}
-	shown := o.lease
-	if shown == nil { // a replica that is just being born has no lease yet: its absence must last, too
-		shown = &store.Lease{Holder: replica, Term: replicaTerm}
-	}
-	o.dead = w.Dead(shown, time.Now())
-	return o, nil
-}
-
-// stillDead is a step of the transaction that takes something over: the owner has not come back to life meanwhile.
-func (o *owner) stillDead(tx store.Tx) (bool, error) {
-	now, err := store.Find[*store.Lease](tx, store.LeaseKey(replicaLease(o.replica)))
-	if err != nil || now == nil || o.lease == nil {
-		return err == nil && now == nil && o.lease == nil, err
-	}
-	return *now == *o.lease, nil
-}
-
-func replicaLease(replica string) string { return "replica/" + replica }
 
 // adoptSession ends a session whose creator or ender is gone. Its secrets went with its creator: nobody can finish it.
 func (p *Provider) adoptSession(ctx context.Context, s *store.Session, from *owner) error {

@@ -2,7 +2,6 @@ package berth
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 
 	"github.com/berth-go/berth/store"
@@ -47,13 +46,11 @@ func (t *tenure) await(ctx context.Context) (context.Context, error) {
 	}
 }
 
-// errSuspended interrupts a creation when the tenure ends.
-var errSuspended = errors.New("berth: this process cannot renew its lease in the store")
-
 // serve is the work under this process's own lease.
 func (p *Provider) serve(ctx context.Context, _ store.Lease) {
+	p.registered.Store(false) // whoever took this process for dead may have removed it: tendLoop looks
 	p.tenure.hold(ctx)
-	p.interruptAll(errSuspended)
+	p.interruptAll(ErrSuspended)
 }
 
 // interruptAll ends the creations that are under way in this process.

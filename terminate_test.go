@@ -58,7 +58,7 @@ func TestTerminateByManyAtOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		after(time.Second) // one of the replicas may still remove the container
+		synctest.Wait()
 		w.empty()
 		if n := w.engine.Calls(fake.CloseSession); n != 1 {
 			t.Errorf("the session was closed %d times", n)

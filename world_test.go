@@ -93,10 +93,13 @@ func (w *world) seen() []berth.Event {
 const (
 	repoA = "https://github.com/acme/rocket"
 	repoB = "https://github.com/acme/skates"
+
+	wile   = "wile" // who asks, unless the test says otherwise
+	runner = "runner"
 )
 
 func asking(task, repo string) berth.SessionRequest {
-	return berth.SessionRequest{TaskID: task, UserID: "wile", Repository: repo}
+	return berth.SessionRequest{TaskID: task, UserID: wile, Repository: repo}
 }
 
 // create makes a session that must succeed.
@@ -190,6 +193,14 @@ func (w *world) empty() {
 			w.t.Errorf("instance %s still holds %d slots and %d uids", in.ID, in.Sessions, in.UIDs.Len())
 		}
 	}
+	w.view(func(v store.View) error {
+		for _, id := range []string{wile, runner} {
+			if user, err := store.Find[*store.User](v, store.UserKey(id)); err != nil || user != nil {
+				w.t.Errorf("user %s still counts %+v, %v", id, user, err)
+			}
+		}
+		return nil
+	})
 }
 
 // secret is planted where a credential can come in, and must come out nowhere.
