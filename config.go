@@ -77,7 +77,7 @@ type Config struct {
 
 	// EC2 describes the instances of NewEC2SharedProvider. The other constructors do not look at it
 	EC2 EC2Config
-	// Sealer encrypts what must not be read in the Store; see NewEC2SharedProvider
+	// Sealer encrypts what must not be read in the Store: see seal.AES, awskms.New and NewEC2SharedProvider
 	Sealer seal.Sealer
 	// Dialer connects NewEC2SharedProvider to the engines of its instances, where that goes by SSH or a proxy: network is
 	// "tcp", and TLS is spoken over what it returns. It must return when its context ends. nil = a direct connection
