@@ -70,7 +70,7 @@ func under(rel string, tops ...string) bool {
 // drivers are the packages that each bind one of our interfaces to one system, and their parents.
 var drivers = []string{
 	"store/memstore", "store/sqlitestore", "store/pgstore",
-	"pool/ec2cloud", "pool/localcloud", "orchestrator/dockerengine",
+	"pool/ec2cloud", "seal/awskms", "pool/localcloud", "orchestrator/dockerengine",
 }
 
 // sdks are the families of modules of which a driver may use one, by the beginning of their import paths.

@@ -17,13 +17,23 @@ const (
 
 // reapLoop ends what nobody else ends: sessions whose lease ran out, and what replicas that died have begun. It also
 // removes the records of sessions that ended long ago. It runs under the planner's lease.
-func (p *Provider) reapLoop(ctx context.Context) {
+func (p *Provider) reapLoop(ctx context.Context, held store.Lease) {
 	watches := make(map[string]*lease.Watch) // what is seen of the other replicas' leases
+	ruled := false
 	every(ctx, reapInterval, func() {
+		rule := func(ctx context.Context) error {
+			if ruled {
+				return nil
+			}
+			err := p.rule(ctx, held)
+			ruled = err == nil
+			return err
+		}
 		for _, step := range []struct {
 			what string
 			do   func(context.Context) error
 		}{
+			{"cannot write down the pool's settings", rule},
 			{"cannot end sessions that expired", p.expire},
 			{"cannot remove old sessions", p.removeOld},
 			{"cannot end the sessions of lost instances", p.endLost},

@@ -49,7 +49,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, las
 			return true, join(tx, c, s)
 		}
 	}
-	if removing || joinable >= p.cfg.MaxContainersPerRepository {
+	if removing || joinable >= p.ruling.Load().maxContainers {
 		return false, nil
 	}
 	if candidates == nil && !last {

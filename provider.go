@@ -39,7 +39,8 @@ type Provider struct {
 	kick    chan struct{} // capacity 1: the queue is to be looked at
 	tenure  tenure
 	line    line
-	closing chan struct{} // closed when Close begins
+	ruling  atomic.Pointer[ruling] // never nil
+	closing chan struct{}          // closed when Close begins
 
 	registered atomic.Bool // this process is listed on the pool's record
 	destroyed  atomic.Bool // Destroy has done its work
@@ -76,7 +77,7 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	if _, memory := cfg.Store.(*memstore.Store); !memory { // which always answers
 		cfg.Store = store.Bounded(cfg.Store, storeTimeout)
 	}
-	uid, err := ensurePool(ctx, cfg.Store)
+	record, err := ensurePool(ctx, cfg.Store)
 	if err != nil {
 		return nil, fmt.Errorf("berth: cannot use the store: %w", err)
 	}
@@ -92,8 +93,9 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.tenure.init()
+	p.ruling.Store(cfg.ruled(record))
 	p.orch = orchestrator.NewManager(orchestrator.Config{
-		Pool: cfg.Name, PoolUID: uid, Replica: p.replica, Store: cfg.Store, Engine: cfg.Engine,
+		Pool: cfg.Name, PoolUID: record.UID, Replica: p.replica, Store: cfg.Store, Engine: cfg.Engine,
 		ImageFor: cfg.image, Limits: cfg.Limits, MirrorMaxAge: cfg.MirrorMaxAge, MirrorBudget: cfg.MirrorBudget,
 		FetchTimeout: cfg.FetchTimeout,
 		Tenure:       p.tenure.await,
@@ -121,7 +123,7 @@ func (p *Provider) startLoops() {
 		planner.Run(p.ctx, func(ctx context.Context, held store.Lease) {
 			var wg sync.WaitGroup
 			wg.Go(func() { p.pool.Run(ctx, held) })
-			wg.Go(func() { p.reapLoop(ctx) })
+			wg.Go(func() { p.reapLoop(ctx, held) })
 			wg.Go(func() { p.sweepLoop(ctx) })
 			wg.Wait()
 		})
@@ -129,13 +131,13 @@ func (p *Provider) startLoops() {
 	p.loops.Go(p.dispatchLoop)
 	p.loops.Go(p.tendLoop)
 	p.loops.Go(p.watchLoop)
+	p.loops.Go(p.heedLoop)
 }
 
-// ensurePool makes the pool's record if there is none, and returns the pool's UID. A pool that was destroyed is opened
-// again.
-func ensurePool(ctx context.Context, st store.Store) (uid string, err error) {
-	err = st.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
-		p, err := store.Find[*store.Pool](tx, store.PoolKey())
+// ensurePool makes the pool's record if there is none, and returns it. A pool that was destroyed is opened again.
+func ensurePool(ctx context.Context, st store.Store) (p *store.Pool, err error) {
+	err = st.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) (err error) {
+		p, err = store.Find[*store.Pool](tx, store.PoolKey())
 		if err != nil {
 			return err
 		}
@@ -145,10 +147,9 @@ func ensurePool(ctx context.Context, st store.Store) (uid string, err error) {
 		if p.Draining && p.Instances == 0 { // a Destroy has done its work
 			p.Closed, p.Draining = false, false
 		}
-		uid = p.UID
 		return tx.Put(p)
 	})
-	return uid, err
+	return p, err
 }
 
 // enter begins a call of the API. Whoever got nil calls p.calls.Done when it ends.

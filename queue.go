@@ -295,9 +295,9 @@ func (p *Provider) demand(ctx context.Context) (demand int, err error) {
 func (p *Provider) roomForContainer(v store.View, name string) (int, error) {
 	sharing, err := store.Find[*store.Sharing](v, store.SharingKey(name))
 	if err != nil || sharing == nil {
-		return p.cfg.MaxContainersPerRepository, err
+		return p.ruling.Load().maxContainers, err
 	}
-	room := p.cfg.MaxContainersPerRepository
+	room := p.ruling.Load().maxContainers
 	for _, id := range sharing.Containers {
 		c, in, err := containerAndInstance(v, id)
 		if err != nil {

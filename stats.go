@@ -2,6 +2,7 @@ package berth
 
 import (
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"github.com/berth-go/berth/orchestrator"
@@ -18,6 +19,10 @@ type Stats struct {
 	Ended    int64 // sessions ended, for whatever reason, expired ones included
 	Expired  int64
 	Errors   int64 // failed background work of the Provider itself; Pool and Containers count theirs
+
+	// ConfigDiffers says how the settings of the pool's planner, which are in force, differ from this process's own:
+	// "MaxInstances is 5, not 3".
+	ConfigDiffers []string
 
 	Pool       pool.Stats         // instances
 	Containers orchestrator.Stats // containers
@@ -44,7 +49,8 @@ func (p *Provider) Stats() Stats {
 	return Stats{
 		Attached: c.attached.Load(), Warm: c.warm.Load(), Cold: c.cold.Load(),
 		Failed: c.failed.Load(), Ended: c.ended.Load(), Expired: c.expired.Load(), Errors: c.errors.Load(),
-		Pool: p.pool.Stats(), Containers: p.orch.Stats(),
+		ConfigDiffers: slices.Clone(p.ruling.Load().differs),
+		Pool:          p.pool.Stats(), Containers: p.orch.Stats(),
 	}
 }
 

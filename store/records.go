@@ -23,6 +23,10 @@ type Pool struct {
 	// ClientCA is the certificate (PEM) of the authority that lets this pool's processes into its hosts, and ClientKey its
 	// key, sealed. Empty where hosts are reached otherwise.
 	ClientCA, ClientKey []byte
+	// Settings are those that concern the whole pool, as its last planner had them; SettingsGeneration counts how often
+	// they changed.
+	Settings           map[string]string
+	SettingsGeneration int
 	// LaunchFailures counts the launches that failed one after another; LaunchAfter is when the next may be tried.
 	LaunchFailures int
 	Closed         bool // the pool is being destroyed: no new sessions, no launches
@@ -244,6 +248,7 @@ func (r *Lease) Key() Key { return LeaseKey(r.ID) }
 func (r *Pool) Clone() Record {
 	c := *r
 	c.Replicas = slices.Clone(r.Replicas)
+	c.Settings = maps.Clone(r.Settings)
 	c.ClientCA, c.ClientKey = slices.Clone(r.ClientCA), slices.Clone(r.ClientKey)
 	return &c
 }

@@ -1,0 +1,108 @@
+package berth
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/berth-go/berth/store"
+)
+
+// Several processes may share a pool and not be configured alike: while a new version is rolled out, or by mistake. What
+// concerns the whole pool is then as the planner has it, which writes it on the pool's record. Most of it only the
+// planner uses; the rest, the others take from the record.
+
+// ruling is what a process knows of the planner's settings.
+type ruling struct {
+	generation    int      // 0 = nobody has planned yet
+	maxContainers int      // MaxContainersPerRepository
+	differs       []string // how they differ from this process's own
+}
+
+// settings are those that concern the whole pool, as they stand on its record.
+func (c *Config) settings() map[string]string {
+	return map[string]string{
+		"MinInstances":             strconv.Itoa(c.MinInstances),
+		"MaxInstances":             strconv.Itoa(c.MaxInstances),
+		"MaxTasksPerInstance":      strconv.Itoa(c.MaxTasksPerInstance),
+		"SpareSlots":               strconv.Itoa(c.SpareSlots),
+		"InstanceType":             c.InstanceType,
+		"InstanceIdleTimeout":      c.InstanceIdleTimeout.String(),
+		"BootTimeout":              c.BootTimeout.String(),
+		"MaxInstanceAge":           c.MaxInstanceAge.String(),
+		"LaunchRate":               strconv.Itoa(c.LaunchRate),
+		"SessionRetention":         c.SessionRetention.String(),
+		maxContainersPerRepository: strconv.Itoa(c.MaxContainersPerRepository),
+	}
+}
+
+const maxContainersPerRepository = "MaxContainersPerRepository"
+
+// rule writes this process's settings on the pool's record, as its planner, unless they stand there.
+func (p *Provider) rule(ctx context.Context, held store.Lease) error {
+	mine := p.cfg.settings()
+	return p.store.Update(ctx, []store.Key{store.PoolKey(), held.Key()}, func(tx store.Tx) error {
+		if err := store.CheckFence(tx, held); err != nil {
+			return err
+		}
+		record, err := store.Get[*store.Pool](tx, store.PoolKey())
+		if err != nil || maps.Equal(record.Settings, mine) {
+			return err
+		}
+		record.Settings = mine
+		record.SettingsGeneration++
+		return tx.Put(record)
+	})
+}
+
+// heedLoop keeps what is known of the planner's settings, and logs, once per generation, how this process's own differ.
+// One that has just started says nothing until it had the time to become the planner itself.
+func (p *Provider) heedLoop() {
+	started, told := time.Now(), 0
+	every(p.ctx, watchInterval, func() {
+		var record *store.Pool
+		err := p.store.View(p.ctx, func(v store.View) (err error) {
+			record, err = store.Get[*store.Pool](v, store.PoolKey())
+			return err
+		})
+		if err != nil {
+			p.failed("cannot read the pool's settings", err)
+			return
+		}
+		now := p.cfg.ruled(record)
+		p.ruling.Store(now)
+		if now.generation == told || time.Since(started) < 2*replicaTerm {
+			return
+		}
+		told = now.generation
+		if len(now.differs) > 0 {
+			p.cfg.Logger.Warn("the planner of this pool is configured otherwise, and its settings are in force",
+				"generation", now.generation, "differ", now.differs)
+		}
+	})
+}
+
+// ruled returns what is in force by the pool's record.
+func (c *Config) ruled(record *store.Pool) *ruling {
+	r := &ruling{
+		generation: record.SettingsGeneration, maxContainers: c.MaxContainersPerRepository,
+		differs: differences(record.Settings, c.settings()),
+	}
+	if n, err := strconv.Atoi(record.Settings[maxContainersPerRepository]); err == nil && n >= 1 {
+		r.maxContainers = n
+	}
+	return r
+}
+
+// differences describes the settings that both know and that differ: one that only a newer version knows is its own matter.
+func differences(theirs, mine map[string]string) (all []string) {
+	for _, name := range slices.Sorted(maps.Keys(mine)) {
+		if value, known := theirs[name]; known && value != mine[name] {
+			all = append(all, fmt.Sprintf("%s is %s, not %s", name, value, mine[name]))
+		}
+	}
+	return all
+}
