@@ -225,6 +225,9 @@ func TestUnknownContainersAreRemovedAfterAGraceTime(t *testing.T) {
 		if n := len(w.containers()); n != 0 {
 			t.Errorf("%d records", n)
 		}
+		if n := w.Stats().Containers.Foreign; n != 1 {
+			t.Errorf("%d containers are another store's, by the statistics", n)
+		}
 	})
 }
 

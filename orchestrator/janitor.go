@@ -40,6 +40,7 @@ func (m *Manager) Sweep(ctx context.Context, in *store.Instance) error {
 	if known, err = m.stored(ctx, in.ID); err != nil { // after the engine: what was made meanwhile is known
 		return err
 	}
+	m.noteForeign(in.ID, have.Containers)
 	for _, c := range m.orphans(in.ID, have.Containers, known, time.Now()) {
 		m.cfg.Logger.Warn("removing a container that nobody knows", "container", c.Name, "instance", in.ID)
 		if err := m.adoptOrphan(ctx, in.ID, c); err != nil {
@@ -82,6 +83,24 @@ func (m *Manager) orphans(instance string, have []Container, known map[string]*s
 	}
 	m.unknown[instance] = unknown
 	return orphans
+}
+
+// noteForeign counts the containers of another store that uses the same pool name, and logs when there are any.
+func (m *Manager) noteForeign(instance string, have []Container) {
+	n := 0
+	for _, c := range have {
+		if c.PoolUID != m.cfg.PoolUID {
+			n++
+		}
+	}
+	m.mu.Lock()
+	before := m.foreign[instance]
+	m.foreign[instance] = n
+	m.mu.Unlock()
+	if n > 0 && before == 0 {
+		m.cfg.Logger.Warn("containers carry this pool's name and the identity of another store: they are left alone until their "+
+			"names are needed. If that store is lost, remove them by hand", "instance", instance, "containers", n)
+	}
 }
 
 // adoptOrphan writes down that a container is to be removed, unless the store knows it by now. So it is removed like

@@ -90,6 +90,7 @@ type Manager struct {
 	hosts   map[string]*host
 	// Containers that the engine of an instance has and the store has not, by their engine's ID: since when.
 	unknown map[string]map[string]time.Time
+	foreign map[string]int // containers of another store that uses this pool's name, by instance
 }
 
 // NewManager returns a Manager. Close ends it.
@@ -98,6 +99,7 @@ func NewManager(cfg Config) *Manager {
 	return &Manager{
 		cfg: cfg.withDefaults(), ctx: ctx, cancel: cancel,
 		keepers: make(map[string]*keeper), hosts: make(map[string]*host), unknown: make(map[string]map[string]time.Time),
+		foreign: make(map[string]int),
 	}
 }
 
@@ -132,12 +134,23 @@ type Stats struct {
 	ContainersLost int64 // containers that died or were removed from outside
 	Fetches        int64 // times that a remote was asked
 	Errors         int64 // failed background calls to engines and the store; each is logged
+
+	// Foreign is how many containers carry the pool's name and another store's UID: those of another pool, or of a store
+	// that was lost. They are left alone until their name is needed and nobody uses them. Only the planner counts them.
+	Foreign int
 }
 
 // Stats returns the counts. It may be called at any time.
 func (m *Manager) Stats() Stats {
+	m.mu.Lock()
+	foreign := 0
+	for _, n := range m.foreign {
+		foreign += n
+	}
+	m.mu.Unlock()
 	return Stats{
-		Starts: m.starts.Load(), StartFailures: m.startFailures.Load(), ContainersLost: m.lost.Load(),
+		Foreign: foreign,
+		Starts:  m.starts.Load(), StartFailures: m.startFailures.Load(), ContainersLost: m.lost.Load(),
 		Fetches: m.fetches.Load(), Errors: m.errors.Load(),
 	}
 }
