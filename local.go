@@ -24,12 +24,10 @@ func NewLocalProvider(ctx context.Context, cfg Config) (*Provider, error) {
 	if cfg.Store == nil {
 		cfg.Store = memstore.New()
 	}
-	launch, err := localLaunch(ctx, cfg.Store)
-	if err != nil {
-		return nil, fmt.Errorf("berth: cannot use the store: %w", err)
-	}
-	address := localcloud.DefaultAddress()
-	cfg.Cloud = localcloud.New(localcloud.Options{Address: address, Launch: launch})
+	address, records := localcloud.DefaultAddress(), cfg.Store
+	cfg.Cloud = localcloud.New(localcloud.Options{
+		Address: address, Launch: func(ctx context.Context) (string, error) { return localLaunch(ctx, records) },
+	})
 	cfg.Engine = dockerengine.New(dockerengine.Options{RegistryAuth: cfg.RegistryAuth, Logger: cfg.Logger})
 	cfg.MinInstances, cfg.MaxInstances, cfg.InstanceIdleTimeout, cfg.MaxInstanceAge = 1, 1, -1, -1
 	checked := cfg.withDefaults()
@@ -54,7 +52,7 @@ func reach(ctx context.Context, engine orchestrator.Engine, e orchestrator.Endpo
 	return h.Probe(ctx)
 }
 
-// localLaunch returns the launch that has this machine already, if the store comes from an earlier run.
+// localLaunch returns the launch that has this machine by the records of this process, of another, or of an earlier run.
 func localLaunch(ctx context.Context, st store.Store) (id string, err error) {
 	err = st.View(ctx, func(v store.View) error {
 		all, err := v.Instances(store.InstanceQuery{Page: store.Page{Limit: 1}})

@@ -18,37 +18,61 @@ import (
 type Options struct {
 	// Address of its container engine. Default: DefaultAddress().
 	Address string
-	// Launch is the ID of the launch that has the machine, when a store that outlives the program says so: a Cloud
-	// by itself knows of no earlier run. "" leaves the machine free.
-	Launch string
+	// Launch tells which launch has the machine by the pool's records, or "": a Cloud by itself knows neither of earlier
+	// runs of the program nor of other processes. It is asked before each Launch and List. nil = none but its own
+	Launch func(context.Context) (id string, err error)
 }
 
 // Cloud is a pool.Cloud with one machine, which is always there. A launch takes it, a termination gives it back:
-// nothing is started, and nothing is ended. It is for one process: another one with a Cloud of its own sees nothing of
-// what this one has launched.
+// nothing is started, and nothing is ended.
 type Cloud struct {
 	address string
+	launch  func(context.Context) (string, error)
 
-	mu     sync.Mutex // protects what follows
-	taken  *pool.Machine
-	frozen pool.Frozen     // of the launch that took it; nil if that was in an earlier run
-	spent  map[string]bool // launches that gave it back
-	ended  *pool.Machine   // the last of these: List goes on showing it, so that nobody waits for its end
+	mu       sync.Mutex // protects what follows
+	taken    *pool.Machine
+	frozen   pool.Frozen     // of the launch that took it; nil if another process or an earlier run did
+	recorded bool            // that launch was seen in the records
+	spent    map[string]bool // launches that gave it back
+	ended    *pool.Machine   // the last of these: List goes on showing it, so that nobody waits for its end
 }
 
 var _ pool.Cloud = (*Cloud)(nil)
 
 // New returns the Cloud of this machine.
 func New(opts Options) *Cloud {
-	c := &Cloud{address: cmp.Or(opts.Address, DefaultAddress()), spent: make(map[string]bool)}
-	if opts.Launch != "" {
-		c.take(opts.Launch)
+	c := &Cloud{address: cmp.Or(opts.Address, DefaultAddress()), launch: opts.Launch, spent: make(map[string]bool)}
+	if c.launch == nil {
+		c.launch = func(context.Context) (string, error) { return "", nil }
 	}
 	return c
 }
 
+// lock locks mu when it has asked which launch has the machine.
+func (c *Cloud) lock(ctx context.Context) (unlock func(), err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	launch, err := c.launch(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking which launch has this machine: %w", err)
+	}
+	c.mu.Lock()
+	switch {
+	case launch == "" && c.recorded: // another process has given it back
+		c.taken, c.frozen, c.recorded = nil, nil, false
+	case launch != "" && !c.spent[launch]:
+		if c.taken == nil || c.taken.LaunchID != launch {
+			c.take(launch)
+			c.frozen = nil
+		}
+		c.recorded = true
+	}
+	return c.mu.Unlock, nil
+}
+
 // take gives the machine to a launch. Its cloud ID is made from that of the launch, so that a termination that comes
-// late does not hit the next one. The caller holds mu, or is New.
+// late does not hit the next one. The caller holds mu.
 func (c *Cloud) take(launch string) {
 	c.taken = &pool.Machine{
 		LaunchID: launch,
@@ -72,11 +96,11 @@ func (c *Cloud) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
 
 // Launch takes the machine. While another launch has it, that is pool.ErrCapacity.
 func (c *Cloud) Launch(ctx context.Context, id string, f pool.Frozen) (pool.Machine, error) {
-	if ctx.Err() != nil {
-		return pool.Machine{}, context.Cause(ctx)
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return pool.Machine{}, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer unlock()
 	switch {
 	case c.spent[id]:
 		return pool.Machine{}, fmt.Errorf("%w: launch %s has given the machine back", pool.ErrLaunchOver, id)
@@ -95,11 +119,11 @@ func (c *Cloud) Launch(ctx context.Context, id string, f pool.Frozen) (pool.Mach
 
 // List returns the machine while a launch has it, and as ended once the launch has given it back.
 func (c *Cloud) List(ctx context.Context) ([]pool.Machine, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer unlock()
 	var machines []pool.Machine
 	for _, m := range []*pool.Machine{c.ended, c.taken} {
 		if m != nil {
@@ -111,15 +135,15 @@ func (c *Cloud) List(ctx context.Context) ([]pool.Machine, error) {
 
 // Terminate gives the machine back.
 func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]error, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer unlock()
 	for _, id := range cloudIDs {
 		if c.taken != nil && id == c.taken.CloudID {
 			c.spent[c.taken.LaunchID] = true
-			c.ended, c.taken, c.frozen = c.taken, nil, nil
+			c.ended, c.taken, c.frozen, c.recorded = c.taken, nil, nil, false
 			c.ended.State = pool.MachineEnded
 		}
 	}
