@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/internal/watch"
 )
 
 // Store is a [store.Store] in memory. Make one with [New].
@@ -23,7 +24,7 @@ type Store struct {
 	data   *data // guarded by mu
 	closed bool  // guarded by mu
 
-	watch watchers
+	watch watch.Watchers
 }
 
 var _ store.Store = (*Store)(nil)
@@ -63,9 +64,9 @@ func (s *Store) Update(ctx context.Context, _ []store.Key, fn func(store.Tx) err
 		return err
 	}
 	t.commit()
-	if s.watch.any() {
+	if s.watch.Any() {
 		for i := range t.undo {
-			s.watch.wake(t.undo[i].row.key)
+			s.watch.Wake(t.undo[i].row.key)
 		}
 	}
 	return nil
@@ -73,7 +74,7 @@ func (s *Store) Update(ctx context.Context, _ []store.Key, fn func(store.Tx) err
 
 // Notify implements [store.Store]. After Close it returns a channel that has a value: whoever looks then, sees
 // ErrClosed.
-func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) { return s.watch.add(key) }
+func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) { return s.watch.Add(key) }
 
 // Close implements [store.Store]. It wakes whoever waits for a commit that will not come. A View that runs may go on
 // to its end.
@@ -82,6 +83,6 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.data = nil
 	s.mu.Unlock()
-	s.watch.close()
+	s.watch.Close()
 	return nil
 }

@@ -1,4 +1,5 @@
-package memstore
+// Package watch holds the channels that a store's Notify gives out.
+package watch
 
 import (
 	"slices"
@@ -8,15 +9,16 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// watchers are the channels that Notify has given out.
-type watchers struct {
+// Watchers are the channels that Notify has given out. The zero value has none.
+type Watchers struct {
 	n      atomic.Int64 // how many there are, so that a commit which nobody watches takes no lock
 	mu     sync.Mutex
 	byKey  map[store.Key][]chan struct{} // guarded by mu
 	closed bool                          // guarded by mu
 }
 
-func (w *watchers) add(key store.Key) (<-chan struct{}, func()) {
+// Add is a store's Notify. After Close it returns a channel that has a value: whoever looks then, sees ErrClosed.
+func (w *Watchers) Add(key store.Key) (wake <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -32,7 +34,7 @@ func (w *watchers) add(key store.Key) (<-chan struct{}, func()) {
 	return c, sync.OnceFunc(func() { w.remove(key, c) })
 }
 
-func (w *watchers) remove(key store.Key, c chan struct{}) {
+func (w *Watchers) remove(key store.Key, c chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -47,12 +49,12 @@ func (w *watchers) remove(key store.Key, c chan struct{}) {
 	w.byKey[key] = left
 }
 
-// any reports whether somebody watches anything.
-func (w *watchers) any() bool { return w.n.Load() > 0 }
+// Any reports whether somebody watches anything.
+func (w *Watchers) Any() bool { return w.n.Load() > 0 }
 
-// wake tells those who watch that key. It is called while the store is locked, after the commit: whoever wakes and
-// looks sees it, and whoever begins to watch later does too.
-func (w *watchers) wake(key store.Key) {
+// Wake tells those who watch that key. It is called after the commit: whoever wakes and looks sees it, and whoever
+// begins to watch later does too.
+func (w *Watchers) Wake(key store.Key) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.byKey[key] {
@@ -60,14 +62,26 @@ func (w *watchers) wake(key store.Key) {
 	}
 }
 
-func (w *watchers) close() {
+// WakeAll tells everybody.
+func (w *Watchers) WakeAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.wakeAll()
+}
+
+func (w *Watchers) wakeAll() {
 	for _, cs := range w.byKey {
 		for _, c := range cs {
 			poke(c)
 		}
 	}
+}
+
+// Close tells everybody, for the last time.
+func (w *Watchers) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wakeAll()
 	w.byKey, w.closed = nil, true
 	w.n.Store(0)
 }

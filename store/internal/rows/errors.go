@@ -1,0 +1,43 @@
+package rows
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/berth-go/berth/store"
+)
+
+// errOver is what a Tx or a View says that was kept beyond its function.
+var errOver = errors.New("store: used after the function that got it has returned")
+
+// notFound is ErrNotFound with the key, put into words only when somebody reads them.
+type notFound store.Key
+
+func (e notFound) Error() string { return store.ErrNotFound.Error() + ": " + store.Key(e).String() }
+
+func (notFound) Unwrap() error { return store.ErrNotFound }
+
+// Again marks an error of a [Backend] after which the same may be tried again at once, since it has changed nothing: the
+// connection was lost, or two transactions stood in each other's way.
+func Again(err error) error { return again{err} }
+
+type again struct{ error }
+
+func (e again) Unwrap() error { return e.error }
+
+// Panic is what Update panics with when its function did, on another goroutine.
+type Panic struct {
+	Value any
+	stack []byte
+}
+
+func newPanic(value any) *Panic { return &Panic{value, debug.Stack()} }
+
+func (p *Panic) Error() string { return fmt.Sprintf("%v\n\n%s", p.Value, p.stack) }
+
+// Unwrap returns the value, if it is an error.
+func (p *Panic) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}
