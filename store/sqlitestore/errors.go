@@ -1,0 +1,68 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Errors of this store, beside those of package store. All work with errors.Is.
+var (
+	// ErrNewerSchema says that a later version of berth has opened the database.
+	ErrNewerSchema = errors.New("a newer version of berth has changed this database: upgrade this program")
+	// ErrForeign says that the file is no database of this store. It was not touched.
+	ErrForeign = errors.New("the file is not a berth store")
+	// ErrDamaged says that the database contradicts itself: restore a backup.
+	ErrDamaged = errors.New("the database is damaged; restore a backup")
+	// ErrReadOnly says that the file, its directory or its file system does not let this process write.
+	ErrReadOnly = errors.New("this process may not write the database, or files beside it in its directory")
+	// ErrFull says that there is no room for a commit. Nothing was changed, and reading goes on.
+	ErrFull = errors.New("the disk is full")
+	// ErrLocked says that another process did not stop writing for longer than an Update waits.
+	ErrLocked = errors.New("another process holds the lock on the database")
+)
+
+// code returns SQLite's extended result code of an error, or 0.
+func code(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return 0
+}
+
+// primary is the code without what only its extension says.
+func primary(err error) int { return code(err) & 0xff }
+
+// told is an error that has been explained.
+type told struct{ error }
+
+func (e told) Unwrap() error { return e.error }
+
+// explain says what an error of SQLite means to whoever runs the program.
+func (f *file) explain(err error) error {
+	if err == nil || errors.As(err, new(told)) {
+		return err
+	}
+	means := error(nil)
+	switch primary(err) {
+	case sqlite3.SQLITE_FULL:
+		means = ErrFull
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
+		means = ErrReadOnly
+	case sqlite3.SQLITE_CANTOPEN:
+		means = ErrReadOnly // the main file is there: it is those beside it that cannot be made
+	case sqlite3.SQLITE_NOTADB:
+		means = ErrForeign
+	case sqlite3.SQLITE_CORRUPT:
+		means = ErrDamaged
+	case sqlite3.SQLITE_BUSY:
+		means = ErrLocked
+	}
+	if means == nil {
+		return told{fmt.Errorf("sqlitestore: %s: %w", f.path, err)}
+	}
+	return told{fmt.Errorf("sqlitestore: %s: %w: %w", f.path, means, err)}
+}

@@ -1,0 +1,139 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/berth-go/berth/store/internal/rows"
+)
+
+// applicationID marks a database as one of this store: "brth". The command file(1) shows it.
+const applicationID = 0x62727468
+
+// migrations lead from each version of the schema to the next; the version is SQLite's user_version. What has been
+// released is never changed. A program refuses a database whose version it does not know, so a migration must not come
+// together with a change that the version before it could live with.
+var migrations = []string{
+	1 - 1: createTable + createIndexes(),
+}
+
+const createTable = `
+CREATE TABLE records (
+	kind INTEGER NOT NULL,
+	id TEXT NOT NULL,
+	body TEXT NOT NULL,
+	state TEXT, task TEXT, usr TEXT, repository TEXT, container TEXT, instance TEXT, owner TEXT,
+	room INTEGER,
+	queued INTEGER,
+	lease_until INTEGER,
+	ended_at INTEGER,
+	PRIMARY KEY (kind, id)
+) STRICT;
+`
+
+func createIndexes() string {
+	var b strings.Builder
+	for _, x := range rows.Indexes {
+		fmt.Fprintf(&b, "CREATE INDEX %s ON records (%s) WHERE %s;\n", x.Name, strings.Join(x.Columns, ", "), x.Where())
+	}
+	return b.String()
+}
+
+// version says what a database is: the version of its schema, 0 for an empty one.
+func (f *file) version(c *conn) (int, error) {
+	id, err := c.number("PRAGMA application_id")
+	if err != nil {
+		return 0, f.explain(err)
+	}
+	version, err := c.number("PRAGMA user_version")
+	if err != nil {
+		return 0, f.explain(err)
+	}
+	tables, err := c.number("SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return 0, f.explain(err)
+	}
+	switch {
+	case id == 0 && version == 0 && tables == 0:
+		return 0, nil
+	case id != applicationID:
+		return 0, told{fmt.Errorf("sqlitestore: %s: %w: it is the SQLite database of another program", f.path, ErrForeign)}
+	case version > int64(len(migrations)):
+		return 0, told{fmt.Errorf("sqlitestore: %s: %w (it has schema %d, this program knows %d)",
+			f.path, ErrNewerSchema, version, len(migrations))}
+	}
+	return int(version), nil
+}
+
+// prepare makes the database ready for this program: in write-ahead mode, with the newest schema. It touches nothing
+// unless the database is one of this store's, or empty.
+func (f *file) prepare(ctx context.Context, c *conn) error {
+	if _, err := f.version(c); err != nil {
+		return err
+	}
+	if err := f.patiently(ctx, func() error { return f.writeAhead(c) }); err != nil {
+		return err
+	}
+	return f.patiently(ctx, func() error { return f.migrate(c) })
+}
+
+func (f *file) writeAhead(c *conn) error {
+	mode, err := c.text("PRAGMA journal_mode = WAL")
+	if err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("the file system does not let processes share memory, which the write-ahead log needs (journal_mode is %q)", mode)
+	}
+	return nil
+}
+
+func (f *file) migrate(c *conn) error {
+	// Most of the time there is nothing to do, and no need to wait for a lock.
+	version, err := f.version(c)
+	if err != nil || version == len(migrations) {
+		return err
+	}
+	if err := c.once("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	version, err = f.version(c) // another process may have been quicker
+	for ; err == nil && version < len(migrations); version++ {
+		for _, sql := range strings.Split(migrations[version], ";\n") {
+			if err == nil && strings.TrimSpace(sql) != "" {
+				err = c.once(sql)
+			}
+		}
+	}
+	for _, sql := range []string{
+		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
+		fmt.Sprintf("PRAGMA user_version = %d", len(migrations)),
+		"COMMIT",
+	} {
+		if err == nil {
+			err = c.once(sql)
+		}
+	}
+	if err != nil {
+		_ = c.once("ROLLBACK")
+	}
+	return err
+}
+
+// patiently tries something again while another process is in the way: some locks are not waited for by SQLite.
+func (f *file) patiently(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if primary(err) != sqlite3.SQLITE_BUSY || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
