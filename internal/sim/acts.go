@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/internal/audit"
 	"github.com/berth-go/berth/store"
 )
 
@@ -41,9 +42,9 @@ func (r *rules) acted(c fake.Call) {
 }
 
 // known checks that a record knows of each machine of the pool that costs money.
-func (r *rules) known(s *snapshot) {
+func (r *rules) known(s *audit.Snapshot) {
 	for _, m := range r.world.cloud.Machines() {
-		if !m.Foreign && m.Ended.IsZero() && s.instances[m.LaunchID] == nil {
+		if !m.Foreign && m.Ended.IsZero() && s.Instances[m.LaunchID] == nil {
 			r.broken("no record knows of machine %s, which is %s since %v", m.LaunchID, m.State, m.Launched)
 		}
 	}

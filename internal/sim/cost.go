@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/berth-go/berth/internal/audit"
 	"github.com/berth-go/berth/store"
 )
 
@@ -15,10 +16,10 @@ type cost struct {
 }
 
 // look is told what the store holds now.
-func (c *cost) look(p plan, s *snapshot) {
+func (c *cost) look(p plan, s *audit.Snapshot) {
 	c.tick()
 	held := 0
-	for _, x := range s.sessions {
+	for _, x := range s.Sessions {
 		if x.State != store.SessionEnded && !x.Queued {
 			held++
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-go/berth/internal/audit"
 	"github.com/berth-go/berth/store"
 )
 
@@ -24,10 +25,10 @@ func newFair(r *rules) *fair {
 }
 
 // look compares the store with what it was at the last look.
-func (f *fair) look(s *snapshot) {
+func (f *fair) look(s *audit.Snapshot) {
 	now := time.Now()
 	var waiting, served []*store.Session
-	for _, x := range s.sessions {
+	for _, x := range s.Sessions {
 		switch {
 		case x.State == store.SessionCreating && x.Queued:
 			waiting = append(waiting, x)
@@ -54,8 +55,8 @@ func (f *fair) look(s *snapshot) {
 }
 
 // waited reports whether somebody waited all the time since the last look.
-func (f *fair) waited(s *snapshot) bool {
-	return slices.ContainsFunc(s.sessions, func(x *store.Session) bool {
+func (f *fair) waited(s *audit.Snapshot) bool {
+	return slices.ContainsFunc(s.Sessions, func(x *store.Session) bool {
 		return x.State == store.SessionCreating && x.Queued && !f.since[x.ID].IsZero()
 	})
 }
@@ -79,9 +80,9 @@ func (f *fair) served(x *store.Session, waiting []*store.Session, now time.Time)
 
 // turns gives each session in the queue its turn: how many slots its user holds, and how many sessions of that user
 // came before it.
-func turns(s *snapshot, waiting []*store.Session) map[string]int {
+func turns(s *audit.Snapshot, waiting []*store.Session) map[string]int {
 	ahead := make(map[string]int)
-	for _, x := range s.sessions {
+	for _, x := range s.Sessions {
 		if !x.Queued && x.State != store.SessionEnded {
 			ahead[x.UserID]++
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/internal/audit"
 	"github.com/berth-go/berth/store"
 )
 
@@ -79,7 +80,7 @@ func (r *rules) check() {
 	r.checking.Lock()
 	defer r.checking.Unlock()
 	s := r.world.snapshot()
-	for _, fault := range s.inconsistencies(r.world.plan.config) {
+	for _, fault := range s.Faults(r.world.plan.config.MaxContainersPerRepository) {
 		r.broken("%s", fault)
 	}
 	r.steps(s)
@@ -93,18 +94,18 @@ func (r *rules) check() {
 }
 
 // steps checks that sessions go through their states in order, and that none joins a container that is stopping.
-func (r *rules) steps(s *snapshot) {
+func (r *rules) steps(s *audit.Snapshot) {
 	rank := map[store.SessionState]int{store.SessionCreating: 0, store.SessionActive: 1, store.SessionTerminating: 2, store.SessionEnded: 3}
 	r.mu.Lock()
 	var wrong []string
-	for _, x := range s.sessions {
+	for _, x := range s.Sessions {
 		was := r.sessions[x.ID]
 		if was != "" && rank[x.State] < rank[store.SessionState(was)] {
 			wrong = append(wrong, fmt.Sprintf("session %s of %s went from %s to %s", x.ID, x.TaskID, was, x.State))
 		}
 		r.sessions[x.ID] = string(x.State)
 	}
-	for id, c := range s.containers {
+	for id, c := range s.Containers {
 		if was, seen := r.dying[id]; seen && c.Sessions > was {
 			wrong = append(wrong, fmt.Sprintf("a session joined container %s while that was stopping", c.Name))
 		}
@@ -120,19 +121,19 @@ func (r *rules) steps(s *snapshot) {
 
 // truth checks that each active session is really in a running container of its own, unless something was done to that
 // from outside.
-func (r *rules) truth(s *snapshot) {
+func (r *rules) truth(s *audit.Snapshot) {
 	real := make(map[string]*fake.Container) // by host and name
 	containers := r.world.engine.Containers()
 	r.calls.strangers(containers)
 	for i := range containers {
 		c := &containers[i]
 		real[c.Host+"/"+c.Name] = c
-		in := s.instances[c.Host]
+		in := s.Instances[c.Host]
 		if in != nil && len(c.Sessions) > in.Slots {
 			r.broken("%d sessions in container %s on %d slots", len(c.Sessions), c.Name, in.Slots)
 		}
 	}
-	for _, x := range s.sessions {
+	for _, x := range s.Sessions {
 		if x.State != store.SessionActive || r.isHarmed(x.EngineID, x.Instance) {
 			continue
 		}

@@ -35,12 +35,12 @@ func (w *world) settle() {
 func (w *world) leftovers() (left []string) {
 	add := func(format string, args ...any) { left = append(left, fmt.Sprintf(format, args...)) }
 	s := w.snapshot()
-	for _, x := range s.sessions {
+	for _, x := range s.Sessions {
 		if x.State != store.SessionEnded {
 			add("session %s of %s is %s, of %s", x.ID, x.TaskID, x.State, x.Owner)
 		}
 	}
-	for _, c := range s.containers {
+	for _, c := range s.Containers {
 		add("container %s is %s with %d sessions, of %s", c.Name, c.State, c.Sessions, c.Owner)
 	}
 	for _, c := range w.ours() {
@@ -48,8 +48,8 @@ func (w *world) leftovers() (left []string) {
 	}
 	least, spare := w.plan.config.MinInstances, w.plan.config.SpareSlots
 	want := max(least, (spare+w.plan.config.MaxTasksPerInstance-1)/w.plan.config.MaxTasksPerInstance)
-	for _, in := range s.instances {
-		if in.State != store.InstanceReady || len(s.instances) != want {
+	for _, in := range s.Instances {
+		if in.State != store.InstanceReady || len(s.Instances) != want {
 			add("instance %s is %s, %s; %d are wanted", in.ID, in.State, in.Reason, want)
 		}
 	}

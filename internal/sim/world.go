@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/internal/audit"
 	"github.com/berth-go/berth/store/memstore"
 )
 
@@ -190,4 +191,12 @@ func (w *world) serves(r *replica) bool {
 		}
 	}
 	return false
+}
+
+func (w *world) snapshot() *audit.Snapshot {
+	s, err := audit.Take(context.Background(), w.store)
+	if err != nil {
+		panic(err)
+	}
+	return s
 }
