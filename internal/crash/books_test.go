@@ -71,6 +71,21 @@ func (b *books) note(r report) {
 	}
 }
 
+// await waits until something was told so many times.
+func (b *books) await(o op, times int) {
+	b.t.Helper()
+	for range 600 {
+		b.mu.Lock()
+		n := b.counts[o]
+		b.mu.Unlock()
+		if n >= times {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	b.t.Fatalf("%q was not told %d times in a minute: %v", o, times, b.counts)
+}
+
 func (b *books) log() {
 	b.t.Logf("%v", b.counts)
 	for why, n := range b.refusals {

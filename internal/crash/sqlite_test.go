@@ -33,6 +33,8 @@ func TestKilledOverSQLite(t *testing.T) {
 		p := b.start(o)
 		life := time.Duration(random.IntN(4000)) * time.Millisecond
 		switch {
+		case round == 0: // nobody launches before a dead planner's lease is over
+			b.await(opCreated, 3)
 		case round%10 == 3: // long enough to take over what those before it have begun
 			p.await()
 			life += 18 * time.Second
