@@ -138,10 +138,11 @@ func countLaunch(tx store.Tx, failed bool, cause error, now time.Time) error {
 }
 
 // forget removes the record of an instance that is gone, and that of its mirrors. cause, if not nil, is why its launch
-// gave no machine.
+// gave no machine; the pause that follows is none where the next launch goes another way.
 func (r *run) forget(ctx context.Context, id string, cause error) error {
 	var gone *store.Instance
 	now := time.Now()
+	pauses := cause != nil && !r.onward(cause)
 	keys := []store.Key{store.PoolKey(), store.InstanceKey(id), store.MirrorsKey(id)}
 	err := r.update(ctx, keys, func(tx store.Tx) error {
 		gone = nil
@@ -154,7 +155,7 @@ func (r *run) forget(ctx context.Context, id string, cause error) error {
 			return err
 		}
 		pool.Instances--
-		if cause != nil {
+		if pauses {
 			countFailure(pool, cause, now)
 		}
 		gone = in

@@ -103,3 +103,9 @@ var (
 	ErrPermanent  = errors.New("the request can never succeed")
 	ErrLaunchOver = errors.New("the launch is over")
 )
+
+// ErrAnotherWay is wrapped, beside one of the others, by an error of Launch that concerns one way to get a machine, such
+// as one type in one zone, when the next Prepare would take another way: a next launch then need not wait. A Cloud does
+// not say so of one way twice before it has said so of all others or some minutes have passed, but for launches that were
+// prepared before the first refusal.
+var ErrAnotherWay = errors.New("the next launch goes another way")

@@ -121,7 +121,7 @@ func (r *run) paced(ctx context.Context, id string, err error) {
 	case errors.Is(err, ErrThrottled):
 		r.bucket.throttled(id, time.Now())
 	case err == nil:
-		r.bucket.tries = 0
+		r.bucket.tries, r.detours = 0, 0
 	}
 }
 

@@ -30,6 +30,7 @@ type Manager struct {
 	generation string    // see Versioned; "" = the cloud has none, or it is not known yet
 	versioned  time.Time // when it was asked for
 	bucket     bucket    // of launches
+	detours    int       // launches in a row after which the next went another way
 	refused    [calls]refusal
 	is, told   conditions // of the last observation, and those that were logged
 }
@@ -53,7 +54,7 @@ func (m *Manager) Run(ctx context.Context, held store.Lease) {
 	m.mu.Lock()
 	m.sights, m.strangers = make(map[string]*sight), make(map[string]*sight)
 	m.machines, m.listedAt, m.listErr, m.listFails, m.looking, m.looked = nil, time.Time{}, nil, 0, false, time.Now()
-	m.generation, m.versioned, m.bucket, m.refused = "", time.Time{}, bucket{}, [calls]refusal{}
+	m.generation, m.versioned, m.bucket, m.detours, m.refused = "", time.Time{}, bucket{}, 0, [calls]refusal{}
 	m.is, m.told = conditions{}, conditions{}
 	m.mu.Unlock()
 

@@ -41,6 +41,22 @@ func launchPaused(pool *store.Pool, now time.Time) bool {
 	return left > 0 && left <= maxLaunchPause
 }
 
+// maxDetours is how many launches in a row may go another way without a pause: a Cloud that has always another one
+// must not be asked for ever.
+const maxDetours = 200
+
+// onward reports whether the next launch may follow at once after one that failed.
+func (m *Manager) onward(cause error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !errors.Is(cause, ErrAnotherWay) {
+		m.detours = 0
+		return false
+	}
+	m.detours++
+	return m.detours <= maxDetours
+}
+
 // startedNothing reports whether a launch that failed has certainly left no machine, if no other call was made with
 // its ID.
 func startedNothing(err error) bool {

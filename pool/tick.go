@@ -26,7 +26,7 @@ func (r *run) tick(ctx context.Context) time.Duration {
 		interval = soon
 	}
 	pause := min(r.lookAgain(ctx, interval, now).Sub(now), r.probeDue(ctx, s.instances, now).Sub(now))
-	if len(acts) > 0 || s.demand > 0 {
+	if len(acts) > 0 || s.demand > 0 || s.tokens <= 0 { // a launch may wait for a token
 		pause = min(pause, soon)
 	}
 	return max(pause, min(soon, r.cfg.ProbeInterval/10)) // many instances must not keep it awake

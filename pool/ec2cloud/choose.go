@@ -95,6 +95,16 @@ func (c *Cloud) learn(from candidate, imageID string, err error) {
 	}
 }
 
+// another reports whether a refusal has closed the way of a launch, and another is open.
+func (c *Cloud) another(ctx context.Context, from candidate, err error) bool {
+	var e *callError
+	if !errors.As(err, &e) || e.means.pause == 0 || c.blocks.on(from) == nil {
+		return false
+	}
+	_, err = c.choose(ctx, from.Type)
+	return err == nil
+}
+
 // markets are the ways to pay, the preferred one first.
 func (c *Cloud) markets() []market {
 	switch c.opts.Spot {

@@ -45,6 +45,9 @@ func (c *Cloud) launch(ctx context.Context, id string, f pool.Frozen) (pool.Mach
 		if startedNothing(err) {
 			c.subnets.give(from.Subnet)
 		}
+		if c.another(ctx, from, err) {
+			err = fmt.Errorf("%w; %w", err, pool.ErrAnotherWay)
+		}
 		return pool.Machine{}, fmt.Errorf("%s: %w", from, err)
 	}
 	return c.launched(id, out.Instances)
