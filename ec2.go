@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,8 +44,8 @@ type EC2Config struct {
 	// may act as its role
 	InstanceProfile string
 
-	// AvoidCIDRs are the networks that tasks must reach, such as the VPC's own and those of its peers: the containers' own
-	// addresses are taken from none of them
+	// AvoidCIDRs are the networks that tasks must reach beside the VPC's own, such as those of its peers: the containers'
+	// own addresses are taken from none of them
 	AvoidCIDRs []netip.Prefix
 	// DeadMan is how long an instance lives without being touched by any process of this pool: then it ends itself.
 	// Default 6 h; -1 = for ever
@@ -77,7 +78,7 @@ func NewEC2SharedProvider(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("berth: %w", err)
 	}
-	if err := bootable(&cfg, ca); err != nil {
+	if err := bootable(&cfg, ca, cloud.Networks()); err != nil {
 		return nil, fmt.Errorf("berth: what instances boot from: %w", err)
 	}
 	cfg.Cloud = cloud
@@ -85,7 +86,7 @@ func NewEC2SharedProvider(ctx context.Context, cfg Config) (*Provider, error) {
 		TLS: clients.TLS, Dialer: cfg.Dialer, RegistryAuth: cfg.RegistryAuth, Logger: cfg.Logger,
 	})
 	cfg.boot = func(_ context.Context, launchID string) ([]byte, string, error) {
-		return hostboot.Boot(cfg.hostOptions(launchID, ca))
+		return hostboot.Boot(cfg.hostOptions(launchID, ca, cloud.Networks()))
 	}
 	return New(ctx, cfg)
 }
@@ -126,17 +127,18 @@ func (c *Config) ec2Options() ec2cloud.Options {
 	return o
 }
 
-func (c *Config) hostOptions(launchID string, ca []byte) hostboot.Options {
+// hostOptions are those of one launch. networks are what containers must reach, whatever the Config says.
+func (c *Config) hostOptions(launchID string, ca []byte, networks []netip.Prefix) hostboot.Options {
 	return hostboot.Options{
 		LaunchID: launchID, Pool: c.Name, ClientCA: ca, MaxAge: max(c.MaxInstanceAge, 0), BootDeadline: c.BootTimeout,
-		DeadMan: c.EC2.DeadMan, AvoidCIDRs: c.EC2.AvoidCIDRs, Daemon: c.EC2.Daemon, Extra: c.EC2.BootScript,
+		DeadMan: c.EC2.DeadMan, AvoidCIDRs: slices.Concat(c.EC2.AvoidCIDRs, networks), Daemon: c.EC2.Daemon, Extra: c.EC2.BootScript,
 	}
 }
 
 // bootable makes the user data of a launch that never is: what is wrong with it would fail every launch, where only the
 // log says so.
-func bootable(cfg *Config, ca []byte) error {
-	_, _, err := hostboot.Boot(cfg.hostOptions(cfg.Name+"-of-no-machine-at-all", ca))
+func bootable(cfg *Config, ca []byte, networks []netip.Prefix) error {
+	_, _, err := hostboot.Boot(cfg.hostOptions(cfg.Name+"-of-no-machine-at-all", ca, networks))
 	return err
 }
 

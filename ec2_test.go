@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -220,4 +221,44 @@ func TestReadmeShowsTheEC2Example(t *testing.T) {
 	if !strings.Contains(string(read(t, "README.md")), "```go\n"+strings.ReplaceAll(strings.TrimPrefix(code, "\t"), "\n\t", "\n")+"```\n") {
 		t.Error("README.md does not show what example_ec2_test.go has")
 	}
+}
+
+// TestEC2ContainersAvoidTheVPC: nobody has to tell what the VPC's own blocks are. A launch that is under way keeps the
+// user data that it was frozen with, when they change.
+func TestEC2ContainersAvoidTheVPC(t *testing.T) {
+	onEC2(t, func(a *account) {
+		a.server.AddVPCBlock("172.17.0.0/16", true)
+		a.cfg.MinInstances, a.cfg.EC2.AvoidCIDRs = 1, []netip.Prefix{netip.MustParsePrefix("172.19.4.0/24")}
+		first := a.provider(a.cfg)
+		a.server.LoseRequests("ec2:RunInstances", 2)
+		time.Sleep(time.Second)
+		if err := first.Close(); err != nil {
+			a.Fatal(err)
+		}
+		a.alive(0)
+		a.server.AddVPCBlock("172.18.0.0/16", true)
+		a.cfg.MinInstances, a.cfg.MaxInstances = 2, 2
+		a.provider(a.cfg)
+		time.Sleep(time.Minute)
+		a.alive(2)
+		var bases []string
+		sent := make(map[string][]byte) // by launch ID
+		for _, q := range a.server.Requests("ec2:RunInstances") {
+			token := q.Form.Get("ClientToken")
+			if q.Form.Get("DryRun") == "true" {
+				continue
+			}
+			if was := sent[token]; was != nil && !bytes.Equal(was, q.UserData) {
+				a.Errorf("launch %s was repeated with other user data", token)
+			}
+			sent[token] = q.UserData
+		}
+		for _, data := range sent {
+			bases = append(bases, fmt.Sprintf("%s", regexp.MustCompile(`"base": "172.*?"`).FindAll(data, -1)))
+		}
+		slices.Sort(bases)
+		if len(bases) != 2 || bases[0] != `["base": "172.18.0.0/16" "base": "172.20.0.0/16"]` || bases[1] != `["base": "172.20.0.0/16" "base": "172.21.0.0/16"]` {
+			a.Errorf("%q", bases)
+		}
+	})
 }

@@ -12,13 +12,17 @@ const (
 	SecurityGroup = "sg-00000000000000001" // the VPC's default one
 )
 
+// vpcBlock is the first block of the VPC.
+const vpcBlock = "10.0.0.0/16"
+
 // reserved is how many addresses of a subnet AWS keeps: the first four and the last.
 const reserved = 5
 
 type network struct {
 	subnets []*subnet
 	groups  []*securityGroup
-	public  subnet // the addresses that the internet sees: of a block that is for tests
+	blocks  []xmlBlock // of the VPC
+	public  subnet     // the addresses that the internet sees: of a block that is for tests
 }
 
 type subnet struct {
@@ -46,6 +50,7 @@ func (n *network) init(s *Server) {
 	for i, letter := range []string{"a", "b", "c"} {
 		n.subnets = append(n.subnets, newSubnet(s.id("subnet"), s.opts.Region+letter, fmt.Sprintf("10.0.%d.0/24", i), true))
 	}
+	n.blocks = []xmlBlock{{s.id("vpc-cidr-assoc"), vpcBlock, "associated"}}
 	n.groups = []*securityGroup{{id: s.id("sg"), name: "default"}}
 	n.public = *newSubnet("", "", "198.18.0.0/15", false)
 }
@@ -85,6 +90,17 @@ func (s *Server) AddSubnet(zone, cidr string) string {
 	sub := newSubnet(s.id("subnet"), zone, cidr, false)
 	s.network.subnets = append(s.network.subnets, sub)
 	return sub.id
+}
+
+// AddVPCBlock associates another block of addresses with the VPC, or lets it show one that was associated once.
+func (s *Server) AddVPCBlock(cidr string, associated bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := "associated"
+	if !associated {
+		state = "disassociated"
+	}
+	s.network.blocks = append(s.network.blocks, xmlBlock{s.id("vpc-cidr-assoc"), netip.MustParsePrefix(cidr).String(), state})
 }
 
 // AddSecurityGroup adds a security group to the VPC and returns its ID.

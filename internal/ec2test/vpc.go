@@ -6,12 +6,19 @@ import (
 )
 
 type xmlVPC struct {
-	ID        string `xml:"vpcId"`
-	Owner     string `xml:"ownerId"`
-	State     string `xml:"state"`
-	CIDR      string `xml:"cidrBlock"`
-	IsDefault bool   `xml:"isDefault"`
-	Tenancy   string `xml:"instanceTenancy"`
+	ID        string     `xml:"vpcId"`
+	Owner     string     `xml:"ownerId"`
+	State     string     `xml:"state"`
+	CIDR      string     `xml:"cidrBlock"`
+	IsDefault bool       `xml:"isDefault"`
+	Tenancy   string     `xml:"instanceTenancy"`
+	Blocks    []xmlBlock `xml:"cidrBlockAssociationSet>item"`
+}
+
+type xmlBlock struct {
+	ID    string `xml:"associationId"`
+	CIDR  string `xml:"cidrBlock"`
+	State string `xml:"cidrBlockState>state"`
 }
 
 var vpcKind = kind[string]{
@@ -35,7 +42,7 @@ func (s *Server) describeVpcs(p params, now time.Time) (any, error) {
 	}{}
 	found, next, err := find(d, []string{VPC}, vpcKind)
 	for _, id := range found {
-		out.VPCs = append(out.VPCs, xmlVPC{id, Account, "available", "10.0.0.0/16", true, "default"})
+		out.VPCs = append(out.VPCs, xmlVPC{id, Account, "available", vpcBlock, true, "default", s.network.blocks})
 	}
 	out.Next = next
 	return out, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -33,8 +34,9 @@ type Cloud struct {
 	blocks   blocks
 	outlooks outlooks
 
-	mu   sync.Mutex          // protects ours
-	ours map[string]instance // those that EC2 has shown to be of this pool, by cloud ID
+	mu       sync.Mutex          // protects what follows
+	ours     map[string]instance // those that EC2 has shown to be of this pool, by cloud ID
+	networks []netip.Prefix      // see Networks
 }
 
 // instance is what a Cloud remembers of one.

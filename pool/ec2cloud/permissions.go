@@ -11,6 +11,7 @@ const (
 	actDescribeSpotInstanceRequests  = "ec2:DescribeSpotInstanceRequests"
 	actDescribeImages                = "ec2:DescribeImages"
 	actDescribeSubnets               = "ec2:DescribeSubnets"
+	actDescribeVpcs                  = "ec2:DescribeVpcs"
 	actDescribeSecurityGroups        = "ec2:DescribeSecurityGroups"
 	actDescribeInstanceTypes         = "ec2:DescribeInstanceTypes"
 	actDescribeInstanceTypeOfferings = "ec2:DescribeInstanceTypeOfferings"
@@ -22,7 +23,7 @@ const (
 var calledActions = []string{
 	actRunInstances, actTerminateInstances, actCancelSpotInstanceRequests, actGetConsoleOutput,
 	actDescribeInstances, actDescribeInstanceStatus, actDescribeSpotInstanceRequests, actDescribeImages,
-	actDescribeSubnets, actDescribeSecurityGroups, actDescribeInstanceTypes, actDescribeInstanceTypeOfferings,
+	actDescribeSubnets, actDescribeVpcs, actDescribeSecurityGroups, actDescribeInstanceTypes, actDescribeInstanceTypeOfferings,
 	actGetParameter, actGetCallerIdentity,
 }
 

@@ -29,6 +29,7 @@ func (p *preflight) network(ctx context.Context) {
 			}
 		}
 	}
+	p.networks(ctx)
 	p.groups(ctx)
 }
 

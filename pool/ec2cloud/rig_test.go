@@ -32,6 +32,8 @@ const (
 	status     = "ec2:DescribeInstanceStatus"
 	spotStatus = "ec2:DescribeSpotInstanceRequests"
 	getParam   = "ssm:GetParameter"
+
+	describeVpcs = "ec2:DescribeVpcs"
 )
 
 // rig is a server and a Cloud on it, in virtual time.

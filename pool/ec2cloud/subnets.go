@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 // subnet is where instances may go.
 type subnet struct {
 	ID, Zone, VPC string
+	CIDR          netip.Prefix
 	Free          int // addresses that were free when it was read, less those of launches since
 }
 
@@ -108,8 +110,9 @@ func (c *Cloud) readSubnets(ctx context.Context) ([]subnet, error) {
 	}
 	var all []subnet
 	for _, s := range out.Subnets {
+		block, _ := netip.ParsePrefix(aws.ToString(s.CidrBlock)) // a subnet of IPv6 alone has none
 		all = append(all, subnet{
-			ID: aws.ToString(s.SubnetId), Zone: aws.ToString(s.AvailabilityZone), VPC: aws.ToString(s.VpcId),
+			ID: aws.ToString(s.SubnetId), Zone: aws.ToString(s.AvailabilityZone), VPC: aws.ToString(s.VpcId), CIDR: block,
 			Free: int(aws.ToInt32(s.AvailableIpAddressCount)),
 		})
 	}
