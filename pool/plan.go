@@ -144,7 +144,7 @@ func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) act
 		case seen.healthy && seen.probed == in.Address:
 			return action{verb: doReady}
 		case late:
-			return action{verb: doRetire, reason: bootedLate(seen), failed: true, cloudID: in.CloudID}
+			return action{verb: doRetire, reason: bootedLate(in, seen), failed: true, cloudID: in.CloudID}
 		}
 	case store.InstanceReady, store.InstanceCordoned:
 		switch {
@@ -242,8 +242,11 @@ func planStrangers(s snapshot, cfg Config, now time.Time) []action {
 
 // bootedLate says why an instance is given up that boots. What its engine answered tells a closed port from a machine
 // that is still busy.
-func bootedLate(seen sight) string {
+func bootedLate(in *store.Instance, seen sight) string {
 	const reason = "it did not boot in time"
+	if in.Address == "" {
+		return reason + ": the cloud shows no address at which it could be reached"
+	}
 	if seen.failure == "" {
 		return reason
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -30,6 +31,13 @@ func (c *Cloud) architectures(ctx context.Context, names []string) (map[string]s
 	}
 	out, err := call(ctx, c.limits.read, actDescribeInstanceTypes, c.ec2.DescribeInstanceTypes,
 		&ec2.DescribeInstanceTypesInput{Filters: []types.Filter{filter("instance-type", ask...)}})
+	if unserved(err) {
+		c.log.Warn("what the instance types are made of is not known here; their names have to do", "types", ask, "error", err)
+		out, err = &ec2.DescribeInstanceTypesOutput{}, nil
+		for _, name := range ask {
+			known[name] = archByName(name)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +52,16 @@ func (c *Cloud) architectures(ctx context.Context, names []string) (map[string]s
 	maps.Copy(c.archs.of, known)
 	c.archs.mu.Unlock()
 	return known, nil
+}
+
+// graviton are the names of instance types with ARM processors: a1, and those with a g after the number.
+var graviton = regexp.MustCompile(`^(a1|[a-z]+[0-9]+g[a-z]*)\.`)
+
+func archByName(name string) string {
+	if graviton.MatchString(name) {
+		return string(types.ArchitectureValuesArm64)
+	}
+	return string(types.ArchitectureValuesX8664)
 }
 
 func (c *Cloud) noType(name string) error {

@@ -2,8 +2,13 @@ package ec2cloud
 
 import (
 	"errors"
+	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/berth-go/berth/pool"
 )
@@ -101,22 +106,26 @@ var meanings = map[string]meaning{
 	"SignatureDoesNotMatch":       noRight,
 	"UnrecognizedClientException": noRight,
 
-	"InvalidAMIID.NotFound":    noImage,
-	"InvalidAMIID.Unavailable": noImage,
-	"InvalidAMIID.Malformed":   noImage,
-	"InvalidSubnetID.NotFound": noSubnet,
-	"InvalidSubnet.Conflict":   noSubnet,
-	"InvalidSubnet":            noSubnet,
-	"DefaultVpcDoesNotExist":   never,
-	"OperationNotPermitted":    never,
-	"ParameterNotFound":        never,
-	"SpotNotSupported":         never,
-	"TagLimitExceeded":         never,
-	"UnknownParameter":         never,
-	"UnsupportedOperation":     never,
-	"VPCIdNotSpecified":        never,
-	"ValidationException":      never,
-	"ValidationError":          never,
+	"InvalidAMIID.NotFound":     noImage,
+	"InvalidAMIID.Unavailable":  noImage,
+	"InvalidAMIID.Malformed":    noImage,
+	"InvalidSubnetID.NotFound":  noSubnet,
+	"InvalidSubnetID.Malformed": noSubnet,
+	"InvalidSubnet.Conflict":    noSubnet,
+	"InvalidSubnet":             noSubnet,
+	"DefaultVpcDoesNotExist":    never,
+	"NotImplemented":            never, // by emulators, as the next two
+	"NotImplementedException":   never,
+	"UnknownOperationException": never,
+	"OperationNotPermitted":     never,
+	"ParameterNotFound":         never,
+	"SpotNotSupported":          never,
+	"TagLimitExceeded":          never,
+	"UnknownParameter":          never,
+	"UnsupportedOperation":      never,
+	"VPCIdNotSpecified":         never,
+	"ValidationException":       never,
+	"ValidationError":           never,
 
 	"IdempotentParameterMismatch":  over,
 	"IdempotentInstanceTerminated": over,
@@ -127,6 +136,15 @@ var meanings = map[string]meaning{
 	"InvalidSpotInstanceRequestID.Malformed": gone,
 }
 
+// folded are the meanings by codes in lower case: emulators do not agree with EC2 on that.
+var folded = func() map[string]meaning {
+	m := make(map[string]meaning, len(meanings))
+	for code, means := range meanings {
+		m[strings.ToLower(code)] = means
+	}
+	return m
+}()
+
 // meaningOf returns what a code says; message tells cases apart that share one. The code may be that of a StateReason,
 // which begins with who is to blame.
 func meaningOf(code, message string) meaning {
@@ -136,7 +154,7 @@ func meaningOf(code, message string) meaning {
 	if code == "AuthFailure" && strings.Contains(message, "Not authorized for images") {
 		return noImage // it is not shared with the account any more; the credentials are fine
 	}
-	if m, ok := meanings[code]; ok {
+	if m, ok := folded[strings.ToLower(code)]; ok {
 		return m
 	}
 	for _, prefix := range []string{"Invalid", "Malformed", "Missing"} {
@@ -150,4 +168,33 @@ func meaningOf(code, message string) meaning {
 // lateProfile says that EC2 does not know an instance profile, perhaps because it was made a moment ago.
 func lateProfile(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "Invalid IAM Instance Profile")
+}
+
+// answered reports whether a call failed by an answer, whatever that says.
+func answered(err error) bool {
+	var response *smithyhttp.ResponseError
+	return errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusBadRequest
+}
+
+// statusOf reports whether a call was answered with one of some HTTP statuses.
+func statusOf(err error, codes ...int) bool {
+	var response *smithyhttp.ResponseError
+	return errors.As(err, &response) && slices.Contains(codes, response.HTTPStatusCode())
+}
+
+// unserved reports whether an endpoint that is not EC2's own does not know a call: by its code, by its status, or by a
+// failure without a code, such as a page of HTML.
+func unserved(err error) bool {
+	var e *callError
+	if !answered(err) || !errors.As(err, &e) {
+		return false
+	}
+	return statusOf(err, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented) || e.code == "" || saysCode(err, "InvalidAction", "NotImplemented", "NotImplementedException", "UnknownOperationException")
+}
+
+var dryRun = regexp.MustCompile(`(?i)dry.?run`)
+
+// noDryRun reports whether an endpoint refuses a call since it knows no dry runs.
+func noDryRun(err error) bool {
+	return err != nil && answered(err) && !saysCode(err, "DryRunOperation") && !refused(err) && dryRun.MatchString(err.Error())
 }

@@ -3,6 +3,7 @@ package ec2cloud
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -145,10 +146,11 @@ func (c *Cloud) resolve(ctx context.Context, source string) (image, error) {
 	if err != nil {
 		return image{}, fmt.Errorf("image %s: %w", id, err)
 	}
-	if len(out.Images) == 0 {
+	n := slices.IndexFunc(out.Images, func(i types.Image) bool { return aws.ToString(i.ImageId) == id })
+	if n < 0 {
 		return image{}, fmt.Errorf("%w: image %s (%s) does not exist, or is not shared with this account", pool.ErrPermanent, id, source)
 	}
-	found := out.Images[0]
+	found := out.Images[n]
 	i := image{ID: id, Name: aws.ToString(found.Name), Arch: string(found.Architecture), RootDevice: aws.ToString(found.RootDeviceName)}
 	for _, d := range found.BlockDeviceMappings {
 		if aws.ToString(d.DeviceName) == i.RootDevice && d.Ebs != nil {

@@ -2,8 +2,10 @@ package ec2cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,9 +20,12 @@ const (
 	pageSize   = 1000 // the largest page of DescribeInstances
 )
 
+// errSamePage says that an answer in pages goes round in a circle, and may lack something.
+var errSamePage = errors.New("the next page is the same one again")
+
 // List implements pool.Cloud. The outlook of a machine may be two minutes old; see the package's comment.
 func (c *Cloud) List(ctx context.Context) ([]pool.Machine, error) {
-	found, err := c.describe(ctx, filter("tag:"+tagPool, c.opts.Pool))
+	found, err := c.describeOurs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing instances: %w", err)
 	}
@@ -37,21 +42,37 @@ func (c *Cloud) List(ctx context.Context) ([]pool.Machine, error) {
 	return machines, nil
 }
 
+// describeOurs returns all instances that carry the tag of the pool. What the filter should have left out, as that of an
+// emulator may not, is none of them.
+func (c *Cloud) describeOurs(ctx context.Context) ([]types.Instance, error) {
+	found, err := c.describe(ctx, filter("tag:"+tagPool, c.opts.Pool))
+	return slices.DeleteFunc(found, func(i types.Instance) bool { return tagOf(i.Tags, tagPool) != c.opts.Pool }), err
+}
+
 // describe returns all instances that filters leave, whatever their state.
 func (c *Cloud) describe(ctx context.Context, filters ...types.Filter) ([]types.Instance, error) {
 	var found []types.Instance
 	in := &ec2.DescribeInstancesInput{Filters: filters, MaxResults: aws.Int32(pageSize)}
 	for {
 		out, err := call(ctx, c.limits.read, actDescribeInstances, c.ec2.DescribeInstances, in)
+		if errors.Is(err, pool.ErrPermanent) && in.MaxResults != nil && in.NextToken == nil {
+			in.MaxResults = nil // an emulator may know no pages
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range out.Reservations {
 			found = append(found, r.Instances...)
 		}
-		if in.NextToken = out.NextToken; aws.ToString(in.NextToken) == "" {
+		next := aws.ToString(out.NextToken)
+		if next == "" {
 			return found, nil
 		}
+		if next == aws.ToString(in.NextToken) {
+			return nil, fmt.Errorf("%s: %w", actDescribeInstances, errSamePage)
+		}
+		in.NextToken = out.NextToken
 	}
 }
 

@@ -56,6 +56,8 @@ func (e *PreflightError) Unwrap() []error { return e.Problems }
 type preflight struct {
 	*Cloud
 	caller   string // its ARN
+	denied   bool   // that the credentials are not accepted was told
+	dry      bool   // a dry run was one: that of a call which ends something may name what there is
 	where    []subnet
 	archOf   map[string]string
 	problems []error
@@ -84,10 +86,35 @@ func (p *preflight) works(err error) bool {
 		var e *callError
 		errors.As(err, &e)
 		p.addf("%s is not allowed for %s: add it to its IAM policy, as docs/iam.md has it (%w)", e.action, p.caller, err)
+	case errors.Is(err, pool.ErrAuth):
+		if !p.denied {
+			p.noCredentials(err)
+		}
+	case unserved(err):
+		var e *callError
+		errors.As(err, &e)
+		p.addf("%s is not served at this endpoint, and berth cannot do without it: use one that serves it (%w)", e.action, err)
+	case errors.Is(err, pool.ErrPermanent):
+		p.addf("a call is refused: correct the options, or use an endpoint that does what EC2 does (%w)", err)
 	default:
 		p.addf("a call fails; try again: %w", err)
 	}
 	return false
+}
+
+// checks is works for a call that does nothing but check, or that berth can do without: a failure of it is only told, if
+// it is not a right that is missing.
+func (p *preflight) checks(err error) bool {
+	if answered(err) && !refused(err) && !errors.Is(err, pool.ErrAuth) && !saysCode(err, "DryRunOperation") {
+		p.log.Warn("something could not be checked", "error", err)
+		return false
+	}
+	return p.works(err)
+}
+
+func (p *preflight) noCredentials(err error) {
+	p.denied = true
+	p.addf("AWS does not accept the credentials: set AWS_PROFILE, AWS_ACCESS_KEY_ID or the role of this machine, and check its clock (%w)", err)
 }
 
 // identity asks who calls. Without credentials there is no use in asking for anything else.
@@ -97,8 +124,10 @@ func (p *preflight) identity(ctx context.Context) bool {
 	case err == nil:
 		p.caller = aws.ToString(out.Arn)
 	case errors.Is(err, pool.ErrAuth):
-		p.addf("AWS does not accept the credentials: set AWS_PROFILE, AWS_ACCESS_KEY_ID or the role of this machine, and check its clock (%w)", err)
+		p.noCredentials(err)
 		return false
+	case answered(err):
+		p.log.Warn("STS does not say whose the credentials are", "error", err)
 	default:
 		p.addf("STS does not answer: check the network and the region %s (%w)", p.region, err)
 	}
@@ -137,7 +166,7 @@ func (p *preflight) offered(ctx context.Context, names []string) {
 	out, err := call(ctx, p.limits.read, actDescribeInstanceTypeOfferings, p.ec2.DescribeInstanceTypeOfferings, &ec2.DescribeInstanceTypeOfferingsInput{
 		LocationType: types.LocationTypeAvailabilityZone, Filters: []types.Filter{filter("instance-type", names...)},
 	})
-	if !p.works(err) || len(p.where) == 0 {
+	if !p.checks(err) || len(p.where) == 0 || len(out.InstanceTypeOfferings) == 0 {
 		return
 	}
 	for _, typ := range names {
@@ -165,9 +194,16 @@ func (p *preflight) launches(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		in := p.request(pool.Spec{PoolUID: "preflight", LaunchID: "preflight"}, ways[i], img)
+		in := p.request(pool.Spec{PoolUID: preflightID, LaunchID: preflightID}, ways[i], img)
 		in.ClientToken, in.DryRun = nil, aws.Bool(true)
-		switch _, err := call(ctx, p.limits.run, actRunInstances, p.ec2.RunInstances, in); {
+		switch out, err := call(ctx, p.limits.run, actRunInstances, p.ec2.RunInstances, in); {
+		case err == nil:
+			p.undo(ctx, out.Instances)
+			return // the next would launch, too
+		case saysCode(err, "DryRunOperation"):
+			p.dry = true
+		case noDryRun(err):
+			p.log.Warn("this endpoint knows no dry runs: whether a launch would succeed shows when there is one", "error", err)
 		case errors.Is(err, pool.ErrCapacity), errors.Is(err, pool.ErrQuota): // the next type or subnet may do
 		case lateProfile(err):
 			p.addf("the instance profile %q does not exist: make it, or correct Options.InstanceProfile (%w)", p.opts.InstanceProfile, err)
@@ -177,4 +213,28 @@ func (p *preflight) launches(ctx context.Context) {
 			p.works(err)
 		}
 	}
+}
+
+// preflightID stands for the launch ID and for the pool's UID in dry runs.
+const preflightID = "preflight"
+
+// undo ends what dry runs have launched, at an endpoint that ignores DryRun.
+func (p *preflight) undo(ctx context.Context, launched []types.Instance) {
+	var ids []string
+	for _, i := range launched {
+		id := aws.ToString(i.InstanceId)
+		p.started(id)
+		ids = append(ids, id)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	failed, err := p.Terminate(ctx, ids...)
+	for _, one := range failed {
+		err = errors.Join(err, one)
+	}
+	if err != nil {
+		p.addf("this endpoint ignores DryRun: it has launched %s, which cannot be ended: end it by hand (%w)", strings.Join(ids, ", "), err)
+		return
+	}
+	p.log.Warn("this endpoint ignores DryRun: what a dry run has launched was ended at once", "instances", ids)
 }

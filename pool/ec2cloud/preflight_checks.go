@@ -45,15 +45,15 @@ func (p *preflight) groups(ctx context.Context) {
 		f = filter("group-id", p.opts.SecurityGroups...)
 	}
 	out, err := call(ctx, p.limits.read, actDescribeSecurityGroups, p.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{f}})
-	if !p.works(err) || len(p.where) == 0 {
+	if !p.checks(err) || len(p.where) == 0 {
 		return
 	}
 	var found []string
 	lets, everybody := false, false
 	for _, g := range out.SecurityGroups {
 		id, vpc := aws.ToString(g.GroupId), aws.ToString(g.VpcId)
-		if !named && !vpcs[vpc] {
-			continue // the default group of another VPC
+		if !named && (!vpcs[vpc] || aws.ToString(g.GroupName) != "default") || named && !slices.Contains(p.opts.SecurityGroups, id) {
+			continue // the default group of another VPC, or what an emulator shows that ignores the filter
 		}
 		if named && (len(vpcs) > 1 || !vpcs[vpc]) {
 			p.addf("security group %s is of %s, and not all subnets are: use subnets and groups of one VPC", id, vpc)
@@ -104,25 +104,33 @@ const (
 func (p *preflight) rights(ctx context.Context) {
 	dry := aws.Bool(true)
 	id := noInstance
-	found, err := p.describe(ctx, filter("tag:"+tagPool, p.opts.Pool))
+	found, err := p.describeOurs(ctx)
 	p.works(err)
+	var undo []types.Instance
 	for _, i := range found {
-		if m := p.machine(i); m.State == pool.MachineRunning || m.State == pool.MachinePending {
+		switch m := p.machine(i); {
+		case m.State != pool.MachineRunning && m.State != pool.MachinePending:
+		case m.LaunchID == preflightID && m.PoolUID == preflightID: // of a dry run whose answer was lost
+			undo = append(undo, i)
+		case p.dry:
 			id = m.CloudID
 		}
+	}
+	if len(undo) > 0 {
+		p.undo(ctx, undo)
 	}
 	_, err = call(ctx, p.limits.terminate, actTerminateInstances, p.ec2.TerminateInstances, &ec2.TerminateInstancesInput{InstanceIds: []string{id}, DryRun: dry})
 	p.may(err, id == noInstance)
 	_, err = call(ctx, p.limits.read, actGetConsoleOutput, p.ec2.GetConsoleOutput, &ec2.GetConsoleOutputInput{InstanceId: &id, DryRun: dry})
 	p.may(err, id == noInstance)
 	_, err = call(ctx, p.limits.read, actDescribeInstanceStatus, p.ec2.DescribeInstanceStatus, &ec2.DescribeInstanceStatusInput{MaxResults: aws.Int32(5), DryRun: dry})
-	p.works(err)
+	p.checks(err)
 	if p.opts.Spot == SpotNever {
 		return
 	}
 	request := noRequest
 	requests, err := p.requests(ctx)
-	if p.works(err) && len(requests) > 0 {
+	if p.checks(err) && len(requests) > 0 && p.dry {
 		request = aws.ToString(requests[0].SpotInstanceRequestId)
 	}
 	_, err = call(ctx, p.limits.write, actCancelSpotInstanceRequests, p.ec2.CancelSpotInstanceRequests,
@@ -138,6 +146,6 @@ func (p *preflight) may(err error, nothing bool) {
 	case nothing && refused(err):
 		p.log.Warn("whether this is allowed shows once the pool has an instance", "error", err)
 	default:
-		p.works(err)
+		p.checks(err)
 	}
 }

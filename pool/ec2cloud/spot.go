@@ -2,6 +2,7 @@ package ec2cloud
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -28,10 +29,20 @@ func (c *Cloud) requests(ctx context.Context) ([]types.SpotInstanceRequest, erro
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, out.SpotInstanceRequests...)
-		if in.NextToken = out.NextToken; aws.ToString(in.NextToken) == "" {
+		for _, r := range out.SpotInstanceRequests {
+			// An emulator may ignore the filters.
+			if tagOf(r.Tags, tagPool) == c.opts.Pool && (r.State == types.SpotInstanceStateOpen || r.State == types.SpotInstanceStateActive) {
+				found = append(found, r)
+			}
+		}
+		next := aws.ToString(out.NextToken)
+		if next == "" {
 			return found, nil
 		}
+		if next == aws.ToString(in.NextToken) {
+			return nil, fmt.Errorf("%s: %w", actDescribeSpotInstanceRequests, errSamePage)
+		}
+		in.NextToken = out.NextToken
 	}
 }
 

@@ -109,7 +109,12 @@ func (c *Cloud) readSubnets(ctx context.Context) ([]subnet, error) {
 		return nil, err
 	}
 	var all []subnet
+	named := len(c.opts.Subnets) > 0
 	for _, s := range out.Subnets {
+		// An emulator may ignore the filter.
+		if named != slices.Contains(c.opts.Subnets, aws.ToString(s.SubnetId)) || !named && !aws.ToBool(s.DefaultForAz) {
+			continue
+		}
 		block, _ := netip.ParsePrefix(aws.ToString(s.CidrBlock)) // a subnet of IPv6 alone has none
 		all = append(all, subnet{
 			ID: aws.ToString(s.SubnetId), Zone: aws.ToString(s.AvailabilityZone), VPC: aws.ToString(s.VpcId), CIDR: block,

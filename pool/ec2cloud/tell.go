@@ -3,6 +3,7 @@ package ec2cloud
 import (
 	"context"
 	"errors"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,6 +51,9 @@ func tell(ctx context.Context, action string, err error) error {
 		e.means = meaningOf(e.code, e.text)
 	default:
 		e.text = clean(err.Error())
+	}
+	if e.means.is == nil && statusOf(err, http.StatusUnauthorized, http.StatusForbidden) {
+		e.means = noRight // whatever words an emulator has for it
 	}
 	if e.means.is != nil {
 		e.causes = append(e.causes, e.means.is)

@@ -76,6 +76,7 @@ func (c *Cloud) sort(ctx context.Context, ids []string) (ours []string, refused 
 		for _, i := range found {
 			id, tag := aws.ToString(i.InstanceId), tagOf(i.Tags, tagPool)
 			switch {
+			case !slices.Contains(batch, id): // an emulator may ignore the filter
 			case i.State != nil && i.State.Name == types.InstanceStateNameTerminated:
 			case tag == c.opts.Pool:
 				c.seen(id, false)
