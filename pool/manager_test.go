@@ -16,21 +16,29 @@ import (
 // TestReadySoonAfterRunning holds the wish that an instance takes sessions at most 2 s after its machine runs, or
 // after the cloud shows so where its list lags.
 func TestReadySoonAfterRunning(t *testing.T) {
-	for name, opts := range map[string]fake.CloudOptions{
-		"a list without a lag": {Boot: 17 * time.Second, ListLag: -1},
-		"a list with a lag":    {Boot: 17 * time.Second, ListLag: 3 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, opts, minOne, func(t *testing.T, r *rig) {
-				r.start()
-				r.withinStates(time.Minute, "ready")
-				shown := r.machine(r.one().ID).Launched.Add(opts.Boot + max(opts.ListLag, 0))
-				if late := r.one().Since.Sub(shown); late > 2*time.Second {
-					t.Errorf("it was ready %v after its machine was seen to run", late)
-				}
-			})
-		})
+	for name, measure := range readySoon() {
+		t.Run(name, measure.check)
 	}
+}
+
+// readySoon boots machines that begin to run at any moment between two looks at the cloud.
+func readySoon() map[string]scenario {
+	all := make(map[string]scenario)
+	for name, lag := range map[string]time.Duration{"a list without a lag": -1, "a list with a lag": 3 * time.Second} {
+		all[name] = func(t *testing.T) []figure {
+			var longest time.Duration
+			for boot := 17 * time.Second; boot < 18*time.Second; boot += 37 * time.Millisecond {
+				inBubble(t, fake.CloudOptions{Boot: boot, ListLag: lag}, minOne, func(t *testing.T, r *rig) {
+					r.start()
+					r.withinStates(time.Minute, "ready")
+					shown := r.machine(r.one().ID).Launched.Add(boot + max(lag, 0))
+					longest = max(longest, r.one().Since.Sub(shown))
+				})
+			}
+			return []figure{{longest.Seconds(), "s/ready", 2}}
+		}
+	}
+	return all
 }
 
 func TestOneHangingEngineDoesNotDelayOthers(t *testing.T) {

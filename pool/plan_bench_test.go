@@ -8,8 +8,8 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// fullPool is a pool of n instances with ten slots each: busy, idle, booting and leaving ones, some old, some of
-// another generation, some with an outlook, and a queue.
+// fullPool is a pool of n instances with twenty slots each and 10*n sessions: busy, idle, booting and leaving ones, some
+// old, some of another generation, some with an outlook, and a queue.
 func fullPool(n int) (snapshot, Config) {
 	facts := []given{demand(n / 5), generation("2"), tokens(5)}
 	for i := range n {
@@ -26,48 +26,80 @@ func fullPool(n int) (snapshot, Config) {
 		case 4:
 			facts = append(facts, instance(id, launching, asked))
 		default:
-			facts = append(facts, instance(id, ready, version("2"), sessions(i%11)))
+			facts = append(facts, instance(id, ready, version("2"), sessions(i%20+1)))
 		}
 	}
-	return snapshotOf(facts...), testConfig(func(c *Config) { c.MaxInstances = n * 11 / 10; c.SpareSlots = n / 20 })
+	facts = append(facts, func(s *snapshot) {
+		for _, in := range s.instances {
+			in.Slots = 20
+		}
+	})
+	return snapshotOf(facts...), testConfig(func(c *Config) { c.MaxInstances, c.SlotsPerInstance, c.SpareSlots = n*11/10, 20, n/20 })
 }
 
-// BenchmarkPlan plans. With 1,000 instances a plan takes well below 10 ms, and the time for each instance does not grow
-// with their number.
-func BenchmarkPlan(b *testing.B) {
+// What a plan and a tick may take with 1,000 instances and 10,000 sessions, and how much more each instance may cost then
+// than where there are 100: the time is linear, but for chance.
+const (
+	mostTick   = 10 * time.Millisecond
+	mostGrowth = 3
+)
+
+// eachSize measures something for 100 and for 1,000 instances, with ten sessions for each.
+func eachSize(b *testing.B, once func(s snapshot, cfg Config) func() []action) {
+	perInstance := make(map[int]float64)
 	for _, n := range []int{100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s, cfg := fullPool(n)
+			held := 0
+			for _, in := range s.instances {
+				held += in.Sessions
+			}
+			if held != 10*n {
+				b.Fatalf("%d sessions on %d instances", held, n)
+			}
+			run := once(s, cfg)
 			b.ReportAllocs()
 			for b.Loop() {
-				if len(plan(s, cfg, t0)) == 0 {
+				if len(run()) == 0 {
 					b.Fatal("there is something to do")
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/instance")
+			took := b.Elapsed() / time.Duration(b.N)
+			perInstance[n] = float64(took) / float64(n)
+			b.ReportMetric(perInstance[n], "ns/instance")
+			b.ReportMetric(took.Seconds()*1000, "ms/tick")
+			if took > mostTick {
+				b.Errorf("%v, of at most %v", took, mostTick)
+			}
+			if few := perInstance[100]; few > 0 && n > 100 {
+				b.ReportMetric(perInstance[n]/few, "x_100")
+				if perInstance[n] > mostGrowth*few {
+					b.Errorf("an instance takes %.1f times what it takes among 100", perInstance[n]/few)
+				}
+			}
 		})
 	}
+}
+
+// BenchmarkPlan plans.
+func BenchmarkPlan(b *testing.B) {
+	eachSize(b, func(s snapshot, cfg Config) func() []action {
+		return func() []action { return plan(s, cfg, t0) }
+	})
 }
 
 // BenchmarkTick puts what the cloud lists beside what is stored, and plans: all of a tick but the reading.
 func BenchmarkTick(b *testing.B) {
-	for _, n := range []int{100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s, cfg := fullPool(n)
-			m := NewManager(cfg)
-			m.sights, m.strangers, m.listedAt = map[string]*sight{}, map[string]*sight{}, t0
-			for _, machine := range s.machines {
-				m.machines = append(m.machines, machine)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				now := snapshot{pool: store.Pool{UID: "u"}, instances: s.instances, demand: s.demand}
-				m.note(&now, t0.Add(time.Second))
-				if len(plan(now, m.cfg, t0.Add(time.Second))) == 0 {
-					b.Fatal("there is something to do")
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/instance")
-		})
-	}
+	eachSize(b, func(s snapshot, cfg Config) func() []action {
+		m := NewManager(cfg)
+		m.sights, m.strangers, m.listedAt = map[string]*sight{}, map[string]*sight{}, t0
+		for _, machine := range s.machines {
+			m.machines = append(m.machines, machine)
+		}
+		return func() []action {
+			now := snapshot{pool: store.Pool{UID: "u"}, instances: s.instances, demand: s.demand}
+			m.note(&now, t0.Add(time.Second))
+			return plan(now, m.cfg, t0.Add(time.Second))
+		}
+	})
 }
