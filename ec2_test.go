@@ -262,3 +262,33 @@ func TestEC2ContainersAvoidTheVPC(t *testing.T) {
 		}
 	})
 }
+
+// TestEC2NextProcessTakesThePinnedImage: an image that is released between two processes of a pool rolls nothing.
+func TestEC2NextProcessTakesThePinnedImage(t *testing.T) {
+	onEC2(t, func(a *account) {
+		a.cfg.MinInstances, a.cfg.MaxInstances = 1, 2
+		first := a.provider(a.cfg)
+		time.Sleep(time.Minute)
+		if err := first.Close(); err != nil {
+			a.Fatal(err)
+		}
+		a.server.ReleaseImage(ec2test.ECSAmd64)
+		a.cfg.MinInstances = 2
+		a.provider(a.cfg)
+		time.Sleep(time.Minute)
+		both := a.alive(2)
+		one, other := a.instance(both[0].Tags["berth:launch"]), a.instance(both[1].Tags["berth:launch"])
+		if one.Generation == "" || one.Generation != other.Generation {
+			a.Errorf("the generations are %q and %q", one.Generation, other.Generation)
+		}
+		images := make(map[string]bool)
+		for _, q := range a.server.Requests("ec2:RunInstances") {
+			if q.Form.Get("DryRun") != "true" {
+				images[q.Form.Get("ImageId")] = true
+			}
+		}
+		if len(images) != 1 {
+			a.Errorf("launched from %v", images)
+		}
+	})
+}

@@ -29,6 +29,8 @@ type Manager struct {
 
 	generation string    // see Versioned; "" = the cloud has none, or it is not known yet
 	versioned  time.Time // when it was asked for
+	recalled   bool      // what the planner before has resolved was taken over
+	pins       []byte    // what is resolved, as it is stored
 	bucket     bucket    // of launches
 	detours    int       // launches in a row after which the next went another way
 	refused    [calls]refusal
@@ -55,6 +57,7 @@ func (m *Manager) Run(ctx context.Context, held store.Lease) {
 	m.sights, m.strangers = make(map[string]*sight), make(map[string]*sight)
 	m.machines, m.listedAt, m.listErr, m.listFails, m.looking, m.looked = nil, time.Time{}, nil, 0, false, time.Now()
 	m.generation, m.versioned, m.bucket, m.detours, m.refused = "", time.Time{}, bucket{}, 0, [calls]refusal{}
+	m.recalled, m.pins = false, nil
 	m.is, m.told = conditions{}, conditions{}
 	m.mu.Unlock()
 

@@ -46,13 +46,22 @@ func (r *run) version(ctx context.Context) string {
 	asked := time.Now()
 	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
-	generation, err := cloud.Generation(callCtx)
+	var generation string
+	err := r.recall(callCtx)
+	recalled := err == nil
+	if recalled {
+		generation, err = cloud.Generation(callCtx)
+	}
 	if err != nil {
 		r.failed(ctx, "cannot learn what a launch would depend on", err)
+	} else {
+		r.keep(ctx)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.versioned = asked
+	if recalled {
+		r.versioned = asked
+	}
 	if err == nil {
 		r.generation = generation
 	}

@@ -27,6 +27,8 @@ type Pool struct {
 	// they changed.
 	Settings           map[string]string
 	SettingsGeneration int
+	// Pins is what the planner has resolved for its launches, such as the newest image; see pool.Pinned.
+	Pins []byte
 	// LaunchFailures counts the launches that failed one after another; LaunchAfter is when the next may be tried.
 	LaunchFailures int
 	Closed         bool // the pool is being destroyed: no new sessions, no launches
@@ -250,6 +252,7 @@ func (r *Pool) Clone() Record {
 	c.Replicas = slices.Clone(r.Replicas)
 	c.Settings = maps.Clone(r.Settings)
 	c.ClientCA, c.ClientKey = slices.Clone(r.ClientCA), slices.Clone(r.ClientKey)
+	c.Pins = slices.Clone(r.Pins)
 	return &c
 }
 

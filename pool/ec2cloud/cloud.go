@@ -49,6 +49,8 @@ type instance struct {
 var (
 	_ pool.Cloud     = (*Cloud)(nil)
 	_ pool.Versioned = (*Cloud)(nil)
+	_ pool.Explainer = (*Cloud)(nil)
+	_ pool.Pinned    = (*Cloud)(nil)
 )
 
 // New returns the Cloud of a pool. It reads the configuration of AWS but does not call AWS; see Preflight.

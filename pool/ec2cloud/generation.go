@@ -23,8 +23,17 @@ func (c *Cloud) generation(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	var ids []string
+	for _, i := range images {
+		ids = append(ids, i.ID)
+	}
+	return c.version(ids)
+}
+
+// version names the options that a launch depends on, and the images.
+func (c *Cloud) version(images []string) (string, error) {
 	o := c.opts
-	of := struct {
+	text, err := json.Marshal(struct {
 		Types, Subnets, SecurityGroups []string
 		Spot                           Spot
 		PublicAddress                  bool
@@ -32,11 +41,7 @@ func (c *Cloud) generation(ctx context.Context) (string, error) {
 		Tags                           map[string]string // sorted by encoding/json
 		InstanceProfile                string
 		Images                         []string
-	}{o.Types, o.Subnets, o.SecurityGroups, o.Spot, o.PublicAddress, o.Volume, o.Tags, o.InstanceProfile, nil}
-	for _, i := range images {
-		of.Images = append(of.Images, i.ID)
-	}
-	text, err := json.Marshal(of)
+	}{o.Types, o.Subnets, o.SecurityGroups, o.Spot, o.PublicAddress, o.Volume, o.Tags, o.InstanceProfile, images})
 	if err != nil {
 		return "", err
 	}

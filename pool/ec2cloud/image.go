@@ -45,6 +45,7 @@ type images struct {
 
 type pin struct {
 	image
+	at   time.Time // when it was resolved
 	next time.Time // when to resolve it again
 	gone bool      // EC2 does not know it any more
 }
@@ -94,7 +95,8 @@ func (c *Cloud) pin(ctx context.Context, source string) (pin, error) {
 		if p.ID != "" && p.ID != found.ID {
 			c.log.Info("launches use another image from now on", "was", p.ID, "is", found.ID, "name", found.Name)
 		}
-		p = pin{image: found, next: time.Now().Add(imageTerm)}
+		now := time.Now()
+		p = pin{image: found, at: now, next: now.Add(imageTerm)}
 	case p.ID == "" || p.gone || ctx.Err() != nil:
 		return pin{}, err
 	default:
