@@ -44,9 +44,10 @@ func manners() map[string]manner {
 		"no SSM":     {emulator: lost(404, getParam), problem: "correct Options.ImageID or Options.ImageParameter"},
 		"no SSM, and an image": {emulator: lost(404, getParam),
 			change: func(r *rig) { r.opts.ImageID = r.server.Image(ec2test.ECSAmd64) }},
-		"no RunInstances":      {emulator: refuses(501, "InternalFailure", "not implemented", run), problem: "ec2:RunInstances is not served at this endpoint"},
-		"no DescribeInstances": {emulator: lost(500, list), problem: "ec2:DescribeInstances is not served at this endpoint"},
-		"no DescribeSubnets":   {emulator: refuses(501, "NotImplemented", "not yet", "ec2:DescribeSubnets"), problem: "ec2:DescribeSubnets is not served at this endpoint"},
+		"no RunInstances":         {emulator: refuses(501, "InternalFailure", "not implemented", run), problem: "ec2:RunInstances is not served at this endpoint"},
+		"a page for RunInstances": {emulator: lost(500, run), problem: "ec2:RunInstances is not served at this endpoint"},
+		"no DescribeInstances":    {emulator: lost(500, list), problem: "ec2:DescribeInstances is not served at this endpoint"},
+		"no DescribeSubnets":      {emulator: refuses(501, "NotImplemented", "not yet", "ec2:DescribeSubnets"), problem: "ec2:DescribeSubnets is not served at this endpoint"},
 		"an unknown filter": {emulator: refuses(400, "InvalidParameterValue", "The filter 'tag:berth:pool' has not been implemented", list),
 			problem: "use an endpoint that does what EC2 does"},
 

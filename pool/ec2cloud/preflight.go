@@ -17,7 +17,8 @@ import (
 
 // Preflight finds everything that would keep the pool from launching, and says it in one error, each with what to do. It
 // starts nothing. Quotas and capacity only show at a launch. What a policy that is scoped by tags allows shows once there
-// is an instance; until then, Preflight logs what it could not check.
+// is an instance; until then, Preflight logs what it could not check. At an endpoint that is not EC2's own and ignores
+// DryRun, what a dry run has launched is ended at once.
 func (c *Cloud) Preflight(ctx context.Context) error {
 	p := &preflight{Cloud: c, caller: "the credentials"}
 	if p.identity(ctx) {
