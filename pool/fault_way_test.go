@@ -85,13 +85,15 @@ func TestFault30AnotherWayIsTriedAtOnce(t *testing.T) {
 				if took > time.Second {
 					t.Errorf("three refusals cost %v", took)
 				}
+				r.withinStates(time.Minute, "ready")
 				if p := r.pool(); p.LaunchFailures != 0 || !p.LaunchAfter.IsZero() {
 					t.Errorf("%d failures are stored, a pause until %v", p.LaunchFailures, p.LaunchAfter)
 				}
+				c.mu.Lock()
+				defer c.mu.Unlock()
 				if s := m.Stats(); s.LaunchFailures != 3 || len(c.ids) != 4 {
 					t.Errorf("%d failures, the launch IDs are %v", s.LaunchFailures, c.ids)
 				}
-				r.withinStates(time.Minute, "ready")
 			})
 		})
 	}
@@ -119,6 +121,8 @@ func TestFault30EachWayOnceInAWindow(t *testing.T) {
 		c.full = true
 		m := r.start()
 		time.Sleep(time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		for way, times := range c.tries {
 			for i := 1; i < len(times); i++ {
 				if apart := times[i].Sub(times[i-1]); apart < c.window {
