@@ -96,7 +96,7 @@ func sdksOf(imports []string) []string {
 }
 
 // ours are the packages that no user links: tools of our own tests and examples.
-var ours = []string{"internal/workspace", "internal/gittest", "internal/testenv"}
+var ours = []string{"internal/workspace", "internal/gittest", "internal/testenv", "internal/pgtest"}
 
 // forTests says whether a package is linked by tests and examples alone: conformance suites are named so, as
 // testing/fstest is.
