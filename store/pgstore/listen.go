@@ -1,0 +1,143 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/berth-go/berth/store"
+)
+
+const (
+	// mostPayload is what a notification can say, in bytes, less than the server's 8,000.
+	mostPayload = 7900
+	// mostPayloads bounds the notifications of a commit. One that wrote more keys wakes everybody.
+	mostPayloads = 8
+	everything   = "*"
+
+	// listenPing is how often a listener that hears nothing asks whether the server is there.
+	listenPing = 15 * time.Second
+	// A listener that has no connection tries again after these times, and wakes every watcher meanwhile: to look is all
+	// that is left to them.
+	leastPause = 100 * time.Millisecond
+	mostPause  = 2 * time.Second
+)
+
+// channel is the one that the replicas of a pool listen on.
+func channel(schema string) string { return "berth:" + schema }
+
+// payloads says that the records of keys were written, by self. The server's lock on notifications is taken once per
+// commit, however many there are.
+func payloads(self string, keys []store.Key) []string {
+	var all []string
+	text := []byte(self)
+	for _, key := range keys {
+		begin := len(text)
+		text = strconv.AppendInt(text, int64(key.Kind), 10)
+		text = append(text, ':')
+		text = strconv.AppendInt(text, int64(len(key.ID)), 10)
+		text = append(text, ':')
+		text = append(text, key.ID...)
+		if len(text) > mostPayload {
+			all = append(all, string(text[:begin]))
+			text = append([]byte(self), text[begin:]...)
+		}
+		if len(all) == mostPayloads {
+			return []string{self + everything}
+		}
+	}
+	return append(all, string(text))
+}
+
+// heard wakes those who watch what a notification names.
+func (s *Store) heard(payload string) {
+	rest, ours := strings.CutPrefix(payload, s.self)
+	if ours {
+		return // they were woken when the commit was answered
+	}
+	if len(rest) < len(s.self) {
+		s.watch.WakeAll()
+		return
+	}
+	for rest = rest[len(s.self):]; rest != ""; {
+		kind, size, ok := 0, 0, false
+		if kind, rest, ok = cutNumber(rest); ok {
+			size, rest, ok = cutNumber(rest)
+		}
+		if !ok || size > len(rest) {
+			s.watch.WakeAll() // it is everything, or what only a newer release says
+			return
+		}
+		s.watch.Wake(store.Key{Kind: store.Kind(kind), ID: rest[:size]})
+		rest = rest[size:]
+	}
+}
+
+// cutNumber returns the number before the next colon.
+func cutNumber(s string) (n int, rest string, ok bool) {
+	text, rest, ok := strings.Cut(s, ":")
+	n, err := strconv.Atoi(text)
+	return n, rest, ok && err == nil && n >= 0
+}
+
+// listen hears of the commits of other processes until the store is closed.
+func (s *Store) listen(config *pgxpool.Config) {
+	for pause := leastPause; ; pause = min(2*pause, mostPause) {
+		heard, err := s.listenOnce(config)
+		if s.ctx.Err() != nil {
+			return
+		}
+		if heard {
+			pause = leastPause
+		}
+		s.opts.Logger.Warn("pgstore: does not hear of other processes' commits; connecting again", "schema", s.opts.Schema, "error", err)
+		s.watch.WakeAll()
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+// listenOnce listens on one connection until that is lost. heard: it was made.
+func (s *Store) listenOnce(config *pgxpool.Config) (heard bool, err error) {
+	ctx, cancel := context.WithTimeout(s.ctx, answerTimeout)
+	defer cancel()
+	conn, err := dial(ctx, config)
+	if err != nil {
+		return false, explain("connecting", err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}()
+	if _, err := conn.Exec(ctx, `LISTEN "`+channel(s.opts.Schema)+`"`); err != nil {
+		return false, explain("listening", err)
+	}
+	s.watch.WakeAll() // for what was committed before
+	for {
+		quiet, cancel := context.WithTimeout(s.ctx, listenPing)
+		n, err := conn.WaitForNotification(quiet)
+		cancel()
+		switch {
+		case err == nil:
+			s.heard(n.Payload)
+		case s.ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return true, explain("listening", err)
+		default:
+			ctx, cancel := context.WithTimeout(s.ctx, answerTimeout)
+			err := conn.Ping(ctx)
+			cancel()
+			if err != nil {
+				return true, explain("listening", err)
+			}
+		}
+	}
+}

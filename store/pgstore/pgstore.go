@@ -1,0 +1,122 @@
+// Package pgstore keeps a pool's records in PostgreSQL, for any number of processes at once: the replicas of a host
+// application, that share one pool.
+//
+//	records, err := pgstore.Open(ctx, os.Getenv("DATABASE_URL"), pgstore.Options{})
+//	…
+//	provider, err := berth.NewEC2SharedProvider(ctx, berth.Config{Store: records, …})
+//
+// Open makes what is missing: a schema (in PostgreSQL's sense) with two tables. Each pool has a schema of its own, so
+// several pools, and the host application's own tables, can share a database. [SQL] is for those who make schemas
+// themselves.
+//
+// # Connections
+//
+// A store has connections of its own, so that a host application which has used up its pool does not keep berth from
+// renewing its leases: 10, or pool_max_conns in the connection string, and one more that listens. Updates use two of
+// them, Views the rest; a View whose function opens another needs a second connection meanwhile.
+//
+// Behind PgBouncer, pools in session mode will do. Those in transaction and statement mode will not: records would be
+// kept well, but LISTEN, prepared statements and settings of a session do not work there, and Open says so if it can
+// tell. A standby will not do either.
+//
+// PostgreSQL 12 and later have all that is needed; the tests run on 15. The database's encoding is UTF8.
+//
+// # Durability
+//
+// A commit that was answered is on the server's disk: synchronous_commit is switched on where it is off. With
+// synchronous standbys it is on theirs as well, and survives a failover; without them a failover may lose what
+// the standby had not got.
+//
+// # Faults
+//
+// While the server does not answer or restarts, calls wait for some seconds before they fail; a call that had not sent
+// its COMMIT goes on when it answers again. Only a COMMIT whose answer is lost is store.ErrUnknownOutcome. A process
+// that is stopped in the midst of an Update (SIGSTOP, a debugger, a paused machine) holds its locks for
+// Options.StallTimeout; then the server ends its transaction, and the Update runs again when the process goes on.
+// Errors say what to do about the server, and hold no password.
+package pgstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/internal/rows"
+	"github.com/berth-go/berth/store/internal/watch"
+)
+
+// Options of a store. The zero value is usable.
+type Options struct {
+	// Schema is where the records of the pool are: lower-case letters, digits and '_', 40 at most. Default "berth".
+	// Pools that share a database have different ones; replicas of one pool have the same.
+	Schema string
+	// StallTimeout is how long a process that stands still in the midst of an Update may keep others from the same
+	// records. Default 10 s.
+	StallTimeout time.Duration
+	// Logger gets what goes wrong in the background: lost connections of the listener. nil = discard.
+	Logger *slog.Logger
+}
+
+var validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
+
+func (o Options) withDefaults() (Options, error) {
+	o.Schema = cmp.Or(o.Schema, "berth")
+	o.StallTimeout = cmp.Or(o.StallTimeout, 10*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if !validSchema.MatchString(o.Schema) {
+		return o, fmt.Errorf("pgstore: Options.Schema %q: want lower-case letters, digits and '_', 40 at most", o.Schema)
+	}
+	if o.StallTimeout < time.Second {
+		return o, fmt.Errorf("pgstore: Options.StallTimeout %v: want at least 1 s, since an Update takes some time", o.StallTimeout)
+	}
+	return o, nil
+}
+
+// Store is a [store.Store] in PostgreSQL. Make one with [Open].
+type Store struct {
+	opts    Options
+	pool    *pgxpool.Pool
+	sql     statements
+	updates *rows.Batcher
+	views   chan struct{} // has a value for each View that runs; the connections beyond are for Updates
+	watch   watch.Watchers
+	self    string // tells this store's notifications from those of others
+
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	listener sync.WaitGroup
+	close    sync.Once
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Update implements [store.Store].
+func (s *Store) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
+	return s.updates.Update(ctx, keys, fn)
+}
+
+// Notify implements [store.Store]. After Close it returns a channel that has a value: whoever looks then, sees
+// ErrClosed.
+func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) { return s.watch.Add(key) }
+
+// Close implements [store.Store]. It waits for Updates under way to be answered, and for the functions of Views to
+// return.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.cancel()
+		s.updates.Close()
+		s.watch.Close()
+		s.listener.Wait()
+		s.pool.Close()
+	})
+	return nil
+}
