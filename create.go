@@ -80,7 +80,8 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 	var candidates []string
 	var seq uint64
 	for try := 1; ; try++ {
-		err = p.persist(ctx, keys, func(tx store.Tx) error {
+		newID := orchestrator.NewContainerID()
+		err = p.persist(ctx, append(keys, p.hints.of(r.name, candidates, newID)...), func(tx store.Tx) error {
 			seq = 0
 			task, err := store.Find[*store.Task](tx, store.TaskKey(r.TaskID))
 			if err != nil {
@@ -101,7 +102,7 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 			}
 			placed := false
 			if record.Queued == 0 { // who waits goes first
-				placed, err = p.place(tx, s, candidates, try > placeTries, now)
+				placed, err = p.place(tx, s, candidates, newID, try > placeTries, now)
 				if err != nil {
 					return err
 				}
@@ -130,6 +131,7 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 	if err != nil {
 		return nil, false, err
 	}
+	p.hints.placed(s)
 	if ours && s.Queued {
 		p.line.came(seq, s)
 		p.wakeUp()

@@ -118,7 +118,7 @@ func (p *Provider) endSession(ctx context.Context, id string, why store.Failure)
 	if err := p.clean(ctx, s); err != nil {
 		return err
 	}
-	s, last, err := p.markEnded(ctx, id)
+	s, last, err := p.markEnded(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -223,9 +223,16 @@ func (p *Provider) cleanOnce(ctx context.Context, s *store.Session) (done bool, 
 
 // markEnded stores that the session has ended, and gives back its slot. last: it may have been its container's last,
 // which is then to be stopped.
-func (p *Provider) markEnded(ctx context.Context, id string) (s *store.Session, last bool, err error) {
+func (p *Provider) markEnded(ctx context.Context, is *store.Session) (s *store.Session, last bool, err error) {
+	id := is.ID
+	keys := []store.Key{is.Key(), store.TaskKey(is.TaskID)}
+	if is.Queued {
+		keys = append(keys, store.PoolKey())
+	} else {
+		keys = append(keys, store.ContainerKey(is.Container), store.InstanceKey(is.Instance), store.UserKey(is.UserID))
+	}
 	var seq uint64
-	err = p.persist(ctx, []store.Key{store.SessionKey(id)}, func(tx store.Tx) error {
+	err = p.persist(ctx, keys, func(tx store.Tx) error {
 		last, seq = false, 0
 		if s, err = store.Get[*store.Session](tx, store.SessionKey(id)); err != nil {
 			return err

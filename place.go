@@ -19,8 +19,9 @@ const placeTries = 3
 
 // place gives a session its slot and its container, as one step of a transaction: in the joinable container of its
 // sharing key, or in a new one on one of the candidates. It reports whether it could; the caller puts the session.
-// errNeedsInstance asks for (fresh) candidates, unless this is the last try.
-func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, last bool, now time.Time) (bool, error) {
+// errNeedsInstance asks for (fresh) candidates, unless this is the last try. newID is the ID of a container that may be
+// made.
+func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, newID string, last bool, now time.Time) (bool, error) {
 	sharing, err := store.Find[*store.Sharing](tx, store.SharingKey(s.ContainerName))
 	if err != nil {
 		return false, err
@@ -69,7 +70,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, las
 		if err := count(tx, s.UserID, 1); err != nil {
 			return false, err
 		}
-		return true, orchestrator.Create(tx, sharing, s, id, now)
+		return true, orchestrator.Create(tx, newID, sharing, s, id, now)
 	}
 	if len(candidates) == 0 || last {
 		return false, nil

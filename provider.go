@@ -39,6 +39,7 @@ type Provider struct {
 	kick    chan struct{} // capacity 1: the queue is to be looked at
 	tenure  tenure
 	line    line
+	hints   hints
 	ruling  atomic.Pointer[ruling] // never nil
 	closing chan struct{}          // closed when Close begins
 

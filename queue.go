@@ -228,7 +228,13 @@ func (p *Provider) placeQueued(ctx context.Context, id string) (placed bool, err
 	var s *store.Session
 	var seq uint64
 	for try := 1; ; try++ {
-		err = p.store.Update(ctx, []store.Key{store.PoolKey(), store.SessionKey(id)}, func(tx store.Tx) error {
+		keys := []store.Key{store.PoolKey(), store.SessionKey(id)}
+		newID := orchestrator.NewContainerID()
+		if s != nil {
+			keys = append(keys, store.SharingKey(s.ContainerName), store.UserKey(s.UserID))
+			keys = append(keys, p.hints.of(s.ContainerName, candidates, newID)...)
+		}
+		err = p.store.Update(ctx, keys, func(tx store.Tx) error {
 			placed, seq = false, 0
 			if s, err = store.Find[*store.Session](tx, store.SessionKey(id)); err != nil {
 				return err
@@ -241,7 +247,7 @@ func (p *Provider) placeQueued(ctx context.Context, id string) (placed bool, err
 			if err != nil {
 				return err
 			}
-			placed, err = p.place(tx, s, candidates, try > placeTries, time.Now())
+			placed, err = p.place(tx, s, candidates, newID, try > placeTries, time.Now())
 			if err != nil || !placed {
 				return err
 			}
@@ -253,6 +259,7 @@ func (p *Provider) placeQueued(ctx context.Context, id string) (placed bool, err
 		})
 		if err == nil {
 			p.line.went(seq, id)
+			p.hints.placed(s)
 		}
 		if !errors.Is(err, errNeedsInstance) {
 			return placed, err

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-go/berth/fake"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/memstore"
+	"github.com/berth-go/berth/store/storetest"
 )
 
 // world is a pool over fakes, inside a bubble, and all that can be seen of it.
@@ -45,7 +46,7 @@ type setup struct {
 func inWorld(t *testing.T, s setup, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, cloud: fake.NewCloud(s.Cloud), store: memstore.New(), cfg: s.Config}
+		w := &world{t: t, cloud: fake.NewCloud(s.Cloud), store: storetest.Strict(memstore.New()), cfg: s.Config}
 		s.Engine.Cloud = w.cloud
 		w.engine = fake.NewEngine(s.Engine)
 		w.cfg.OnEvent = w.note

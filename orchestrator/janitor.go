@@ -108,7 +108,7 @@ func (m *Manager) noteForeign(instance string, have []Container) {
 func (m *Manager) adoptOrphan(ctx context.Context, instance string, found Container) error {
 	now := time.Now()
 	c := &store.Container{
-		ID: newContainerID(), Name: found.Name, SharingKey: found.Key, Instance: instance, EngineID: found.ID,
+		ID: NewContainerID(), Name: found.Name, SharingKey: found.Key, Instance: instance, EngineID: found.ID,
 		State: store.ContainerStopping, Since: now, CreatedAt: now, Owner: m.cfg.Replica,
 	}
 	adopted := false
@@ -141,7 +141,8 @@ func (m *Manager) adoptOrphan(ctx context.Context, instance string, found Contai
 	return err
 }
 
-func newContainerID() string { return "c-" + strings.ToLower(rand.Text()[:20]) }
+// NewContainerID returns the ID of a container record to be: unique for ever.
+func NewContainerID() string { return "c-" + strings.ToLower(rand.Text()[:20]) }
 
 // Purge removes everything of the pool from the engine of an instance: containers, mirrors, networks and volumes.
 func (m *Manager) Purge(ctx context.Context, in *store.Instance) error {

@@ -21,10 +21,11 @@ func Join(tx store.Tx, c *store.Container, s *store.Session) error {
 	return tx.Put(c)
 }
 
-// Create writes down a new container for a session, which joins it. owner is the replica that will start it.
-func Create(tx store.Tx, sharing *store.Sharing, s *store.Session, instance string, now time.Time) error {
+// Create writes down a new container for a session, which joins it, and whose owner will start it. id is one of
+// NewContainerID: it is made before the transaction, which may run again and must then ask for the same keys.
+func Create(tx store.Tx, id string, sharing *store.Sharing, s *store.Session, instance string, now time.Time) error {
 	c := &store.Container{
-		ID:   newContainerID(),
+		ID:   id,
 		Name: sharing.ID, SharingKey: sharing.SharingKey, Instance: instance, Remote: s.Remote,
 		State: store.ContainerStarting, Since: now, CreatedAt: now, Owner: s.Owner,
 	}

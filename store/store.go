@@ -21,7 +21,8 @@ type Store interface {
 	// is returned as it is, and undoes everything. fn does no I/O, does not call the store or keep its Tx, and may
 	// run several times, on any goroutine: its last run counts. keys are a hint, the records that fn will get, put
 	// or delete: an implementation may fetch and lock them in order, in one round trip. A key that fn uses beyond
-	// the hint is added, and fn runs again. Several Updates may share one commit.
+	// the hint is added, and fn runs again: so it uses the same keys whenever it sees the same records, and makes no
+	// random ID. Several Updates may share one commit.
 	//
 	// ErrUnknownOutcome says that the commit may or may not have happened: look, or repeat. After any other error
 	// nothing was changed. A context that has ended starts nothing.

@@ -87,6 +87,8 @@ func (b *books) await(o op, times int) {
 }
 
 func (b *books) log() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.t.Logf("%v", b.counts)
 	for why, n := range b.refusals {
 		b.t.Logf("%4d x refused: %.300s", n, why)

@@ -27,6 +27,7 @@ func TestKilledOverSQLite(t *testing.T) {
 	o := newOrders(t)
 	o.Store = filepath.Join(t.TempDir(), "berth.db")
 	b := newBooks(t)
+	defer b.log()
 	random := rand.New(rand.NewPCG(1, uint64(rounds)))
 	for round := range rounds {
 		o.Seed = uint64(round + 1)
@@ -52,7 +53,6 @@ func TestKilledOverSQLite(t *testing.T) {
 			t.Fatalf("in round %d, after %v", round, life)
 		}
 	}
-	b.log()
 	if b.counts[opCreated] < 5*rounds || b.counts[opUsed] < rounds || b.counts[opEnded] < rounds {
 		t.Errorf("little was done: %v", b.counts)
 	}

@@ -17,13 +17,15 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/internal/pgtest"
 	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/pgstore"
 	"github.com/berth-go/berth/store/sqlitestore"
 )
 
 // orders are what a worker is told, in its environment.
 type orders struct {
-	Store   string // the path of a SQLite database
+	Store   string // the path of a SQLite database, or the URL of one in PostgreSQL
 	Pool    string
 	Image   string
 	URLs    []string // repositories
@@ -36,7 +38,7 @@ const ordersVariable = "BERTH_CRASH_ORDERS"
 func TestMain(m *testing.M) {
 	text := os.Getenv(ordersVariable)
 	if text == "" {
-		os.Exit(m.Run())
+		pgtest.Main(m)
 	}
 	var o orders
 	err := json.Unmarshal([]byte(text), &o)
@@ -56,6 +58,9 @@ const (
 )
 
 func (o *orders) open(ctx context.Context) (store.Store, error) {
+	if strings.HasPrefix(o.Store, "postgres:") {
+		return pgstore.Open(ctx, o.Store, pgstore.Options{})
+	}
 	return sqlitestore.Open(ctx, o.Store)
 }
 

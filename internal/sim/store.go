@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/storetest"
 )
 
 // faultyStore is the store as one replica reaches it.
@@ -112,7 +113,7 @@ func (s *faultyStore) Update(ctx context.Context, keys []store.Key, fn func(stor
 		return store.ErrUnknownOutcome
 	}
 	var tx *fencedTx
-	err = s.Store.Update(p, keys, func(inner store.Tx) error {
+	err = storetest.Strict(s.Store).Update(p, keys, func(inner store.Tx) error {
 		tx = &fencedTx{Tx: inner, fences: s.world.rules.fences, replica: s.replica, planner: slices.Contains(keys, plannerLease)}
 		return fn(tx)
 	})
