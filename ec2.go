@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/berth-go/berth/internal/hostboot"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/orchestrator/dockerengine"
 	"github.com/berth-go/berth/pool/ec2cloud"
 	"github.com/berth-go/berth/seal"
@@ -64,6 +65,15 @@ type EC2Config struct {
 // Config.Store is required: with memory, which is a choice, nobody finds the instances again when this process dies, and
 // they run until EC2Config.DeadMan has passed. Any other store requires Config.Sealer.
 func NewEC2SharedProvider(ctx context.Context, cfg Config) (*Provider, error) {
+	return newEC2(ctx, cfg, func(cfg *Config, clients *hostboot.Clients) orchestrator.Engine {
+		return dockerengine.New(dockerengine.Options{
+			TLS: clients.TLS, Dialer: cfg.Dialer, RegistryAuth: cfg.RegistryAuth, Logger: cfg.Logger,
+		})
+	})
+}
+
+// newEC2 is NewEC2SharedProvider over any engine.
+func newEC2(ctx context.Context, cfg Config, engine func(*Config, *hostboot.Clients) orchestrator.Engine) (*Provider, error) {
 	if err := cfg.forEC2(); err != nil {
 		return nil, err
 	}
@@ -81,10 +91,7 @@ func NewEC2SharedProvider(ctx context.Context, cfg Config) (*Provider, error) {
 	if err := bootable(&cfg, ca, cloud.Networks()); err != nil {
 		return nil, fmt.Errorf("berth: what instances boot from: %w", err)
 	}
-	cfg.Cloud = cloud
-	cfg.Engine = dockerengine.New(dockerengine.Options{
-		TLS: clients.TLS, Dialer: cfg.Dialer, RegistryAuth: cfg.RegistryAuth, Logger: cfg.Logger,
-	})
+	cfg.Cloud, cfg.Engine = cloud, engine(&cfg, clients)
 	cfg.boot = func(_ context.Context, launchID string) ([]byte, string, error) {
 		return hostboot.Boot(cfg.hostOptions(launchID, ca, cloud.Networks()))
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/fake"
 	"github.com/berth-go/berth/internal/ec2test"
 	"github.com/berth-go/berth/seal"
 	"github.com/berth-go/berth/store"
@@ -32,13 +33,21 @@ type account struct {
 	store  *spyStore
 	log    *lockedBuffer
 	cfg    berth.Config
+
+	engine    *fake.Engine // of a test with processes
+	processes map[string]*process
 }
 
 // onEC2 runs a test in virtual time.
 func onEC2(t *testing.T, test func(a *account)) {
 	t.Helper()
+	onEC2With(t, ec2test.Options{}, test)
+}
+
+func onEC2With(t *testing.T, opts ec2test.Options, test func(a *account)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := ec2test.New(ec2test.Options{})
+		s := ec2test.New(opts)
 		t.Cleanup(s.Close)
 		a := &account{T: t, server: s, store: newSpyStore(), log: &lockedBuffer{}}
 		a.cfg = berth.Config{
