@@ -87,7 +87,8 @@ type Config struct {
 	RegistryAuth func(ctx context.Context, image string) (orchestrator.RegistryAuth, error)
 
 	// boot makes what a launch's machine runs at its first boot; see pool.Config.
-	boot func(ctx context.Context, launchID string) (userData []byte, trust string, err error)
+	boot         func(ctx context.Context, launchID string) (userData []byte, trust string, err error)
+	foreignGrace time.Duration // see pool.Config
 
 	// OnEvent is told what this Provider does, one event at a time, in order per session; what other replicas do, they
 	// tell. It must not block, nor call Close or Destroy, which wait for it. nil = nobody

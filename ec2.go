@@ -51,6 +51,12 @@ type EC2Config struct {
 	// DeadMan is how long an instance lives without being touched by any process of this pool: then it ends itself.
 	// Default 6 h; -1 = for ever
 	DeadMan time.Duration
+	// EndForeignAfter ends instances that carry this pool's name and the identity of another store, when this process has
+	// seen them for so long; until then they count against MaxInstances. It is for a store that may be lost, such as one in
+	// memory: whatever its instances are doing is lost, too, since nobody has the keys to let him in. Set it only where no
+	// other store has a pool of that name; when another one launches an instance all the same, none is ended. At least 5
+	// min. Default 0: they are left alone, and end themselves by DeadMan
+	EndForeignAfter time.Duration
 	// BootScript is a bash script that each instance runs as root when Docker is installed and nobody can reach it from
 	// outside yet. It is readable on the instance, so it holds no secret
 	BootScript string
@@ -63,7 +69,7 @@ type EC2Config struct {
 // keeps an instance from being launched: the error then lists all of it, each with what to do.
 //
 // Config.Store is required: with memory, which is a choice, nobody finds the instances again when this process dies, and
-// they run until EC2Config.DeadMan has passed. Any other store requires Config.Sealer.
+// they run until EC2Config.DeadMan has passed, or EndForeignAfter in a process that follows. Any other store requires Config.Sealer.
 func NewEC2SharedProvider(ctx context.Context, cfg Config) (*Provider, error) {
 	return newEC2(ctx, cfg, func(cfg *Config, clients *hostboot.Clients) orchestrator.Engine {
 		return dockerengine.New(dockerengine.Options{
@@ -91,7 +97,7 @@ func newEC2(ctx context.Context, cfg Config, engine func(*Config, *hostboot.Clie
 	if err := bootable(&cfg, ca, cloud.Networks()); err != nil {
 		return nil, fmt.Errorf("berth: what instances boot from: %w", err)
 	}
-	cfg.Cloud, cfg.Engine = cloud, engine(&cfg, clients)
+	cfg.Cloud, cfg.Engine, cfg.foreignGrace = cloud, engine(&cfg, clients), cfg.EC2.EndForeignAfter
 	cfg.boot = func(_ context.Context, launchID string) ([]byte, string, error) {
 		return hostboot.Boot(cfg.hostOptions(launchID, ca, cloud.Networks()))
 	}
@@ -115,6 +121,9 @@ func (c *Config) forEC2() error {
 		var key [seal.KeySize]byte // of this process alone, as the memory is
 		rand.Read(key[:])
 		c.Sealer, _ = seal.AES(key[:])
+	}
+	if grace := c.EC2.EndForeignAfter; grace != 0 && grace < 5*time.Minute {
+		errs = append(errs, &FieldError{Field: "Config.EC2.EndForeignAfter", Reason: "must be 0, or at least 5 min: lists of EC2 lag behind"})
 	}
 	later := *c
 	later.Cloud, later.Engine = (*ec2cloud.Cloud)(nil), (*dockerengine.Engine)(nil)

@@ -70,7 +70,8 @@ type tale struct {
 	first *process
 	tasks []*told
 
-	destroying bool // Destroy has been called
+	destroying bool   // Destroy has been called
+	rest       func() // ends looking
 }
 
 // told is a task of the story, and what its process knew of it.
@@ -116,22 +117,23 @@ func (l *tale) prepare() {
 	l.cfg.InstanceIdleTimeout = killIdle
 	l.cfg.EC2.Spot = ec2cloud.SpotFirst
 	l.tasks = []*told{{name: "t1", repo: repoA}, {name: "t2", repo: repoB}}
-	watch := make(chan struct{})
+	over := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for {
 			select {
-			case <-watch:
+			case <-over:
 				return
 			case <-time.After(500 * time.Millisecond):
 				l.look()
 			}
 		}
 	})
-	l.Cleanup(func() {
-		close(watch)
+	l.rest = sync.OnceFunc(func() {
+		close(over)
 		watching.Wait()
 	})
+	l.Cleanup(l.rest)
 }
 
 // look checks what must hold at any time.

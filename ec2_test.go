@@ -32,7 +32,7 @@ func TestEC2ConfigFaultsAreNamed(t *testing.T) {
 // wantFields expects an error about these fields and no others.
 func wantFields(t *testing.T, err error, fields ...string) {
 	t.Helper()
-	named := regexp.MustCompile(`invalid (Config\.\w+):`).FindAllStringSubmatch(fmt.Sprint(err), -1)
+	named := regexp.MustCompile(`invalid (Config\.[\w.]+):`).FindAllStringSubmatch(fmt.Sprint(err), -1)
 	ok := errors.Is(err, berth.ErrInvalid) && len(named) == len(fields)
 	for i, field := range fields {
 		ok = ok && named[i][1] == field

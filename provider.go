@@ -109,6 +109,7 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 		InstanceType: cfg.InstanceType, MinInstances: cfg.MinInstances, MaxInstances: cfg.MaxInstances,
 		SlotsPerInstance: cfg.MaxTasksPerInstance, SpareSlots: cfg.SpareSlots,
 		IdleTimeout: cfg.InstanceIdleTimeout, BootTimeout: cfg.BootTimeout, MaxAge: cfg.MaxInstanceAge, LaunchRate: cfg.LaunchRate,
+		ForeignGrace: cfg.foreignGrace,
 	})
 	p.startLoops()
 	return p, nil

@@ -51,6 +51,11 @@ type Config struct {
 	// OrphanGrace is how long a machine of the pool may be unknown to the store, or an instance unknown to the cloud,
 	// before that is believed: a cloud's list lags behind. Twice as long where many are missing at once. 5 min
 	OrphanGrace time.Duration
+	// ForeignGrace is for how long machines are left alone that carry the pool's name and another store's UID; until they
+	// have ended, they count against MaxInstances. It says that no other store of that name is in use. When another one
+	// launches a machine all the same, none is ended. At least OrphanGrace. 0 = they are left alone for ever, and do not
+	// count
+	ForeignGrace time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -65,6 +70,9 @@ func (c Config) withDefaults() Config {
 	c.ProbeStrikes = cmp.Or(c.ProbeStrikes, 5)
 	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
 	c.OrphanGrace = cmp.Or(c.OrphanGrace, 5*time.Minute)
+	if c.ForeignGrace > 0 {
+		c.ForeignGrace = max(c.ForeignGrace, c.OrphanGrace)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

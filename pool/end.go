@@ -126,6 +126,9 @@ func (r *run) ended(ctx context.Context, acts []action, errs map[string]error) {
 		switch {
 		case err != nil:
 			r.failed(ctx, "cannot end a machine", err, "machine", a.cloudID, "instance", a.instance)
+		case a.verb == doEndStranger && r.ofAnotherStore(a.cloudID):
+			r.foreignEnded.Add(1)
+			r.cfg.Logger.Warn("ended a machine of another store with this pool's name, after ForeignGrace", "machine", a.cloudID)
 		case a.verb == doEndStranger:
 			r.strangersEnded.Add(1)
 			r.cfg.Logger.Warn("ended a machine of the pool that no record knows", "machine", a.cloudID)

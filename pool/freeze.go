@@ -66,6 +66,7 @@ type conditions struct {
 	frozen             string
 	cutOff, doubtful   bool
 	strangers, foreign int
+	rival              bool
 }
 
 // tell logs what has changed in the conditions of the pool.
@@ -93,8 +94,15 @@ func (r *run) tell(ctx context.Context) {
 	case was.doubtful && !is.doubtful:
 		log.InfoContext(ctx, "what the cloud lists is believed again")
 	}
-	if is.foreign > 0 && was.foreign == 0 {
-		log.WarnContext(ctx, "machines carry this pool's name and the identity of another store: they are left alone. If that store is lost, end them by hand", "machines", is.foreign)
+	switch {
+	case is.foreign == 0 || was.foreign > 0:
+	case r.cfg.ForeignGrace > 0 && !is.rival:
+		log.WarnContext(ctx, "machines carry this pool's name and the identity of another store: they are ended after ForeignGrace", "machines", is.foreign, "grace", r.cfg.ForeignGrace)
+	default:
+		log.WarnContext(ctx, "machines carry this pool's name and the identity of another store: they are left alone, and end themselves if they have a dead man's switch. If that store is lost, end them by hand, or let ForeignGrace (EC2Config.EndForeignAfter) do so", "machines", is.foreign)
+	}
+	if is.rival && !was.rival && r.cfg.ForeignGrace > 0 {
+		log.ErrorContext(ctx, "another store that is in use launches machines with this pool's name: none of them is ended, in spite of ForeignGrace. Give each pool a name of its own")
 	}
 	if is.strangers > 0 && was.strangers == 0 {
 		log.WarnContext(ctx, "machines of this pool are known to no record: they are ended after OrphanGrace", "machines", is.strangers)

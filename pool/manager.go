@@ -15,11 +15,12 @@ type Manager struct {
 	cfg  Config
 	wake chan struct{} // capacity 1: look now
 
-	launches, failures, lost, interruptions, strangersEnded, probeFailures, throttles, errors atomic.Int64
+	launches, failures, lost, interruptions, strangersEnded, foreignEnded, probeFailures, throttles, errors atomic.Int64
 
 	mu        sync.Mutex // protects what follows; never held across a call
 	sights    map[string]*sight
 	strangers map[string]*sight
+	foreign   foreign
 	machines  []Machine // as the cloud listed them when it last could
 	listedAt  time.Time // when it was asked for them
 	listErr   error     // of the last look
@@ -55,6 +56,7 @@ func (m *Manager) Wake() {
 func (m *Manager) Run(ctx context.Context, held store.Lease) {
 	m.mu.Lock()
 	m.sights, m.strangers = make(map[string]*sight), make(map[string]*sight)
+	m.foreign = foreign{}
 	m.machines, m.listedAt, m.listErr, m.listFails, m.looking, m.looked = nil, time.Time{}, nil, 0, false, time.Now()
 	m.generation, m.versioned, m.bucket, m.detours, m.refused = "", time.Time{}, bucket{}, 0, [calls]refusal{}
 	m.recalled, m.pins = false, nil

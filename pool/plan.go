@@ -228,11 +228,15 @@ func planEnd(s snapshot, cfg Config, in *store.Instance, now time.Time) action {
 	return action{}
 }
 
-// planStrangers ends machines of the pool that no record has known for a while.
+// planStrangers ends machines of the pool that no record has known for a while, and those of a store that was lost.
 func planStrangers(s snapshot, cfg Config, now time.Time) []action {
 	var acts []action
 	for id, seen := range s.strangers {
-		if s.listed && s.listedAt.Sub(seen.known) >= cfg.OrphanGrace && !seen.waits(now) && !seen.asked.After(now) {
+		grace := cfg.OrphanGrace
+		if seen.foreign {
+			grace = cfg.ForeignGrace
+		}
+		if s.listed && s.listedAt.Sub(seen.known) >= grace && !seen.waits(now) && !seen.asked.After(now) {
 			acts = append(acts, action{verb: doEndStranger, cloudID: id})
 		}
 	}

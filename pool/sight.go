@@ -27,6 +27,8 @@ type sight struct {
 	noticed   string    // in whose words
 	impaired  time.Time // since when its outlook is OutlookImpaired; zero = it is another
 
+	foreign bool // it carries another store's UID
+
 	needed time.Time // when it had no session and was needed all the same
 
 	busy  bool      // an action on it is under way
@@ -122,7 +124,7 @@ func (m *Manager) note(s *snapshot, now time.Time) {
 	}
 	for id := range strangers {
 		if m.strangers[id] == nil {
-			m.strangers[id] = &sight{known: s.listedAt}
+			m.strangers[id] = &sight{known: s.listedAt, foreign: m.foreign.seen[id]}
 		}
 		s.strangers[id] = *m.strangers[id]
 	}
@@ -142,7 +144,8 @@ func (m *Manager) doubt(s *snapshot) {
 	}
 }
 
-// match finds the machine of each instance, and returns the cloud IDs of those that are nobody's and may cost money.
+// match finds the machine of each instance, and returns the cloud IDs of those that are nobody's and may cost money:
+// where ForeignGrace says so, those of another store are.
 // The caller holds mu.
 func (m *Manager) match(s *snapshot) (strangers map[string]bool) {
 	records := make(map[string]*store.Instance, len(s.instances))
@@ -150,10 +153,15 @@ func (m *Manager) match(s *snapshot) (strangers map[string]bool) {
 		records[in.ID] = in
 	}
 	strangers = make(map[string]bool)
+	m.foreign.look(m.machines, m.listedAt, s.pool.UID, m.cfg)
 	for _, machine := range m.machines {
-		if machine.PoolUID != "" && machine.PoolUID != s.pool.UID { // of a pool with the same name and another store
+		alive := machine.State != MachineEnded && machine.State != MachineEnding
+		if !machine.of(s.pool.UID) { // of a pool with the same name and another store
 			if machine.State != MachineEnded {
 				m.is.foreign++
+			}
+			if alive && s.pool.UID != "" && m.endsForeign() {
+				strangers[machine.CloudID] = true
 			}
 			continue
 		}
@@ -162,10 +170,11 @@ func (m *Manager) match(s *snapshot) (strangers map[string]bool) {
 		switch {
 		case in != nil && !taken && (in.CloudID == "" || in.CloudID == machine.CloudID):
 			s.machines[in.ID] = machine
-		case machine.State != MachineEnded && machine.State != MachineEnding:
+		case alive:
+			m.is.strangers++
 			strangers[machine.CloudID] = true
 		}
 	}
-	m.is.strangers = len(strangers)
+	m.is.rival = m.foreign.rival
 	return strangers
 }

@@ -8,6 +8,7 @@ type Stats struct {
 	InstancesLost  int64 // instances that vanished or stopped answering
 	Interruptions  int64 // instances that the cloud took back with a notice
 	StrangersEnded int64 // machines of the pool that no record knew, ended after OrphanGrace
+	ForeignEnded   int64 // machines of another store, ended after Config.ForeignGrace
 	ProbeFailures  int64 // of instances that were ready
 	Throttled      int64 // calls that the cloud answered with ErrThrottled
 	Errors         int64 // failed calls to the cloud and the store; each is logged
@@ -19,8 +20,10 @@ type Stats struct {
 	ListDoubted bool // the cloud's list lacks so many instances that nothing is concluded from it
 	Strangers   int  // machines of the pool that no record knows; they count against MaxInstances
 	// Foreign is how many machines carry the pool's name and another store's UID: those of another pool, or of a store
-	// that was lost. They are never touched, and do not count against MaxInstances.
+	// that was lost. Without Config.ForeignGrace they are never touched, and do not count against MaxInstances; with it
+	// they do, and are ended
 	Foreign int
+	Rival   bool // a machine with another store's UID has come while this Manager worked: that store is in use
 }
 
 // Stats returns the counts. It may be called at any time.
@@ -30,8 +33,8 @@ func (m *Manager) Stats() Stats {
 	m.mu.Unlock()
 	return Stats{
 		Launches: m.launches.Load(), LaunchFailures: m.failures.Load(), InstancesLost: m.lost.Load(),
-		Interruptions: m.interruptions.Load(), StrangersEnded: m.strangersEnded.Load(),
+		Interruptions: m.interruptions.Load(), StrangersEnded: m.strangersEnded.Load(), ForeignEnded: m.foreignEnded.Load(),
 		ProbeFailures: m.probeFailures.Load(), Throttled: m.throttles.Load(), Errors: m.errors.Load(),
-		Frozen: is.frozen, CutOff: is.cutOff, ListDoubted: is.doubtful, Strangers: is.strangers, Foreign: is.foreign,
+		Frozen: is.frozen, CutOff: is.cutOff, ListDoubted: is.doubtful, Strangers: is.strangers, Foreign: is.foreign, Rival: is.rival,
 	}
 }
