@@ -27,6 +27,7 @@ type fleetTest struct {
 // TestFleet tells the story, and lets what can happen to an instance happen while all three are there. Each part finds
 // the fleet as the one before has left it. That nothing is left at the end is for close to say.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	testenv.Image(t)
 	f := &fleetTest{log: &refusals{by: make(map[string]int)}, tasks: newTasks()}
 	var err error
@@ -49,7 +50,6 @@ func TestFleet(t *testing.T) {
 		{"an instance vanishes", f.vanished},
 		{"another machine has the address", f.replaced},
 		{"lost tasks start again", f.again},
-		{"a daemon hangs", f.hung},
 	} {
 		if !t.Run(part.name, part.run) {
 			return
@@ -58,8 +58,39 @@ func TestFleet(t *testing.T) {
 	f.step(t, f.shrink)
 }
 
+// TestHungDaemon stops a daemon, which hangs then. That is for probes to find, which takes the pool most of a minute: so it
+// has a fleet of its own, and goes on while TestFleet does.
+func TestHungDaemon(t *testing.T) {
+	t.Parallel()
+	testenv.Image(t)
+	f := &fleetTest{log: &refusals{by: make(map[string]int)}, tasks: newTasks()[4:]}
+	var err error
+	f.fleet, err = newFleet(t.Context(), newPrinter(t.Output()), testenv.PoolName(t), slog.New(f.log))
+	skip(t, err)
+	defer func() {
+		if err := f.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	skip(t, f.settle(t.Context(), 1))
+	skip(t, f.start(t.Context(), f.tasks))
+	victim := f.tasks[0]
+	hung := victim.session.Info().Instance.CloudID
+	if out, err := f.machine(hung).Run(t.Context(), "kill -STOP $(cat /run/docker.pid)"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	f.lost(t, victim)
+	skip(t, f.start(t.Context(), f.tasks))
+	skip(t, f.settle(t.Context(), 1))
+	f.alive(t, victim)
+	if now := victim.session.Info().Instance.CloudID; now == hung || f.server.Instance(hung).State != ec2test.Terminated {
+		t.Errorf("%s has started again on %s; %s was to be replaced, and is %s", victim.name, now, hung, f.server.Instance(hung).State)
+	}
+}
+
 // TestInterrupted holds that nothing is left when the story is interrupted while an instance boots.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	testenv.Image(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
@@ -205,20 +236,6 @@ func (f *fleetTest) replaced(t *testing.T) {
 
 // again: whoever sends the request again gets a session on a new instance.
 func (f *fleetTest) again(t *testing.T) { f.restart(t, f.tasks[2:]...) }
-
-// hung: a daemon that hangs is found by probes, and its instance replaced. That takes the pool a minute.
-func (f *fleetTest) hung(t *testing.T) {
-	if !testenv.Soak() {
-		t.Log("left to make soak: it takes a minute")
-		return
-	}
-	victim := f.tasks[4]
-	if out, err := f.machineOf(victim).Run(t.Context(), "kill -STOP $(cat /run/docker.pid)"); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	f.lost(t, victim)
-	f.restart(t, victim)
-}
 
 // restart starts lost tasks again, and waits until the fleet is whole.
 func (f *fleetTest) restart(t *testing.T, tasks ...*task) {
