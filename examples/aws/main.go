@@ -2,7 +2,7 @@
 //
 // With -dry-run it starts nothing: it prints what would be launched, and what would keep that from succeeding. Instances
 // cost money while they run. The program ends its own when it ends, also when it is interrupted; those of one that was
-// killed end themselves after six hours.
+// killed end themselves after six hours. A later run with the same -name tells of them, and how to end them sooner.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	r := &runner{}
 	go func() {
 		<-signals
-		fmt.Fprintln(os.Stderr, "\nInterrupted: ending what was launched. Interrupt again to leave it")
+		fmt.Fprintln(os.Stderr, "\nInterrupted: ending what this run has launched. Interrupt again to leave it")
 		cancel()
 		<-signals
 		fmt.Fprintln(os.Stderr, r.byHand())
@@ -32,8 +32,7 @@ func main() {
 	}()
 	err := r.run(ctx, os.Args[1:], os.Stdout)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
+	case errors.Is(err, flag.ErrHelp): // which was asked for
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "aws:", err)
 		os.Exit(1)

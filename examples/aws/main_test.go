@@ -82,7 +82,7 @@ func TestInterrupt(t *testing.T) {
 	if err == nil || err.Error() != "interrupted" {
 		t.Errorf("it ends with %v", err)
 	}
-	if !strings.Contains(out.b.String(), "0 instances are left") {
+	if !strings.Contains(out.b.String(), "0 instances of this run are left") {
 		t.Errorf("it says\n%s", &out.b)
 	}
 	all := server.Instances()
@@ -125,6 +125,54 @@ func TestSecondInterrupt(t *testing.T) {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, &said)
 		}
+	}
+}
+
+// TestRunAfterOneThatWasKilled: it says what the killed one has left, and leaves it alone.
+func TestRunAfterOneThatWasKilled(t *testing.T) {
+	server, group := onAWS(t)
+	args := []string{
+		"-name", "p8", "-subnets", server.AddSubnet("us-east-1a", "127.64.0.0/24"), "-security-groups", group,
+		"-repo", "https://example.com/acme/shop",
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "BERTH_EXAMPLE_AWS=1")
+	cmd.Stdout = &cue{on: "booting", do: func() { _ = cmd.Process.Kill() }}
+	if err := cmd.Run(); err == nil || len(server.Instances()) != 1 {
+		t.Fatalf("it was to be killed as its instance boots: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &cue{on: "booting", do: cancel}
+	if err := run(ctx, args, out); err == nil || err.Error() != "interrupted" {
+		t.Errorf("it ends with %v", err)
+	}
+	for _, want := range []string{"1 instances of another run", "Values=p8", "0 instances of this run are left"} {
+		if !strings.Contains(out.b.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, &out.b)
+		}
+	}
+	all := server.Instances()
+	if len(all) != 2 || all[0].State != ec2test.Running || all[1].State == ec2test.Running {
+		t.Errorf("there are %+v", all)
+	}
+}
+
+// TestInterruptBeforeAnything interrupts the program while it looks what is in its way.
+func TestInterruptBeforeAnything(t *testing.T) {
+	server, group := onAWS(t)
+	server.Hang("ec2:DescribeSubnets", 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for server.Calls("ec2:DescribeSubnets") == 0 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	err := run(ctx, []string{"-security-groups", group, "-repo", "https://example.com/acme/shop"}, new(bytes.Buffer))
+	if err == nil || err.Error() != "interrupted: nothing was launched" || len(server.Instances()) != 0 {
+		t.Errorf("it ends with %v", err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -44,9 +46,13 @@ func (r *runner) run(ctx context.Context, args []string, out io.Writer) error {
 		fmt.Fprintf(out, "%7.1fs  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
 	cfg.OnEvent = func(e berth.Event) { say("%s", text(e)) }
+	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 
 	r.launches(cfg)
 	p, err := berth.NewEC2SharedProvider(ctx, cfg)
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted: nothing was launched")
+	}
 	if err != nil {
 		return err
 	}
@@ -127,9 +133,14 @@ func end(p *berth.Provider, where string, say func(string, ...any)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
 	defer cancel()
 	say("ending the pool")
+	others := p.Stats().Pool.Foreign
 	err := p.Destroy(ctx)
+	if others > 0 {
+		say("%d instances of another run with this -name are left alone. They end themselves six hours after that has ended; to end "+
+			"them now, terminate what this lists:\n  %s", others, where)
+	}
 	if err == nil {
-		say("0 instances are left")
+		say("0 instances of this run are left")
 		return nil
 	}
 	left := 0
@@ -140,7 +151,7 @@ func end(p *berth.Provider, where string, say func(string, ...any)) error {
 		left++
 		say("left: %s (%s)", in.CloudID, in.State)
 	}
-	say("%d instances are left; this lists them:\n  %s", left, where)
+	say("%d instances of this run are left; this lists them:\n  %s", left, where)
 	return errors.Join(err, p.Close())
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/berth-go/berth/pool"
 )
@@ -22,10 +23,11 @@ import (
 func (c *Cloud) Preflight(ctx context.Context) error {
 	p := &preflight{Cloud: c, caller: "the credentials"}
 	if p.identity(ctx) {
-		p.network(ctx)
-		p.kinds(ctx)
-		p.launches(ctx)
-		p.rights(ctx)
+		for _, check := range []func(context.Context){p.network, p.kinds, p.launches, p.rights} {
+			if !p.silent { // else each call would wait in vain
+				check(ctx)
+			}
+		}
 	}
 	if ctx.Err() != nil {
 		return tell(ctx, "", ctx.Err())
@@ -59,6 +61,7 @@ type preflight struct {
 	caller   string // its ARN
 	denied   bool   // that the credentials are not accepted was told
 	dry      bool   // a dry run was one: that of a call which ends something may name what there is
+	silent   bool   // EC2 does not answer
 	where    []subnet
 	archOf   map[string]string
 	problems []error
@@ -75,6 +78,12 @@ func (p *preflight) addf(format string, args ...any) {
 // refused reports whether an error is that an action is not allowed.
 func refused(err error) bool {
 	return saysCode(err, "UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
+}
+
+// noAnswer reports whether an error is that nothing has answered.
+func noAnswer(err error) bool {
+	_, unsent := errors.AsType[*smithyhttp.RequestSendError](err)
+	return unsent || errors.Is(err, context.DeadlineExceeded)
 }
 
 // works looks at the error of a call, and reports whether its answer can be used.
@@ -97,6 +106,11 @@ func (p *preflight) works(err error) bool {
 		p.addf("%s is not served at this endpoint, and berth cannot do without it: use one that serves it (%w)", e.action, err)
 	case errors.Is(err, pool.ErrPermanent):
 		p.addf("a call is refused: correct the options, or use an endpoint that does what EC2 does (%w)", err)
+	case noAnswer(err):
+		if !p.silent {
+			p.silent = true
+			p.addf("EC2 does not answer: check the network, the region %s, and AWS_ENDPOINT_URL if that is set (%w)", p.region, err)
+		}
 	default:
 		p.addf("a call fails; try again: %w", err)
 	}
@@ -130,7 +144,7 @@ func (p *preflight) identity(ctx context.Context) bool {
 	case answered(err):
 		p.log.Warn("STS does not say whose the credentials are", "error", err)
 	default:
-		p.addf("STS does not answer: check the network and the region %s (%w)", p.region, err)
+		p.addf("STS does not answer: check the network, the region %s, and AWS_ENDPOINT_URL if that is set (%w)", p.region, err)
 	}
 	return true
 }

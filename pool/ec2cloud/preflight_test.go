@@ -1,7 +1,11 @@
 package ec2cloud_test
 
 import (
+	"net"
+	"net/http"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/berth-go/berth/internal/ec2test"
@@ -147,5 +151,24 @@ func TestPlan(t *testing.T) {
 			r.Errorf("%+v", p)
 		}
 		r.noSecret("the plan", text)
+	})
+}
+
+// deaf is a network in which nothing answers.
+type deaf struct{ calls *atomic.Int64 }
+
+func (d deaf) Do(*http.Request) (*http.Response, error) {
+	d.calls.Add(1)
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+}
+
+// TestPreflightWithoutANetwork: that nothing answers is told once, and not for each call.
+func TestPreflightWithoutANetwork(t *testing.T) {
+	var calls atomic.Int64
+	inRig(t, quick, func(r *rig) { r.opts.AWS.HTTPClient = deaf{&calls} }, func(r *rig) {
+		r.lacks("STS does not answer", "EC2 does not answer: check the network, the region us-east-1")
+		if n := calls.Load(); n > 9 {
+			r.Errorf("%d calls", n)
+		}
 	})
 }
