@@ -66,7 +66,7 @@ var planted = []struct {
 	{"a machine is forgotten before it has ended", []edit{{"pool/plan.go",
 		"case there && seen.asked.After(now): // it is ending, or will be asked for again", "case there && seen.asked.After(now):\n\t\treturn action{verb: doForget}"}}},
 	{"a machine that another pool launched is ended", []edit{{"pool/sight.go",
-		"if machine.PoolUID != \"\" && machine.PoolUID != s.pool.UID {", "if false {"}}},
+		"if !machine.of(s.pool.UID) {", "if false {"}}},
 	{"a call to an engine has no deadline", []edit{{"orchestrator/remove.go",
 		"ctx, cancelCall := context.WithTimeout(ctx, k.m.cfg.CallTimeout)", "ctx, cancelCall := context.WithCancel(ctx)"}}},
 }
