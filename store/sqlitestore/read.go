@@ -16,7 +16,7 @@ const (
 	idleReaders = 8
 )
 
-var readerPragmas = []string{"PRAGMA query_only = ON", "PRAGMA cache_size = -8192", "PRAGMA temp_store = MEMORY", busyTimeout}
+var readerPragmas = []string{busyTimeout, "PRAGMA query_only = ON", "PRAGMA cache_size = -8192", "PRAGMA temp_store = MEMORY"}
 
 // readers are the connections that read.
 type readers struct {

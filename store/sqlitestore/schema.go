@@ -71,14 +71,14 @@ func (f *file) version(c *conn) (int, error) {
 
 // prepare makes the database ready for this program: in write-ahead mode, with the newest schema. It touches nothing
 // unless the database is one of this store's, or empty.
-func (f *file) prepare(ctx context.Context, c *conn) error {
+func (f *file) prepare(c *conn) error {
 	if _, err := f.version(c); err != nil {
 		return err
 	}
-	if err := f.patiently(ctx, func() error { return f.writeAhead(c) }); err != nil {
+	if err := f.writeAhead(c); err != nil {
 		return err
 	}
-	return f.patiently(ctx, func() error { return f.migrate(c) })
+	return f.migrate(c)
 }
 
 func (f *file) writeAhead(c *conn) error {
@@ -124,15 +124,21 @@ func (f *file) migrate(c *conn) error {
 	return err
 }
 
+// openPatience is how long Open waits for other processes that have the database locked.
+const openPatience = 30 * time.Second
+
 // patiently tries something again while another process is in the way: some locks are not waited for by SQLite.
-func (f *file) patiently(ctx context.Context, do func() error) error {
+func patiently(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
 	for {
 		err := do()
-		if primary(err) != sqlite3.SQLITE_BUSY || ctx.Err() != nil {
+		if primary(err) != sqlite3.SQLITE_BUSY {
 			return err
 		}
 		select {
 		case <-ctx.Done():
+			return err
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

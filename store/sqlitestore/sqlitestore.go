@@ -33,6 +33,9 @@ var _ store.Store = (*Store)(nil)
 // pollInterval is how often the store looks for the commits of other processes while anybody watches.
 const pollInterval = 50 * time.Millisecond
 
+// smallest is the size of the smallest page of a database that is not empty.
+const smallest = 512
+
 // opening is held while a file is made, since closing one drops the locks that this process has on it.
 var opening sync.Mutex
 
@@ -64,6 +67,8 @@ func create(path string) error {
 	switch {
 	case err == nil && !info.Mode().IsRegular():
 		return fmt.Errorf("%s: %w: it is no regular file", path, ErrForeign)
+	case err == nil && info.Size() > 0 && info.Size() < smallest: // which SQLite would take for an empty database
+		return fmt.Errorf("%s: %w: it is too small for a database", path, ErrForeign)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -83,13 +88,16 @@ func open(ctx context.Context, f *file) (*Store, error) {
 		watched: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	s.writer = &writer{file: f, foreign: s.watch.WakeAll}
-	err := s.writer.connect()
-	if err == nil {
-		err = f.prepare(ctx, s.writer.c)
-	}
-	if err == nil {
-		s.writer.version, err = s.writer.c.number("PRAGMA data_version")
-	}
+	err := patiently(ctx, func() error {
+		err := s.writer.connect()
+		if err == nil {
+			err = f.prepare(s.writer.c)
+		}
+		if err == nil {
+			s.writer.version, err = s.writer.c.number("PRAGMA data_version")
+		}
+		return err
+	})
 	if err != nil {
 		s.writer.close()
 		return nil, f.explain(err)

@@ -28,8 +28,8 @@ var _ rows.Backend = (*writer)(nil)
 
 // pragmas of the connection that writes. A checkpoint writes the pages of many commits to the file at a time.
 var writerPragmas = []string{
-	"PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536", "PRAGMA temp_store = MEMORY",
-	"PRAGMA wal_autocheckpoint = 16000", "PRAGMA journal_size_limit = 67108864", busyTimeout,
+	busyTimeout, "PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536", "PRAGMA temp_store = MEMORY",
+	"PRAGMA wal_autocheckpoint = 16000", "PRAGMA journal_size_limit = 67108864",
 }
 
 // busyTimeout is how long one try waits for another process, in milliseconds.
