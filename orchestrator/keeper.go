@@ -101,6 +101,9 @@ func (k *keeper) join(c *store.Container) error {
 	if errors.Is(err, agent.ErrGone) { // it died while nobody looked
 		k.lost(c, err)
 	}
+	if err == nil {
+		k.m.closeStrays(k.ctx, c, k.inside)
+	}
 	return err
 }
 

@@ -132,7 +132,7 @@ func setUp(o Options) (*Daemon, error) {
 		build:    sync.OnceValue(func() string { return hash(program) }),
 		table:    proc.NewTable(),
 		heavy:    make(gate, 8),
-		sessions: sessions{byID: make(map[string]*session), busy: make(map[string]chan struct{})},
+		sessions: sessions{byID: make(map[string]*session), busy: make(map[any]chan struct{})},
 		kept:     budget{limit: maxKept},
 		commands: commands{byID: make(map[string]*command)},
 		calls:    calls{byID: make(map[string]*call)},

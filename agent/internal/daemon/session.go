@@ -28,21 +28,35 @@ type session struct {
 type sessions struct {
 	mu   sync.Mutex // protects what follows, and the last fields of every session
 	byID map[string]*session
-	busy map[string]chan struct{} // IDs that are being opened or closed; the channel is closed after
+	busy map[any]chan struct{} // IDs and uids of what is being opened or closed; the channel is closed after
 }
 
-// acquire lets one caller at a time open or close an ID.
-func (ss *sessions) acquire(ctx context.Context, id string) (release func(), err error) {
+// acquire lets one caller at a time open or close a session of that ID, or of that uid: who comes late to close an old
+// session must not meet a new one whose place is just being made.
+func (ss *sessions) acquire(ctx context.Context, id string, uid int) (release func(), err error) {
+	releaseID, err := ss.acquireOne(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	releaseUID, err := ss.acquireOne(ctx, uid)
+	if err != nil {
+		releaseID()
+		return nil, err
+	}
+	return func() { releaseUID(); releaseID() }, nil
+}
+
+func (ss *sessions) acquireOne(ctx context.Context, key any) (release func(), err error) {
 	for {
 		ss.mu.Lock()
-		other := ss.busy[id]
+		other := ss.busy[key]
 		if other == nil {
 			mine := make(chan struct{})
-			ss.busy[id] = mine
+			ss.busy[key] = mine
 			ss.mu.Unlock()
 			return func() {
 				ss.mu.Lock()
-				delete(ss.busy, id)
+				delete(ss.busy, key)
 				ss.mu.Unlock()
 				close(mine)
 			}, nil
@@ -138,7 +152,7 @@ func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, ma
 	if err := place.Check(w); err != nil {
 		return nil, false, &wire.Error{Code: wire.CodeInvalid, Message: err.Error()}
 	}
-	release, err := d.sessions.acquire(ctx, w.ID)
+	release, err := d.sessions.acquire(ctx, w.ID, w.UID)
 	if err != nil {
 		return nil, false, err
 	}
@@ -167,7 +181,7 @@ func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, ma
 
 // closeSession kills and removes all of a session, whether it is known or not.
 func (d *Daemon) closeSession(ctx context.Context, c wire.Close) error {
-	release, err := d.sessions.acquire(ctx, c.ID)
+	release, err := d.sessions.acquire(ctx, c.ID, c.UID)
 	if err != nil {
 		return err
 	}
