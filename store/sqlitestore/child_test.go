@@ -43,7 +43,7 @@ func startChild(t *testing.T, what, path string, change func(*exec.Cmd)) *child 
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, path)
-	cmd.Env = append(os.Environ(), childVar+"="+what)
+	cmd.Env = append(os.Environ(), childVar+"="+what, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	if change != nil {
 		change(cmd)

@@ -112,7 +112,10 @@ type source struct {
 	c    *conn
 }
 
-var _ rows.Source = source{}
+var (
+	_ rows.Source = source{}
+	_ rows.Coarse = source{}
+)
 
 // Get implements [rows.Source].
 func (s source) Get(ctx context.Context, key store.Key) (body []byte, err error) {
@@ -149,3 +152,6 @@ func fromIndex(index string) string {
 	}
 	return "records INDEXED BY " + index
 }
+
+// Coarse implements [rows.Coarse].
+func (source) Coarse() {}

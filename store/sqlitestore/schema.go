@@ -26,7 +26,9 @@ CREATE TABLE records (
 	kind INTEGER NOT NULL,
 	id TEXT NOT NULL,
 	body TEXT NOT NULL,
-	state TEXT, task TEXT, usr TEXT, repository TEXT, container TEXT, instance TEXT, owner TEXT,
+	state TEXT,
+	ended INTEGER, -- whether the state is that
+	task TEXT, usr TEXT, repository TEXT, container TEXT, instance TEXT, owner TEXT,
 	room INTEGER,
 	queued INTEGER,
 	lease_until INTEGER,
@@ -37,7 +39,7 @@ CREATE TABLE records (
 
 func createIndexes() string {
 	var b strings.Builder
-	for _, x := range rows.Indexes {
+	for _, x := range rows.CoarseIndexes() {
 		fmt.Fprintf(&b, "CREATE INDEX %s ON records (%s) WHERE %s;\n", x.Name, strings.Join(x.Columns, ", "), x.Where())
 	}
 	return b.String()

@@ -23,12 +23,6 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return openAt(t, filepath.Join(t.TempDir(), "berth.db")) })
 }
 
-func TestStoreThatRunsFunctionsAgain(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) store.Store {
-		return storetest.Again(openAt(t, filepath.Join(t.TempDir(), "berth.db")))
-	})
-}
-
 func TestSharedStore(t *testing.T) {
 	storetest.RunShared(t, func(t *testing.T) func() store.Store {
 		path := filepath.Join(t.TempDir(), "berth.db")

@@ -193,7 +193,7 @@ func (t *txn) Commit(puts []rows.Row, deletes []store.Key) error {
 }
 
 var (
-	insertSQL = "INSERT INTO records (kind, id, body, " + strings.Join(rows.Names, ", ") + ") VALUES " + placeholders(1, 3+len(rows.Names))
+	insertSQL = "INSERT INTO records (kind, id, body, ended, " + strings.Join(rows.Names, ", ") + ") VALUES " + placeholders(1, 4+len(rows.Names))
 	deleteSQL = "DELETE FROM records WHERE kind = ? AND id = ?"
 )
 
@@ -203,7 +203,7 @@ func (w *writer) write(puts []rows.Row, deletes []store.Key) error {
 		row := &puts[i]
 		sql := insertSQL
 		if row.Was == nil {
-			args = append(append(args[:0], int64(row.Key.Kind), row.Key.ID, string(row.Body)), row.Values()...)
+			args = append(append(args[:0], int64(row.Key.Kind), row.Key.ID, string(row.Body), row.Ended()), row.Values()...)
 		} else {
 			sql, args = update(row, args[:0])
 		}
@@ -233,6 +233,10 @@ func update(row *rows.Row, args []any) (string, []any) {
 			sql.WriteString(", " + name + " = ?")
 			args = append(args, now[i])
 		}
+	}
+	if ended := row.Ended(); ended != row.Was.Ended() {
+		sql.WriteString(", ended = ?")
+		args = append(args, ended)
 	}
 	sql.WriteString(" WHERE kind = ? AND id = ?")
 	return sql.String(), append(args, int64(row.Key.Kind), row.Key.ID)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"time"
 	"unicode/utf8"
@@ -38,7 +37,11 @@ func init() {
 		for i := range fields {
 			fields[i].Tag = reflect.StructTag(fmt.Sprintf(`json:"%s,omitempty,omitzero"`, fields[i].Name))
 		}
-		shapes[r.Key().Kind] = shape{record, reflect.StructOf(fields)}
+		body := reflect.StructOf(fields)
+		if !record.ConvertibleTo(body) { // tags apart they are the same, so that one can be taken for the other
+			panic(fmt.Sprintf("%s has a field that a store cannot write", record))
+		}
+		shapes[r.Key().Kind] = shape{record, body}
 	}
 }
 
@@ -60,7 +63,7 @@ func Encode(r store.Record, before Unknown) ([]byte, error) {
 	s := shapes[r.Key().Kind]
 	v := reflect.ValueOf(r)
 	cutTimes(v.Elem())
-	body, err := json.Marshal(v.Convert(reflect.PointerTo(s.body)).Interface())
+	body, err := json.Marshal(reflect.NewAt(s.body, v.UnsafePointer()).Interface())
 	if err == nil && before != nil {
 		body, err = merge(s.body, body, json.RawMessage(before))
 	}
@@ -82,7 +85,7 @@ func Decode(key store.Key, body []byte) (r store.Record, unknown Unknown, err er
 	v := reflect.New(s.body)
 	known := json.NewDecoder(bytes.NewReader(body))
 	known.DisallowUnknownFields()
-	if known.Decode(v.Interface()) != nil || !atEnd(known) {
+	if known.Decode(v.Interface()) != nil || known.InputOffset() != int64(len(body)) {
 		v = reflect.New(s.body)
 		var version struct {
 			V int `json:"_v"`
@@ -98,16 +101,11 @@ func Decode(key store.Key, body []byte) (r store.Record, unknown Unknown, err er
 		}
 		unknown = body
 	}
-	r = v.Convert(reflect.PointerTo(s.record)).Interface().(store.Record)
+	r = reflect.NewAt(s.record, v.UnsafePointer()).Interface().(store.Record)
 	if r.Key() != key {
 		return nil, nil, fmt.Errorf("%s cannot be read: it says that it is %s", key, r.Key())
 	}
 	return r, unknown, nil
-}
-
-func atEnd(d *json.Decoder) bool {
-	_, err := d.Token()
-	return errors.Is(err, io.EOF)
 }
 
 var timeType = reflect.TypeFor[time.Time]()

@@ -8,43 +8,14 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Index is one that the queries need.
-type Index struct {
-	Name    string
-	Columns []string // the first is not null in every record that the index holds, unless it is kind
-}
-
-// Where is the condition of a record that the index holds.
-func (x Index) Where() string {
-	column := x.Columns[0]
-	if column == "kind" {
-		column = x.Columns[1]
-	}
-	return column + " IS NOT NULL"
-}
-
-// Indexes are all that the queries use beside the primary key (kind, id).
-var Indexes = []Index{
-	{"records_state", []string{"kind", "state", "id"}},
-	{"records_task", []string{"task", "state", "id"}},
-	{"records_usr", []string{"usr", "state", "id"}},
-	{"records_repository", []string{"repository", "state", "id"}},
-	{"records_container", []string{"container", "state", "id"}},
-	{"records_instance", []string{"kind", "instance", "state", "id"}},
-	{"records_owner", []string{"kind", "owner", "state", "id"}},
-	{"records_queued", []string{"queued", "id"}},
-	{"records_room", []string{"room", "id"}},
-	{"records_lease_until", []string{"lease_until", "id"}},
-	{"records_ended_at", []string{"ended_at", "id"}},
-}
-
 // plan says how to read one page: from one index, in its order, or from several places of it that are merged by ID.
 type plan struct {
 	kind  store.Kind
 	index string   // "" = the primary key
 	terms []term   // all of them apply
-	state []string // the values of that column, one after another in the index; none = any
-	merge bool     // the index has the state before the ID
+	state []string // the values of that column; none = any
+	all   bool     // these are all that there are
+	merge bool     // the index has the state before the ID, or whether that is ended
 	order string   // the column that the index is ordered by, before the ID
 	after string
 	from  int64 // with order: where to go on
@@ -83,7 +54,7 @@ func (p *plan) in(states []string, all bool) {
 		p.index, p.merge = "records_state", true
 	}
 	if p.merge || !all {
-		p.state = states
+		p.state, p.all = states, all
 	}
 }
 
@@ -163,7 +134,7 @@ func (p *plan) goOn(last store.Record) {
 }
 
 // sql puts the plan into words that SQLite and PostgreSQL both know, with numbered placeholders.
-func (p *plan) sql(from func(index string) string) (string, []any) {
+func (p *plan) sql(from func(index string) string, coarse bool) (string, []any) {
 	var args []any
 	arg := func(v any) string {
 		args = append(args, v)
@@ -191,20 +162,26 @@ func (p *plan) sql(from func(index string) string) (string, []any) {
 		where = append(where, "id > "+arg(p.after))
 	}
 	body := "SELECT id, body FROM " + from(p.index) + " WHERE " + strings.Join(where, " AND ")
-	var parts []string
-	switch {
-	case len(p.state) == 0:
-		parts = []string{body}
-	case p.merge:
-		for _, s := range p.state {
-			parts = append(parts, body+" AND state = "+arg(s))
-		}
-	default:
+	coarse = coarse && isCoarse(p.index)
+	if len(p.state) > 0 && (!p.merge || coarse && !p.all) {
 		var values []string
 		for _, s := range p.state {
 			values = append(values, arg(s))
 		}
-		parts = []string{body + " AND state IN (" + strings.Join(values, ", ") + ")"}
+		body += " AND state IN (" + strings.Join(values, ", ") + ")"
+	}
+	var parts []string
+	switch {
+	case !p.merge:
+		parts = []string{body}
+	case coarse:
+		for _, ended := range endedColumns(p.state) {
+			parts = append(parts, body+" AND ended = "+ended)
+		}
+	default:
+		for _, s := range p.state {
+			parts = append(parts, body+" AND state = "+arg(s))
+		}
 	}
 	return strings.Join(parts, " UNION ALL ") + " ORDER BY " + order + " LIMIT " + arg(p.limit), args
 }

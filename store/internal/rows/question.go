@@ -18,11 +18,16 @@ type Question struct {
 
 // Questions returns one for each way in which a store may be asked, with values that select something where a test has
 // filled the table with them: for the tests that let a database explain what it does.
-func Questions(from func(index string) string) []Question {
+func Questions(from func(index string) string) []Question { return questions(from, false) }
+
+// CoarseQuestions are Questions to a table with the [CoarseIndexes].
+func CoarseQuestions(from func(index string) string) []Question { return questions(from, true) }
+
+func questions(from func(index string) string, coarse bool) []Question {
 	var all []Question
 	add := func(q any, p *plan, some bool) {
 		if some {
-			sql, args := p.sql(from)
+			sql, args := p.sql(from, coarse)
 			all = append(all, Question{fmt.Sprintf("%T%+v", q, q), p.index, sql, args})
 		}
 	}

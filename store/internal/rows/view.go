@@ -18,6 +18,9 @@ type Source interface {
 	From(index string) string
 }
 
+// Coarse is what a Source also implements if its indexes are the [CoarseIndexes].
+type Coarse interface{ Coarse() }
+
 // View is a [store.View] of a source. Close it when the function that got it has returned.
 type View struct {
 	ctx    context.Context
@@ -82,8 +85,9 @@ func find[R store.Record](v *View, p *plan, some bool, matches func(R) bool) ([]
 		return nil, errOver
 	}
 	page := []R{}
+	_, coarse := v.source.(Coarse)
 	for some {
-		sql, args := p.sql(v.source.From)
+		sql, args := p.sql(v.source.From, coarse)
 		read := 0
 		var last store.Record
 		err := v.source.Select(v.ctx, sql, args, func(id string, body []byte) error {
