@@ -112,6 +112,10 @@
 // record stays absent, and a key beyond the hints is simply fetched. A batch costs one fsync: that is the group commit.
 // When the disk is full, COMMIT says so and nothing has changed; an I/O error from it is an unknown outcome.
 //
+// An index is written when one of its columns is set, whether the value differs or not. So only columns that differ are
+// set, and the indexes of tasks, users, repositories, containers and instances have, in place of the state, one more
+// column that says whether it is ended: a session moves in them once, not each time its state changes.
+//
 // A View is a deferred transaction that reads something at once, as its snapshot begins with the first read. Commits
 // of this process wake watchers directly; those of others are seen by PRAGMA data_version, polled while anybody
 // watches, and wake everybody.

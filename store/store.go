@@ -8,9 +8,9 @@ import (
 
 // A Store keeps the records of one pool.
 //
-// Implementations: memstore (this process's memory). The suite in storetest holds every one of them to what the
-// comments in this file say. All methods are safe for concurrent use, by any number of processes where the
-// implementation can be shared.
+// Implementations: memstore (this process's memory), sqlitestore (a file). The suite in storetest holds every one of
+// them to what the comments in this file say. All methods are safe for concurrent use, by any number of processes where
+// the implementation can be shared.
 type Store interface {
 	// View runs fn on one snapshot of the records, with every commit that was answered before View was called, and
 	// none that is made meanwhile. No lock is held while fn runs: it may take its time, and call the store. Its

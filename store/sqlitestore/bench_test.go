@@ -52,11 +52,11 @@ func BenchmarkPair(b *testing.B) {
 // BenchmarkFile reports what a live session takes on the disk, with all that belongs to it.
 func BenchmarkFile(b *testing.B) {
 	const live = 20_000
+	info, err := os.Stat(filledFile(b, live))
+	if err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
-		info, err := os.Stat(filledFile(b, live))
-		if err != nil {
-			b.Fatal(err)
-		}
 		b.ReportMetric(float64(info.Size())/live, "B/session")
 	}
 }

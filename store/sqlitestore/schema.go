@@ -18,7 +18,7 @@ const applicationID = 0x62727468
 // released is never changed. A program refuses a database whose version it does not know, so a migration must not come
 // together with a change that the version before it could live with.
 var migrations = []string{
-	1 - 1: createTable + createIndexes(),
+	createTable + createIndexes(), // to version 1
 }
 
 const createTable = `

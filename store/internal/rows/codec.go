@@ -15,9 +15,11 @@ import (
 // ErrNewerRecord says that a record was written in a way that this version does not read.
 var ErrNewerRecord = errors.New("a newer version of berth wrote this record: upgrade")
 
-// versionMember is the member of a body that names its version. A body without it is of version 1, which is the only
-// one so far: one member per field that is neither zero nor empty, under the field's name. New fields need no new version.
-const versionMember = "_v"
+// version is what a body says of how it is written. One that does not is of version 1, which is the only one so far: one
+// member per field that is neither zero nor empty, under the field's name. New fields need no new version.
+type version struct {
+	V int `json:"_v"`
+}
 
 // shape is how the records of one kind are written.
 type shape struct {
@@ -87,13 +89,11 @@ func Decode(key store.Key, body []byte) (r store.Record, unknown Unknown, err er
 	known.DisallowUnknownFields()
 	if known.Decode(v.Interface()) != nil || known.InputOffset() != int64(len(body)) {
 		v = reflect.New(s.body)
-		var version struct {
-			V int `json:"_v"`
-		}
-		if err := json.Unmarshal(body, &version); err != nil {
+		var says version
+		if err := json.Unmarshal(body, &says); err != nil {
 			return nil, nil, fmt.Errorf("%s cannot be read: %w", key, err)
 		}
-		if version.V > 1 {
+		if says.V > 1 {
 			return nil, nil, fmt.Errorf("%s: %w", key, ErrNewerRecord)
 		}
 		if err := json.Unmarshal(body, v.Interface()); err != nil {
