@@ -3,6 +3,8 @@ package sqlitestore
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -53,7 +55,13 @@ func (f *file) explain(err error) error {
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
 		means = ErrReadOnly
 	case sqlite3.SQLITE_CANTOPEN:
-		means = ErrReadOnly // the main file is there: it is those beside it that cannot be made
+		// The main file is there: those beside it cannot be made, unless this process can open nothing at all.
+		means = ErrReadOnly
+		if d, openErr := os.Open(filepath.Dir(f.path)); openErr != nil {
+			means = openErr
+		} else {
+			d.Close()
+		}
 	case sqlite3.SQLITE_NOTADB:
 		means = ErrForeign
 	case sqlite3.SQLITE_CORRUPT:
