@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -45,7 +46,16 @@ func createIndexes() string {
 	return b.String()
 }
 
-// version says what a database is: the version of its schema, 0 for an empty one.
+// look returns the version as of one moment: another process may be making the database.
+func (f *file) look(c *conn) (int, error) {
+	if err := c.once("BEGIN"); err != nil {
+		return 0, f.explain(err)
+	}
+	version, err := f.version(c)
+	return version, errors.Join(err, c.once("ROLLBACK"))
+}
+
+// version says what a database is: the version of its schema, 0 for an empty one. It is called in a transaction.
 func (f *file) version(c *conn) (int, error) {
 	id, err := c.number("PRAGMA application_id")
 	if err != nil {
@@ -74,7 +84,7 @@ func (f *file) version(c *conn) (int, error) {
 // prepare makes the database ready for this program: in write-ahead mode, with the newest schema. It touches nothing
 // unless the database is one of this store's, or empty.
 func (f *file) prepare(c *conn) error {
-	if _, err := f.version(c); err != nil {
+	if _, err := f.look(c); err != nil {
 		return err
 	}
 	if err := f.writeAhead(c); err != nil {
@@ -96,7 +106,7 @@ func (f *file) writeAhead(c *conn) error {
 
 func (f *file) migrate(c *conn) error {
 	// Most of the time there is nothing to do, and no need to wait for a lock.
-	version, err := f.version(c)
+	version, err := f.look(c)
 	if err != nil || version == len(migrations) {
 		return err
 	}
