@@ -161,8 +161,17 @@ func (s *Server) dsn(addr, database string) string {
 // Database makes a database for the test, and returns its name. It is dropped when the test ends.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
+	return s.Copy(t, "template1")
+}
+
+// Copy makes a copy of a database for the test, and returns its name. All connections to that one are cut.
+func (s *Server) Copy(t testing.TB, from string) string {
+	t.Helper()
 	name := "t_" + strings.ToLower(rand.Text()[:12])
-	if err := s.exec("CREATE DATABASE " + name); err != nil {
+	if from != "template1" {
+		s.Terminate(t, from)
+	}
+	if err := s.exec("CREATE DATABASE " + name + " TEMPLATE " + from); err != nil {
 		t.Fatalf("making a database for the test: %v", err)
 	}
 	t.Cleanup(func() {

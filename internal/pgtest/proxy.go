@@ -106,15 +106,17 @@ func (p *Proxy) Mute() {
 	}
 }
 
-// Pass ends what Refuse and Mute began.
-func (p *Proxy) Pass() {
+// Pass ends what Refuse, Mute and CutAfter began. It reports whether a cut was still to come.
+func (p *Proxy) Pass() (waited bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refuses = false
+	waited = p.left >= 0
+	p.refuses, p.left = false, -1
 	if p.mute != nil {
 		close(p.mute)
 		p.mute = nil
 	}
+	return waited
 }
 
 func (p *Proxy) accept() {

@@ -48,7 +48,7 @@ func newStatements(schema string) statements {
 	}
 	keys := "unnest($1::smallint[], $2::text[]) AS k (kind, id)"
 	return statements{schema, map[string]string{
-		stmtBegin: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+		stmtBegin: "BEGIN ISOLATION LEVEL READ COMMITTED",
 		// One after another, in the order of the array.
 		stmtLock: "SELECT count(pg_advisory_xact_lock(h)) FROM unnest($1::bigint[]) AS h",
 		// The locks are ours already. FOR UPDATE guards against whoever changes records by hand.

@@ -1,0 +1,6 @@
+package pgstore
+
+import "github.com/jackc/pgx/v5/pgxpool"
+
+// Pool returns the connections of a store, as they are prepared, to be used without it.
+func (s *Store) Pool() *pgxpool.Pool { return s.pool }
