@@ -92,16 +92,19 @@ func openTraced(tb testing.TB, dsn string, tape *recorder) *pgstore.Store {
 	return s
 }
 
-func analyze(tb testing.TB, dsn string) { exec(tb, dsn, "VACUUM ANALYZE") }
+func analyze(tb testing.TB, dsn string) { execute(tb, dsn, "VACUUM ANALYZE") }
 
-func exec(tb testing.TB, dsn, sql string) {
+// execute runs statements as administrator, also while a test cleans up.
+func execute(tb testing.TB, dsn, sql string) {
 	tb.Helper()
-	conn, err := pgx.Connect(tb.Context(), dsn)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(tb.Context(), sql); err != nil {
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql); err != nil {
 		tb.Fatal(err)
 	}
 }
