@@ -71,7 +71,7 @@ func benchmarkPairs(b *testing.B, live, perContainer, on int) (each time.Duratio
 	took := b.Elapsed()
 	w.Close()
 	b.ReportMetric(float64(b.N)/took.Seconds(), "pairs/s")
-	b.ReportMetric(float64(4*b.N)/float64(tape.commits()), "updates/commit")
+	b.ReportMetric(float64(4*b.N)/float64(tape.transactions()["commits"]), "updates/commit")
 	b.ReportMetric(tape.replay(b, server.DSN(raw)).Seconds()/took.Seconds(), "x_raw")
 	return took / time.Duration(b.N)
 }
@@ -150,12 +150,20 @@ func (r *recorder) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx
 
 func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// commits returns how many transactions have written something.
-func (r *recorder) commits() (n int) {
+// transactions counts Views, the batches of Updates that were begun, and those that have written something.
+func (r *recorder) transactions() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := map[string]int{"views": 0, "batches": 0, "commits": 0}
 	for _, batches := range r.conns {
 		for _, b := range batches {
-			if q := b.QueuedQueries; q[len(q)-1].SQL == "berth_commit" {
-				n++
+			switch q := b.QueuedQueries; {
+			case q[0].SQL == "berth_view":
+				n["views"]++
+			case q[0].SQL == "berth_begin":
+				n["batches"]++
+			case q[len(q)-1].SQL == "berth_commit":
+				n["commits"]++
 			}
 		}
 	}

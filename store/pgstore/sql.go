@@ -106,7 +106,7 @@ CREATE TABLE %[1]s.records (
 	lease_until bigint,
 	ended_at    bigint,
 	PRIMARY KEY (kind, id)
-) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX records_state ON %[1]s.records (kind, state, id) WHERE state IS NOT NULL;
 CREATE INDEX records_task ON %[1]s.records (task, state, id) WHERE task IS NOT NULL;
 CREATE INDEX records_usr ON %[1]s.records (usr, state, id) WHERE usr IS NOT NULL;
