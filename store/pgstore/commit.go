@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -53,7 +54,7 @@ func (b backend) Begin(ctx context.Context, keys []store.Key, got func(store.Key
 	for _, r := range found {
 		got(r.Key, r.Body)
 	}
-	return &txn{b.Store, conn}, nil
+	return &txn{Store: b.Store, conn: conn}, nil
 }
 
 // patiently runs the beginning of a transaction until it succeeds, fails for good, or the server was away for long.
@@ -150,11 +151,42 @@ func split(keys []store.Key) (kinds []int16, ids []string) {
 // txn is a transaction whose keys are locked.
 type txn struct {
 	*Store
-	conn *pgxpool.Conn
+	conn    *pgxpool.Conn
+	fetched int // how often Fetch has asked
 }
 
-// Fetch implements [rows.Txn]. To take a lock now would be out of order.
-func (t *txn) Fetch(store.Key) ([]byte, error) { return nil, rows.ErrBeyond }
+// mostFetches bounds the round trips that the functions of a batch may cost while its records are locked.
+const mostFetches = 16
+
+// Fetch implements [rows.Txn]. To wait for a lock now would be out of order, so it takes one only if nobody has it. A
+// function that makes a new ID in every run could not succeed otherwise.
+func (t *txn) Fetch(key store.Key) (body []byte, err error) {
+	if t.fetched++; t.fetched > mostFetches {
+		return nil, rows.ErrBeyond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	var locked bool
+	var batch pgx.Batch
+	batch.Queue(stmtTry, t.lockOf(key)).QueryRow(func(row pgx.Row) error { return row.Scan(&locked) })
+	batch.Queue(stmtGet, int16(key.Kind), key.ID).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(&body)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	err = t.conn.SendBatch(ctx, &batch).Close()
+	switch {
+	case err != nil && sortOf(err) != lasting:
+		return nil, rows.Again(explain("reading "+key.String(), err))
+	case err != nil:
+		return nil, explain("reading "+key.String(), err)
+	case !locked:
+		return nil, rows.ErrBeyond
+	}
+	return body, nil
+}
 
 // Rollback implements [rows.Txn].
 func (t *txn) Rollback() {

@@ -44,6 +44,7 @@ func as(t *testing.T, dsn, user, password string) string {
 }
 
 func TestConnectionStringsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	for _, dsn := range []string{
 		"postgres://berth:" + secret + "@db.example.com:5432/berth",
 		"postgres://berth:s3cret@db.example.com:port/berth",
@@ -58,6 +59,7 @@ func TestConnectionStringsThatCannotBeRead(t *testing.T) {
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	db := server.Database(t)
 	dsn := server.DSN(db)
@@ -108,6 +110,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 }
 
 func TestStandbyIsRefused(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	dsn := server.DSN("postgres")
 	s := open(t, dsn, pgstore.Options{})

@@ -61,6 +61,7 @@ func set(ctx context.Context, s store.Store, n int, ids ...string) error {
 // TestConnectionCutAtEveryPoint breaks the connection after each message of an Update, in either direction. Either all
 // of it is there, or nothing, and whoever was told something was told so.
 func TestConnectionCutAtEveryPoint(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	db := server.Database(t)
 	proxy := server.StartProxy(t)
@@ -108,6 +109,7 @@ func isCommit(m pgtest.Message) bool {
 }
 
 func TestLostAnswerOfACommitIsAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	db := server.Database(t)
 	proxy := server.StartProxy(t)
@@ -139,6 +141,7 @@ func TestLostAnswerOfACommitIsAnUnknownOutcome(t *testing.T) {
 }
 
 func TestTerminatedConnectionsAreMadeAgain(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	db := server.Database(t)
 	s := open(t, server.DSN(db), pgstore.Options{})
@@ -155,6 +158,7 @@ func TestTerminatedConnectionsAreMadeAgain(t *testing.T) {
 
 // TestNothingAcknowledgedIsLost crashes the server while many write.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	db := server.Database(t)
 	s := open(t, server.DSN(db), pgstore.Options{})
@@ -223,6 +227,7 @@ func await(t *testing.T, what string, holds func() bool) {
 
 // TestNobodyWaitsLongerThanAsked lets the server fall silent.
 func TestNobodyWaitsLongerThanAsked(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	db := server.Database(t)
 	proxy := server.StartProxy(t)
@@ -248,6 +253,7 @@ func TestNobodyWaitsLongerThanAsked(t *testing.T) {
 }
 
 func TestWatchersWakeWhenTheConnectionIsBack(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	db := server.Database(t)
 	proxy := server.StartProxy(t)

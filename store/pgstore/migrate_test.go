@@ -17,6 +17,7 @@ import (
 )
 
 func TestManyOpenAnEmptyDatabaseAtOnce(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
 	var stores [8]*pgstore.Store
@@ -44,6 +45,7 @@ func TestManyOpenAnEmptyDatabaseAtOnce(t *testing.T) {
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
 	open(t, dsn, pgstore.Options{}).Close()
@@ -53,6 +55,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 }
 
 func TestForeignSchemaIsRefused(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
 	execute(t, dsn, "CREATE SCHEMA berth; CREATE TABLE berth.version (version integer)")
@@ -61,6 +64,7 @@ func TestForeignSchemaIsRefused(t *testing.T) {
 }
 
 func TestPoolsShareADatabase(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
 	one, two := open(t, dsn, pgstore.Options{Schema: "one"}), open(t, dsn, pgstore.Options{Schema: "two"})
@@ -81,6 +85,7 @@ func TestPoolsShareADatabase(t *testing.T) {
 
 // TestIndexesAreThoseOfTheQueries compares the migrations with what the queries need.
 func TestIndexesAreThoseOfTheQueries(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
 	open(t, dsn, pgstore.Options{})
@@ -102,6 +107,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 // TestEveryQueryReadsLittle lets the server run every form of query, on a table with some ten thousand records. It goes
 // by an index, and with the settings of the store it reads no more than the page needs.
 func TestEveryQueryReadsLittle(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
 	s := open(t, dsn, pgstore.Options{})

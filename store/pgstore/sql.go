@@ -17,6 +17,7 @@ type statements struct {
 const (
 	stmtBegin  = "berth_begin"
 	stmtLock   = "berth_lock"
+	stmtTry    = "berth_try"
 	stmtFetch  = "berth_fetch"
 	stmtPut    = "berth_put"
 	stmtDelete = "berth_delete"
@@ -51,6 +52,7 @@ func newStatements(schema string) statements {
 		stmtBegin: "BEGIN ISOLATION LEVEL READ COMMITTED",
 		// One after another, in the order of the array.
 		stmtLock: "SELECT count(pg_advisory_xact_lock(h)) FROM unnest($1::bigint[]) AS h",
+		stmtTry:  "SELECT pg_try_advisory_xact_lock($1)",
 		// The locks are ours already. FOR UPDATE guards against whoever changes records by hand.
 		stmtFetch: "SELECT r.kind, r.id, r.body FROM " + keys + " JOIN " + table +
 			" AS r ON r.kind = k.kind AND r.id = k.id FOR UPDATE OF r",

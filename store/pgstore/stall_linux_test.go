@@ -56,6 +56,7 @@ func init() {
 
 // TestStoppedProcessHoldsNobodyUpForLong stops a process in the midst of an Update, with its locks.
 func TestStoppedProcessHoldsNobodyUpForLong(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
 	s := open(t, dsn, pgstore.Options{StallTimeout: stall})
