@@ -86,7 +86,7 @@
 //
 //	BEGIN;
 //	SELECT pg_advisory_xact_lock(h) FROM unnest($1::bigint[]) h;          -- hashes of keys, sorted
-//	SELECT … FROM records WHERE (kind, id) IN (…) ORDER BY kind, id FOR UPDATE;
+//	SELECT … FROM unnest(…) JOIN records … FOR UPDATE;
 //
 // A row lock holds a record that is there. One that is not has no row, so whoever may make it or rely on its absence
 // takes an advisory lock on the hash of pool, kind and ID. Two ways are correct: the advisory lock for every key of
@@ -101,9 +101,13 @@
 //
 // A View is a transaction at REPEATABLE READ, READ ONLY.
 //
-// Each process LISTENs on one channel per pool, on a connection of its own. A commit sends one notification with all
-// its keys, for committing one takes a lock that the whole server shares; if they exceed the 8,000 bytes of a payload,
-// it says "everything". After the connection was lost and made again, every watcher wakes.
+// Each process LISTENs on one channel per pool, on a connection of its own. A commit names all its keys in as few
+// notifications as their 8,000 bytes allow; if that were many, it says "everything". Committing takes a lock that the
+// whole server shares, once, however many they are. After the connection was lost and made again, every watcher wakes.
+//
+// A key beyond the hints is locked by pg_try_advisory_xact_lock, which waits for nobody and so cannot be out of order; if
+// somebody has it, the function goes into the next batch. Without that, one that makes a new ID in each run would
+// never get through. A query for several states orders and limits each of its parts, or the server reads all of them.
 //
 // # SQLite
 //

@@ -15,9 +15,8 @@
 // renewing its leases: 10, or pool_max_conns in the connection string, and one more that listens. Updates use two of
 // them, Views the rest; a View whose function opens another needs a second connection meanwhile.
 //
-// Behind PgBouncer, pools in session mode will do. Those in transaction and statement mode will not: records would be
-// kept well, but LISTEN, prepared statements and settings of a session do not work there, and Open says so if it can
-// tell. A standby will not do either.
+// Behind PgBouncer, use a pool in session mode. Transaction and statement mode will not do: LISTEN, prepared statements
+// and the settings of a session do not work there. (No test runs a PgBouncer.) A standby will not do either.
 //
 // PostgreSQL 12 and later have all that is needed; the tests run on 15. The database's encoding is UTF8.
 //
