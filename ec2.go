@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -159,10 +160,20 @@ func bootable(cfg *Config, ca []byte, networks []netip.Prefix) error {
 }
 
 // poolClients returns what connects to the hosts of the pool, and the certificate of its authority, which is made with
-// the pool and kept in its record, its key sealed.
+// the pool and kept in its record, its key sealed. Each start seals that again: so an old key of the Sealer is of no use
+// any more once every process has been started with a new one.
 func poolClients(ctx context.Context, cfg *Config) (clients *hostboot.Clients, ca []byte, err error) {
+	record, err := ensurePool(ctx, cfg.Store)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot use the store: %w", err)
+	}
 	about := []byte("client authority of pool " + cfg.Name)
-	ca, key, err := hostboot.NewClientCA(cfg.Name)
+	var key []byte
+	if len(record.ClientKey) == 0 {
+		ca, key, err = hostboot.NewClientCA(cfg.Name)
+	} else {
+		ca, key, err = openClients(ctx, cfg, record, about)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -170,28 +181,34 @@ func poolClients(ctx context.Context, cfg *Config) (clients *hostboot.Clients, c
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot seal the key of the pool's clients: %w", err)
 	}
-	if _, err := ensurePool(ctx, cfg.Store); err != nil {
+	now, err := replaceClients(ctx, cfg.Store, record.ClientKey, ca, sealed)
+	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the store: %w", err)
 	}
-	err = cfg.Store.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
-		record, err := store.Get[*store.Pool](tx, store.PoolKey())
-		if err != nil {
+	if ca, key, err = openClients(ctx, cfg, now, about); err != nil { // another process may have been first
+		return nil, nil, err
+	}
+	clients, err = hostboot.NewClients(ca, key)
+	return clients, ca, err
+}
+
+func openClients(ctx context.Context, cfg *Config, record *store.Pool, about []byte) (ca, key []byte, err error) {
+	if key, err = cfg.Sealer.Open(ctx, record.ClientKey, about); err != nil {
+		return nil, nil, fmt.Errorf("cannot open the key of the pool's clients, which is sealed in the store; was it sealed with "+
+			"another key than those of Config.Sealer? %w", err)
+	}
+	return record.ClientCA, key, nil
+}
+
+// replaceClients stores the authority of the pool's clients, unless its key is not the one any more that was seen, and
+// returns the record as it is then.
+func replaceClients(ctx context.Context, st store.Store, seen, ca, sealed []byte) (record *store.Pool, err error) {
+	err = st.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) (err error) {
+		if record, err = store.Get[*store.Pool](tx, store.PoolKey()); err != nil || !bytes.Equal(record.ClientKey, seen) {
 			return err
-		}
-		if len(record.ClientKey) > 0 { // somebody was first
-			ca, sealed = record.ClientCA, record.ClientKey
-			return nil
 		}
 		record.ClientCA, record.ClientKey = ca, sealed
 		return tx.Put(record)
 	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot use the store: %w", err)
-	}
-	if key, err = cfg.Sealer.Open(ctx, sealed, about); err != nil {
-		return nil, nil, fmt.Errorf("cannot open the key of the pool's clients, which is sealed in the store; was it sealed with "+
-			"another key than those of Config.Sealer? %w", err)
-	}
-	clients, err = hostboot.NewClients(ca, key)
-	return clients, ca, err
+	return record, err
 }

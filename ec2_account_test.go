@@ -68,9 +68,14 @@ func onEC2With(t *testing.T, opts ec2test.Options, test func(a *account)) {
 	})
 }
 
-func sealer(t *testing.T, key byte) seal.Sealer {
+// sealer returns one that seals with a key, and opens with old ones too.
+func sealer(t *testing.T, key byte, old ...byte) seal.Sealer {
 	t.Helper()
-	s, err := seal.AES(bytes.Repeat([]byte{key}, seal.KeySize))
+	var before [][]byte
+	for _, k := range old {
+		before = append(before, bytes.Repeat([]byte{k}, seal.KeySize))
+	}
+	s, err := seal.AES(bytes.Repeat([]byte{key}, seal.KeySize), before...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-go/berth/internal/hostboot"
 	"github.com/berth-go/berth/pool/ec2cloud"
 	"github.com/berth-go/berth/seal"
+	"github.com/berth-go/berth/store"
 )
 
 func TestEC2ConfigFaultsAreNamed(t *testing.T) {
@@ -211,6 +212,35 @@ func TestEC2ProvidersOfOneStore(t *testing.T) {
 			a.Errorf("with another key: %v", err)
 		}
 		a.alive(2)
+	})
+}
+
+// TestEC2KeyIsRotated starts process after process, each with the next key in front, and the first one's no more.
+func TestEC2KeyIsRotated(t *testing.T) {
+	onEC2(t, func(a *account) {
+		a.cfg.MinInstances = 1
+		a.provider(a.cfg).Close()
+		authority := func() (ca []byte) {
+			err := a.store.View(a.Context(), func(v store.View) error {
+				record, err := store.Get[*store.Pool](v, store.PoolKey())
+				ca = record.ClientCA
+				return err
+			})
+			if err != nil {
+				a.Fatal(err)
+			}
+			return ca
+		}
+		first := authority()
+		for key := byte(8); key < 11; key++ {
+			a.cfg.Sealer = sealer(a.T, key, key-1)
+			a.provider(a.cfg).Close()
+		}
+		a.cfg.Sealer = sealer(a.T, 10)
+		a.provider(a.cfg)
+		if !bytes.Equal(first, authority()) {
+			a.Error("the authority of the clients is another one")
+		}
 	})
 }
 

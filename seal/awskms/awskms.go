@@ -4,7 +4,7 @@
 // encryption), so a secret may have any size, and whoever can read the store but may not call KMS reads nothing. What the
 // secret is about stands in the encryption context, under [ContextKey]: CloudTrail shows it, and a key policy can ask for it.
 //
-// A pool seals once per launch and once when it is made, and opens once per launch and once per start of a process.
+// A pool seals and opens once per launch; each process, at its start, seals once and opens once or twice.
 // The process needs kms:GenerateDataKey on the key that seals, and kms:Decrypt on every key that has sealed.
 //
 // KMS rotates the material of a key by itself, and what was sealed before can still be opened. To go to another key,
