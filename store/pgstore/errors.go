@@ -32,6 +32,9 @@ const (
 	queryCanceled         = "57014"
 )
 
+// ErrNewerSchema says that a newer release of berth has upgraded the tables, and this one cannot use them.
+var ErrNewerSchema = errors.New("a newer release of berth has upgraded it, so upgrade this program too")
+
 var errStandby = errors.New("pgstore: the server is a standby, which takes no writes: connect to the primary, " +
 	"or name all servers in the connection string and add target_session_attrs=read-write")
 

@@ -55,8 +55,8 @@ func (s *Store) version(ctx context.Context, conn *pgx.Conn) (version int, err e
 	case err != nil:
 		return 0, explain("reading the version of schema "+s.opts.Schema, err)
 	case version > len(migrations):
-		return 0, fmt.Errorf("pgstore: schema %q has version %d, and this program knows up to %d: a newer release of berth has "+
-			"upgraded it, so upgrade this program too", s.opts.Schema, version, len(migrations))
+		return 0, fmt.Errorf("pgstore: schema %q has version %d, and this program knows up to %d: %w",
+			s.opts.Schema, version, len(migrations), ErrNewerSchema)
 	}
 	return version, nil
 }
