@@ -41,6 +41,7 @@ type Provider struct {
 	line    line
 	hints   hints
 	ruling  atomic.Pointer[ruling] // never nil
+	plans   atomic.Bool            // this process holds the planner's lease
 	closing chan struct{}          // closed when Close begins
 
 	registered atomic.Bool // this process is listed on the pool's record
@@ -123,6 +124,8 @@ func (p *Provider) startLoops() {
 	p.loops.Go(func() { alive.Run(p.ctx, p.serve) })
 	p.loops.Go(func() {
 		planner.Run(p.ctx, func(ctx context.Context, held store.Lease) {
+			p.plans.Store(true)
+			defer p.plans.Store(false)
 			var wg sync.WaitGroup
 			wg.Go(func() { p.pool.Run(ctx, held) })
 			wg.Go(func() { p.reapLoop(ctx, held) })

@@ -182,3 +182,30 @@ func TestReplicaThatIsForgottenAndComesBackIsAlive(t *testing.T) {
 		})
 	}
 }
+
+// TestOneReplicaPlans: the first does, until it closes or is cut off; then another one does.
+func TestOneReplicaPlans(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		after(time.Second)
+		reach := &cutStore{Store: w.store}
+		w.store = reach
+		second := w.provider()
+		w.store = reach.Store
+		after(time.Second)
+		plan := func(when string, want ...bool) {
+			t.Helper()
+			for i, p := range []*berth.Provider{w.Provider, second} {
+				if got := p.Stats().Planner; got != want[i] {
+					t.Errorf("%s: replica %d plans: %v", when, i, got)
+				}
+			}
+		}
+		plan("at first", true, false)
+		w.Provider.Close()
+		after(time.Second)
+		plan("after the planner has closed", false, true)
+		reach.cut.Store(true)
+		after(time.Minute)
+		plan("when it is cut off", false, false)
+	})
+}

@@ -20,6 +20,8 @@ type Stats struct {
 	Expired  int64
 	Errors   int64 // failed background work of the Provider itself; Pool and Containers count theirs
 
+	// Planner: this process plans the pool now. Of all replicas, one does; for a while after its death, none.
+	Planner bool
 	// ConfigDiffers says how the settings of the pool's planner, which are in force, differ from this process's own:
 	// "MaxInstances is 5, not 3".
 	ConfigDiffers []string
@@ -49,6 +51,7 @@ func (p *Provider) Stats() Stats {
 	return Stats{
 		Attached: c.attached.Load(), Warm: c.warm.Load(), Cold: c.cold.Load(),
 		Failed: c.failed.Load(), Ended: c.ended.Load(), Expired: c.expired.Load(), Errors: c.errors.Load(),
+		Planner:       p.plans.Load(),
 		ConfigDiffers: slices.Clone(p.ruling.Load().differs),
 		Pool:          p.pool.Stats(), Containers: p.orch.Stats(),
 	}
