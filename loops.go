@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/berth-go/berth/internal/lease"
 	"github.com/berth-go/berth/store"
 )
 
@@ -18,7 +17,6 @@ const (
 // reapLoop ends what nobody else ends: sessions whose lease ran out, and what replicas that died have begun. It also
 // removes the records of sessions that ended long ago. It runs under the planner's lease.
 func (p *Provider) reapLoop(ctx context.Context, held store.Lease) {
-	watches := make(map[string]*lease.Watch) // what is seen of the other replicas' leases
 	ruled := false
 	every(ctx, reapInterval, func() {
 		rule := func(ctx context.Context) error {
@@ -37,7 +35,7 @@ func (p *Provider) reapLoop(ctx context.Context, held store.Lease) {
 			{"cannot end sessions that expired", p.expire},
 			{"cannot remove old sessions", p.removeOld},
 			{"cannot end the sessions of lost instances", p.endLost},
-			{"cannot take over from dead replicas", func(ctx context.Context) error { return p.takeOver(ctx, watches) }},
+			{"cannot take over from dead replicas", p.takeOver},
 		} {
 			if err := step.do(ctx); err != nil && ctx.Err() == nil {
 				p.failed(step.what, err)

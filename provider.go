@@ -41,8 +41,9 @@ type Provider struct {
 	line    line
 	hints   hints
 	ruling  atomic.Pointer[ruling] // never nil
-	plans   atomic.Bool            // this process holds the planner's lease
-	closing chan struct{}          // closed when Close begins
+	witness witness
+	plans   atomic.Bool   // this process holds the planner's lease
+	closing chan struct{} // closed when Close begins
 
 	registered atomic.Bool // this process is listed on the pool's record
 	destroyed  atomic.Bool // Destroy has done its work
@@ -92,6 +93,7 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 		closing: make(chan struct{}),
 		live:    make(map[string]*live),
 		ending:  make(map[string]*ending),
+		witness: witness{watches: make(map[string]*lease.Watch)},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.tenure.init()

@@ -2,7 +2,9 @@ package berth
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/berth-go/berth/internal/lease"
@@ -44,7 +46,7 @@ func (p *Provider) resign() {
 
 // forgetDead removes the leases of replicas that have died and left nothing behind. One that comes back takes a lease
 // that may look like the one that was removed, so what was seen of that is forgotten, too.
-func (p *Provider) forgetDead(ctx context.Context, look func(string) (*owner, error), watches map[string]*lease.Watch) error {
+func (p *Provider) forgetDead(ctx context.Context, look func(string) (*owner, error)) error {
 	var replicas []string
 	err := p.store.View(ctx, func(v store.View) error {
 		record, err := store.Get[*store.Pool](v, store.PoolKey())
@@ -66,7 +68,7 @@ func (p *Provider) forgetDead(ctx context.Context, look func(string) (*owner, er
 		}
 		owns, err := p.owns(ctx, replica)
 		if err == nil && !owns {
-			delete(watches, replica)
+			p.witness.forget(replica)
 			err = p.forget(ctx, o)
 		}
 		if err != nil {
@@ -119,7 +121,56 @@ type owner struct {
 	dead    bool         // it has closed, or has not beaten for its whole term
 }
 
-func (p *Provider) lookAt(ctx context.Context, replica string, watches map[string]*lease.Watch) (*owner, error) {
+// witness is what this process has seen of the other replicas' leases. It looks on also while another one plans: when
+// that dies, the term of what it leaves behind is not counted from its end only.
+type witness struct {
+	mu      sync.Mutex // protects watches
+	watches map[string]*lease.Watch
+}
+
+// dead takes a look at a replica's lease into account, and reports whether it has not beaten for its whole term.
+func (w *witness) dead(replica string, shown *store.Lease) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	watch := w.watches[replica]
+	if watch == nil {
+		watch = &lease.Watch{Term: replicaTerm}
+		w.watches[replica] = watch
+	}
+	return watch.Dead(shown, time.Now())
+}
+
+func (w *witness) forget(replica string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.watches, replica)
+}
+
+// keep forgets all but those that are of interest.
+func (w *witness) keep(interesting func(replica string) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.watches, func(replica string, _ *lease.Watch) bool { return !interesting(replica) })
+}
+
+// lookOn looks at the replicas on the pool's record, unless this process plans and does so more often.
+func (p *Provider) lookOn(ctx context.Context, replicas []string) error {
+	if p.plans.Load() {
+		return nil
+	}
+	for _, replica := range replicas {
+		if replica == p.replica {
+			continue
+		}
+		if _, err := p.lookAt(ctx, replica); err != nil {
+			return err
+		}
+	}
+	p.witness.keep(func(replica string) bool { return slices.Contains(replicas, replica) })
+	return nil
+}
+
+func (p *Provider) lookAt(ctx context.Context, replica string) (*owner, error) {
 	o := &owner{replica: replica}
 	err := p.store.View(ctx, func(v store.View) (err error) {
 		o.lease, err = store.Find[*store.Lease](v, store.LeaseKey(replicaLease(replica)))
@@ -128,16 +179,11 @@ func (p *Provider) lookAt(ctx context.Context, replica string, watches map[strin
 	if err != nil {
 		return o, err
 	}
-	w := watches[replica]
-	if w == nil {
-		w = &lease.Watch{Term: replicaTerm}
-		watches[replica] = w
-	}
 	shown := o.lease
 	if shown == nil { // a replica that is just being born has no lease yet: its absence must last, too
 		shown = &store.Lease{Holder: replica, Term: replicaTerm}
 	}
-	o.dead = w.Dead(shown, time.Now())
+	o.dead = p.witness.dead(replica, shown)
 	return o, nil
 }
 

@@ -58,7 +58,8 @@ func (p *Provider) rule(ctx context.Context, held store.Lease) error {
 	})
 }
 
-// heedLoop keeps what is known of the planner's settings, and logs, once per generation, how this process's own differ.
+// heedLoop keeps what is known of the pool's record: whether its replicas live, and the planner's settings. It logs, once
+// per generation, how this process's own differ.
 // One that has just started says nothing until it had the time to become the planner itself.
 func (p *Provider) heedLoop() {
 	started, told := time.Now(), 0
@@ -71,6 +72,9 @@ func (p *Provider) heedLoop() {
 		if err != nil {
 			p.failed("cannot read the pool's settings", err)
 			return
+		}
+		if err := p.lookOn(p.ctx, record.Replicas); err != nil && p.ctx.Err() == nil {
+			p.failed("cannot look at the other replicas' leases", err)
 		}
 		now := p.cfg.ruled(record)
 		p.ruling.Store(now)

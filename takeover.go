@@ -2,10 +2,8 @@ package berth
 
 import (
 	"context"
-	"maps"
 	"time"
 
-	"github.com/berth-go/berth/internal/lease"
 	"github.com/berth-go/berth/store"
 )
 
@@ -58,14 +56,14 @@ func (p *Provider) tendSessions(ctx context.Context) error {
 
 // takeOver gives this replica what replicas that died had begun: sessions that they were creating or ending, and
 // containers that they were starting or stopping. It runs under the planner's lease.
-func (p *Provider) takeOver(ctx context.Context, watches map[string]*lease.Watch) error {
+func (p *Provider) takeOver(ctx context.Context) error {
 	seen := make(map[string]*owner)
 	look := func(replica string) (*owner, error) {
 		o := seen[replica]
 		if o != nil || replica == p.replica {
 			return o, nil
 		}
-		o, err := p.lookAt(ctx, replica, watches)
+		o, err := p.lookAt(ctx, replica)
 		seen[replica] = o
 		return o, err
 	}
@@ -93,10 +91,10 @@ func (p *Provider) takeOver(ctx context.Context, watches map[string]*lease.Watch
 			return err
 		}
 	}
-	if err := p.forgetDead(ctx, look, watches); err != nil {
+	if err := p.forgetDead(ctx, look); err != nil {
 		return err
 	}
-	maps.DeleteFunc(watches, func(replica string, _ *lease.Watch) bool { return seen[replica] == nil })
+	p.witness.keep(func(replica string) bool { return seen[replica] != nil })
 	return nil
 }
 

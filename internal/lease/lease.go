@@ -7,6 +7,8 @@ package lease
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -75,7 +77,8 @@ func (k *Keeper) try(ctx context.Context, watch *Watch) (*store.Lease, error) {
 		if (now == nil) != (seen == nil) || now != nil && (now.Fence != seen.Fence || now.Beat != seen.Beat) {
 			return nil // somebody was faster
 		}
-		next := store.Lease{ID: k.ID, Holder: k.Holder, Fence: 1, Beat: 1, Term: k.Term}
+		// One that was removed, and is taken again by its holder, must not look as it did before.
+		next := store.Lease{ID: k.ID, Holder: k.Holder, Fence: 1, Beat: firstBeat(), Term: k.Term}
 		if now != nil {
 			next.Fence, next.Beat = now.Fence+1, now.Beat+1
 		}
@@ -86,6 +89,13 @@ func (k *Keeper) try(ctx context.Context, watch *Watch) (*store.Lease, error) {
 		return nil, err
 	}
 	return held, nil
+}
+
+// firstBeat returns a number that no other lease begins with.
+func firstBeat() uint64 {
+	var b [8]byte
+	rand.Read(b[2:])
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // hold runs work and beats until one of them ends. last is a time before the lease was taken. It reports whether work

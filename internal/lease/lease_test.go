@@ -129,6 +129,28 @@ func TestTakeoverAfterAWholeTermWithoutABeat(t *testing.T) {
 	})
 }
 
+// TestLeaseThatWasRemovedLooksOtherwise: whoever has watched it does not take its holder, who is back, for dead.
+func TestLeaseThatWasRemovedLooksOtherwise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, watch := memstore.New(), lease.Watch{}
+		for range 2 {
+			h := newHolding()
+			stop := keep(t, st, "a", h)
+			wantHolder(t, h, "a")
+			held := h.lease()
+			if watch.Dead(&held, time.Now()) {
+				t.Error("the holder of a lease that was just taken is dead")
+			}
+			time.Sleep(term)
+			stop()
+			err := st.Update(t.Context(), nil, func(tx store.Tx) error { return tx.Delete(held.Key()) })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // TestHolderStopsBeforeItsTermEnds cuts a holder off from the store: its work has ended when somebody else may begin.
 func TestHolderStopsBeforeItsTermEnds(t *testing.T) {
 	for name, cut := range map[string]func(store.Store) (store.Store, func()){
