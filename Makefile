@@ -7,7 +7,7 @@ FUZZTIME    ?= 30s
 ARGS        ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test soak fuzz bench demo fleet image agent lint fmt fmt-check vet staticcheck
+.PHONY: help test soak fuzz bench demo fleet replicas image agent lint fmt fmt-check vet staticcheck
 
 # The race detector needs cgo.
 test soak fuzz: export CGO_ENABLED = 1
@@ -38,6 +38,9 @@ demo: ## the README's story on this machine's Docker engine; ARGS='-repo URL' fo
 
 fleet: ## a pool of three EC2 instances, which are namespaces of this machine with a Docker engine each; needs root
 	$(GO) run ./examples/fleet
+
+replicas: ## three processes on one pool, one of which is killed; ARGS='-database postgres://…', or DATABASE_URL
+	$(GO) run ./examples/replicas $(ARGS)
 
 image: ## make the workspace image, unless the engine has it
 	$(GO) run ./internal/workspace/cmd/workspace $(ARGS)

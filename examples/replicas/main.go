@@ -51,14 +51,11 @@ func main() {
 	defer stop()
 	pool := "replicas-" + strings.ToLower(rand.Text()[:8])
 	_, err := run(ctx, newPrinter(os.Stdout), config{pool: pool, database: *database})
-	if ctx.Err() != nil {
-		fmt.Fprintln(os.Stderr, "replicas: interrupted")
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "replicas:", err)
 	}
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(err, errInterrupted):
 		os.Exit(130)
 	case err != nil:
 		os.Exit(1)
@@ -70,6 +67,8 @@ func usage(what string) {
 	os.Exit(2)
 }
 
+var errInterrupted = errors.New("interrupted")
+
 // run starts the replicas, tells their story and removes all of it.
 func run(ctx context.Context, out *printer, cfg config) (*story, error) {
 	st, err := newStage(ctx, out, cfg)
@@ -79,7 +78,7 @@ func run(ctx context.Context, out *printer, cfg config) (*story, error) {
 	s := &story{stage: st}
 	err = s.tell(ctx)
 	if ctx.Err() != nil {
-		err = context.Canceled
+		err = errInterrupted
 	}
 	return s, errors.Join(err, st.close())
 }

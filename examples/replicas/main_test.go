@@ -105,6 +105,9 @@ func TestStory(t *testing.T) {
 	if s.twins[0].Session == "" || s.twins[0] != s.twins[1] {
 		t.Errorf("two replicas created one task as %+v and %+v", s.twins[0], s.twins[1])
 	}
+	if s.processes[0] == 0 || s.processes[1] != 0 {
+		t.Errorf("A's task had %d processes, and %d after its end", s.processes[0], s.processes[1])
+	}
 	if len(s.planners[0]) != 1 || len(s.planners[1]) != 1 || s.planners[1][0] == "A" {
 		t.Errorf("first %v planned, and after the kill %v", s.planners[0], s.planners[1])
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/moby/moby/client"
 
 	"github.com/berth-go/berth/internal/gittest"
@@ -34,6 +35,9 @@ type stage struct {
 func newStage(ctx context.Context, out *printer, cfg config) (_ *stage, err error) {
 	st := &stage{config: cfg, out: out}
 	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = errInterrupted
+		}
 		if err != nil {
 			err = errors.Join(err, st.close())
 		}
@@ -53,8 +57,10 @@ func newStage(ctx context.Context, out *printer, cfg config) (_ *stage, err erro
 	st.closers = append(st.closers, git.Close)
 	st.shop, st.billing = git.URL(shop), git.URL(billing)
 
-	st.closers = append(st.closers, st.dropSchema)
 	records, err := pgstore.Open(ctx, st.database, pgstore.Options{Schema: st.schema()}) // says what is wrong, if anything is
+	if err == nil || ctx.Err() != nil {                                                  // else it has made nothing
+		st.closers = append(st.closers, st.dropSchema)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +149,11 @@ func (st *stage) left(ctx context.Context) (names []string, err error) {
 func (st *stage) dropSchema() error {
 	ctx, cancel := context.WithTimeout(context.Background(), clearTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, st.database)
+	parsed, err := pgxpool.ParseConfig(st.database) // it may hold what only a pool understands
+	if err != nil {
+		return errors.New("cannot read the database's URL")
+	}
+	conn, err := pgx.ConnectConfig(ctx, parsed.ConnConfig)
 	if err != nil {
 		return fmt.Errorf("cannot drop schema %s: %w", st.schema(), err)
 	}

@@ -15,15 +15,19 @@ import (
 	"github.com/berth-go/berth"
 )
 
-// A story is told on a stage. It keeps what happened.
+// A story is told on a stage.
 type story struct {
 	*stage
+	uid string // of fix-login
+
+	// What happened:
 
 	before, after map[string]Place // the tasks when A was killed, as B sees them, and soon after that, as C does
 	written       [2]int           // lines that a command of A's task had written before and some time after the kill
 	cut, anew     Place            // a task while A was creating it, and as B has created it
 	waited        time.Duration    // from the kill of A until B had created it
 	twins         [2]Place         // one task that B and C have created at the same time
+	processes     [2]int           // of A's task, as a task beside it sees them before its end and after
 	planners      [2][]string      // the replicas that planned before the kill, and at the end
 }
 
@@ -73,7 +77,9 @@ func (s *story) share(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.out.say("C: a command in fix-login, which A has made, runs with uid %s", strings.ReplaceAll(said, "\n", " at the commit: "))
+	var commit string
+	s.uid, commit, _ = strings.Cut(said, "\n")
+	s.out.say("C: a command in fix-login, which A has made, runs with uid %s at the commit %q", s.uid, commit)
 	s.planners[0], err = s.whoPlans(ctx, s.a, s.b, s.c)
 	return err
 }
@@ -160,7 +166,7 @@ func (s *story) race(ctx context.Context) error {
 // end ends what A had made, and then everything.
 func (s *story) end(ctx context.Context) (err error) {
 	s.out.heading("What A has made is ended through C, its command included; then B destroys the pool.")
-	if s.planners[1], err = s.whoPlans(ctx, s.b, s.c); err != nil {
+	if s.processes[0], err = s.countProcesses(ctx); err != nil {
 		return err
 	}
 	for _, id := range []string{"fix-login", "add-tests"} {
@@ -174,13 +180,29 @@ func (s *story) end(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.out.say("C: %s go on", strings.Join(slices.Sorted(maps.Keys(tasks)), ", "))
+	if s.processes[1], err = s.countProcesses(ctx); err != nil {
+		return err
+	}
+	s.out.say("C: %s go on; of the processes of fix-login, %d before, there are %d", strings.Join(slices.Sorted(maps.Keys(tasks)), ", "),
+		s.processes[0], s.processes[1])
+	if s.planners[1], err = s.whoPlans(ctx, s.b, s.c); err != nil {
+		return err
+	}
 	if err := s.b.call(ctx, http.MethodDelete, "/pool", nil, nil); err != nil {
 		return err
 	}
 	s.destroyed = true
 	s.out.say("B: the pool is destroyed")
 	return nil
+}
+
+// countProcesses lets a task that shares fix-login's container count the processes of fix-login, by its uid.
+func (s *story) countProcesses(ctx context.Context) (n int, err error) {
+	said, err := s.c.run(ctx, "polish", "find /proc -maxdepth 1 -user "+s.uid+" | wc -l")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(said)
 }
 
 // whoPlans asks replicas what they have done, and returns those that plan.

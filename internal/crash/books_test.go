@@ -3,7 +3,6 @@ package crash_test
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -17,10 +16,11 @@ import (
 // entry is what the books say of a session.
 type entry struct {
 	task    string
-	created bool // acknowledged
-	ending  bool // somebody was about to terminate it
-	ended   bool // acknowledged
-	marks   int
+	created bool   // acknowledged
+	ending  bool   // somebody was about to terminate it
+	ended   bool   // acknowledged
+	uses    int    // acknowledged
+	marks   int    // that it has at least
 	failure string // of a use, while nobody was known to end it
 }
 
@@ -56,10 +56,8 @@ func (b *books) note(r report) {
 	case opRefused:
 		b.refusals[strings.Replace(r.Err, r.Task, "T", 1)]++
 	case opUsed:
-		if r.Marks <= e.marks && !e.ending { // each use adds one, and reads it
-			e.failure = fmt.Sprintf("it had %d marks, and has %d", e.marks, r.Marks)
-		}
-		e.marks = max(e.marks, r.Marks)
+		e.uses++
+		e.marks = max(e.marks, r.Marks, e.uses) // each adds one
 	case opUseFailed:
 		if !e.ending {
 			e.failure = r.Err
