@@ -7,8 +7,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,6 +120,46 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// TestReplicaThatIsToldToEnd: commands that it has started go on, though the requests for them end.
+func TestReplicaThatIsToldToEnd(t *testing.T) {
+	testenv.Image(t)
+	t.Parallel()
+	st, err := newStage(t.Context(), newPrinter(t.Output()), config{pool: testenv.PoolName(t), database: database(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := st.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := &story{stage: st}
+	if _, err := s.create(t.Context(), st.a, s.fixLogin()); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := st.a.watch(t.Context(), "fix-login", longCommand, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.a.end(); err != nil {
+		t.Error(err)
+	}
+	<-gone
+	var lines [2]int
+	for i := range lines {
+		said, err := st.b.run(t.Context(), "fix-login", "sleep 0.5; wc -l < progress")
+		if err == nil {
+			lines[i], err = strconv.Atoi(said)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines[1] <= lines[0] {
+		t.Errorf("the command had written %d lines, and %d later", lines[0], lines[1])
+	}
+}
+
 // TestInterrupted holds that nothing is left of a program that is interrupted.
 func TestInterrupted(t *testing.T) {
 	testenv.Image(t)
@@ -129,26 +170,36 @@ func TestInterrupted(t *testing.T) {
 			url := database(t)
 			cmd := exec.Command(os.Args[0], "-database", url)
 			cmd.Env = append(os.Environ(), asProgram+"=1")
-			var pool string
+			said, ended := make(chan struct{}), make(chan error, 1)
+			saidOnce := sync.OnceFunc(func() { close(said) })
 			cmd.Stdout = &lines{say: func(line string) {
 				t.Log(line)
-				if pool == "" && strings.Contains(line, when) {
-					pool = strings.ReplaceAll(schemas(t, url)[0], "_", "-")
-					if len(processes(t, pool)) == 0 {
-						t.Error("no replica runs")
-					}
-					if err := cmd.Process.Signal(os.Interrupt); err != nil {
-						t.Error(err)
-					}
+				if strings.Contains(line, when) {
+					saidOnce()
 				}
 			}}
 			cmd.Stderr = cmd.Stdout
-			err := cmd.Run()
-			if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.ExitStatus() != 130 {
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			go func() { ended <- cmd.Wait() }()
+			select {
+			case <-said:
+			case err := <-ended:
+				t.Fatalf("the program has not said %q: %v", when, err)
+			}
+			pool := strings.ReplaceAll(strings.Join(schemas(t, url), " "), "_", "-")
+			if len(processes(t, pool)) == 0 {
+				t.Error("no replica runs")
+			}
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Error(err)
+			}
+			if err := <-ended; cmd.ProcessState.ExitCode() != 130 {
 				t.Errorf("the program ended with %v", err)
 			}
-			if pool == "" {
-				t.Fatalf("the program has not said %q", when)
+			if !strings.HasPrefix(pool, "replicas-") {
+				t.Fatalf("the database had the schema of pool %q", pool)
 			}
 			if left := schemas(t, url); len(left) > 0 {
 				t.Errorf("the database still has the schemas %v", left)
