@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -106,7 +105,7 @@ func (s *story) kill(ctx context.Context) error {
 		s.cut = s.before["round-cents"]
 		select {
 		case err := <-created:
-			return fmt.Errorf("A has created round-cents before it could be killed: %w", err)
+			return errors.Join(errors.New("the creation of round-cents has ended before A could be killed"), err)
 		default:
 		}
 	}
@@ -117,7 +116,7 @@ func (s *story) kill(ctx context.Context) error {
 		return errors.New("the output of the long command has come to its end")
 	}
 	if err := <-created; err == nil {
-		return errors.New("A has created round-cents and was killed then")
+		return errors.New("round-cents was created before A was killed")
 	}
 	return nil
 }
