@@ -57,6 +57,36 @@ func every(ctx context.Context, interval time.Duration, fn func()) {
 	}
 }
 
+// hearLoop wakes the planner when another replica asks for something on the pool's record: a session begins to wait for
+// a slot, or instances are to be retired. It runs under the planner's lease.
+func (p *Provider) hearLoop(ctx context.Context) {
+	wake, stop := p.store.Notify(store.PoolKey())
+	defer stop()
+	queued, draining := 0, false
+	for ctx.Err() == nil {
+		var record *store.Pool
+		err := p.store.View(ctx, func(v store.View) (err error) {
+			record, err = store.Get[*store.Pool](v, store.PoolKey())
+			return err
+		})
+		if err != nil { // the planner, who looks now and then without being woken, reports what is wrong with the store
+			select {
+			case <-time.After(poll):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if record.Queued > queued || record.Draining && !draining {
+			p.pool.Wake()
+		}
+		queued, draining = record.Queued, record.Draining
+		select {
+		case <-wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // expire ends the sessions whose lease ran out.
 func (p *Provider) expire(ctx context.Context) error {
 	due, err := p.sessions(ctx, store.SessionQuery{LeaseBefore: time.Now(), Page: store.Page{Limit: store.MaxLimit}})

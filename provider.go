@@ -130,6 +130,7 @@ func (p *Provider) startLoops() {
 			defer p.plans.Store(false)
 			var wg sync.WaitGroup
 			wg.Go(func() { p.pool.Run(ctx, held) })
+			wg.Go(func() { p.hearLoop(ctx) })
 			wg.Go(func() { p.reapLoop(ctx, held) })
 			wg.Go(func() { p.sweepLoop(ctx) })
 			wg.Wait()
