@@ -24,7 +24,7 @@ func containerID(c int) string { return fmt.Sprintf("c-%08d", c) }
 func name(c int) string        { return fmt.Sprintf("repo-acme-project-%d-1f3a9c07qz", c) }
 func taskID(i int) string      { return fmt.Sprintf("task-%08d", i) }
 func userID(i int) string      { return fmt.Sprintf("user-%d", i%1000) }
-func sessionID(i int) string   { return fmt.Sprintf("s-%016x", uint64(i)*0x9e3779b97f4a7c15) } // scattered, as real ones are
+func sessionID(i int) string   { return fmt.Sprintf("s-%016x", i) } // in the order in which they are made, as real ones are
 
 func sharingKey(c int) naming.Key {
 	return naming.Key{Repository: naming.Repository{Host: "github.com", Path: fmt.Sprintf("acme/project-%d", c)}}

@@ -107,7 +107,7 @@ var benchStart = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 func instanceID(i int) string  { return fmt.Sprintf("i-%020d", i/perInstance) }
 func containerID(i int) string { return fmt.Sprintf("c-%020d", i/perInstance) }
 func sharingName(i int) string { return fmt.Sprintf("repo-acme-project-%d-1f3a9c07qz", i/perInstance) }
-func sessionID(i int) string   { return fmt.Sprintf("s-%020x", uint64(i)*0x9e3779b97f4a7c15) } // scattered, as real ones are
+func sessionID(i int) string   { return fmt.Sprintf("s-%020x", i) } // in the order in which they are made, as real ones are
 func userID(i int) string      { return fmt.Sprintf("user-%d", i%50) }
 
 func benchSession(i, at int) *store.Session {
