@@ -104,7 +104,7 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 			}
 			placed := false
 			if record.Queued == 0 { // who waits goes first
-				placed, err = p.place(tx, s, candidates, newID, try > placeTries, now)
+				placed, err = p.place(tx, s, candidates, newID, p.cfg.ruled(record).maxContainers, try > placeTries, now)
 				if err != nil {
 					return err
 				}
@@ -165,6 +165,12 @@ func newSessionID(now time.Time) string {
 	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
 	rand.Read(b[6:])
 	return "s-" + sessionIDs.EncodeToString(b[:])
+}
+
+// isSessionID reports whether a text may be the ID of a session: others come from outside, and are not worth a look.
+func isSessionID(id string) bool {
+	return id != "" && len(id) <= 128 &&
+		strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
 }
 
 // create admits a session and brings it to life, or undoes it. other is the session that the TaskID has already.

@@ -2,6 +2,7 @@ package berth
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,7 +22,15 @@ func TestSessionIDsSortByTime(t *testing.T) {
 	if !slices.IsSorted(ids) {
 		t.Error("IDs do not sort by the time at which they were made")
 	}
-	if newSessionID(begun) == newSessionID(begun) {
+	if one, other := newSessionID(begun), newSessionID(begun); one == other {
 		t.Error("two sessions of one moment have one ID")
+	}
+	for _, id := range []string{"", "s-\x00", "s-\xff", "../s-1", strings.Repeat("s", 129)} {
+		if isSessionID(id) {
+			t.Errorf("%q is taken for an ID", id)
+		}
+	}
+	if !isSessionID(ids[0]) {
+		t.Errorf("%q is taken for none", ids[0])
 	}
 }

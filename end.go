@@ -19,6 +19,9 @@ func (p *Provider) TerminateSession(ctx context.Context, id string) error {
 		return err
 	}
 	defer p.calls.Done()
+	if !isSessionID(id) {
+		return fmt.Errorf("session %q: %w", id, ErrSessionNotFound)
+	}
 	for {
 		e := p.end(id, store.Failure{Reason: endTerminated})
 		select {

@@ -25,6 +25,9 @@ func (p *Provider) GetSession(ctx context.Context, id string) (*Session, error) 
 		return nil, err
 	}
 	defer p.calls.Done()
+	if !isSessionID(id) {
+		return nil, fmt.Errorf("session %q: %w", id, ErrSessionNotFound)
+	}
 	r, in, err := p.placed(ctx, id)
 	if err != nil {
 		return nil, err

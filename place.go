@@ -20,8 +20,8 @@ const placeTries = 3
 // place gives a session its slot and its container, as one step of a transaction: in the joinable container of its
 // sharing key, or in a new one on one of the candidates. It reports whether it could; the caller puts the session.
 // errNeedsInstance asks for (fresh) candidates, unless this is the last try. newID is the ID of a container that may be
-// made.
-func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, newID string, last bool, now time.Time) (bool, error) {
+// made; most is how many its sharing key may have, by the pool's record.
+func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, newID string, most int, last bool, now time.Time) (bool, error) {
 	sharing, err := store.Find[*store.Sharing](tx, store.SharingKey(s.ContainerName))
 	if err != nil {
 		return false, err
@@ -50,7 +50,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 			return true, join(tx, c, s)
 		}
 	}
-	if removing || joinable >= p.ruling.Load().maxContainers {
+	if removing || joinable >= most {
 		return false, nil
 	}
 	if candidates == nil && !last {

@@ -3,6 +3,7 @@ package berth_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -154,6 +155,20 @@ func TestLateTaskNeverJoinsADyingContainer(t *testing.T) {
 		}
 		if n := w.cloud.Launches(); n != 1 {
 			t.Errorf("%d launches", n)
+		}
+	})
+}
+
+// TestIDsThatCannotBe come from outside, such as from a URL. They are refused before anybody looks for them.
+func TestIDsThatCannotBe(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		for _, id := range []string{"", "x\x00", "\xff", "../../etc", strings.Repeat("s", 2000)} {
+			if err := w.TerminateSession(t.Context(), id); !errors.Is(err, berth.ErrSessionNotFound) {
+				t.Errorf("TerminateSession(%.20q): %v", id, err)
+			}
+			if _, err := w.GetSession(t.Context(), id); !errors.Is(err, berth.ErrSessionNotFound) {
+				t.Errorf("GetSession(%.20q): %v", id, err)
+			}
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 
 // A Store keeps the records of one pool.
 //
-// Implementations: memstore (this process's memory), sqlitestore (a file). The suite in storetest holds every one of
+// Implementations: memstore (this process's memory), sqlitestore (a file), pgstore (PostgreSQL). The suite in storetest holds every one of
 // them to what the comments in this file say. All methods are safe for concurrent use, by any number of processes where
 // the implementation can be shared.
 type Store interface {

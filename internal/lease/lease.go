@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -117,6 +118,8 @@ func (k *Keeper) hold(ctx context.Context, held store.Lease, last time.Time, wor
 	}
 	next := time.NewTimer(time.Until(last.Add(k.Term / 3)))
 	defer next.Stop()
+	var beats sync.WaitGroup
+	defer beats.Wait()
 	for {
 		select {
 		case <-done:
@@ -128,7 +131,7 @@ func (k *Keeper) hold(ctx context.Context, held store.Lease, last time.Time, wor
 		case <-next.C:
 		}
 		sent := time.Now()
-		err := k.beat(ctx, held, left())
+		err := k.beatWithin(ctx, held, left(), &beats)
 		switch {
 		case ctx.Err() != nil:
 		case err == nil:
@@ -145,10 +148,27 @@ func (k *Keeper) hold(ctx context.Context, held store.Lease, last time.Time, wor
 	}
 }
 
-// beat renews the lease.
-func (k *Keeper) beat(ctx context.Context, held store.Lease, timeout time.Duration) error {
+// beatWithin is beat, or says in time that it does not know: an Update whose commit is under way heeds no context, and the
+// others count on meanwhile.
+func (k *Keeper) beatWithin(ctx context.Context, held store.Lease, timeout time.Duration, beats *sync.WaitGroup) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	result := make(chan error, 1)
+	beats.Go(func() {
+		defer cancel()
+		result <- k.beat(ctx, held)
+	})
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	select {
+	case err := <-result:
+		return err
+	case <-late.C:
+		return context.DeadlineExceeded
+	}
+}
+
+// beat renews the lease.
+func (k *Keeper) beat(ctx context.Context, held store.Lease) error {
 	return k.Store.Update(ctx, []store.Key{held.Key()}, func(tx store.Tx) error {
 		if err := store.CheckFence(tx, held); err != nil {
 			return err

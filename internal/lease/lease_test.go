@@ -263,3 +263,46 @@ func TestTakingWithALostReply(t *testing.T) {
 		stop()
 	})
 }
+
+// stuckStore takes as long as it likes for an Update whose commit is under way, as a database does that is silent.
+type stuckStore struct {
+	store.Store
+	stuck chan struct{}
+}
+
+func (s stuckStore) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
+	select {
+	case <-s.stuck:
+		time.Sleep(3 * term)
+		return store.ErrUnknownOutcome
+	default:
+		return s.Store.Update(ctx, keys, fn)
+	}
+}
+
+// TestHolderGivesUpInTimeWhileItsBeatIsStuck: others take the lease over when its term has passed, whatever the Update
+// of the beat waits for.
+func TestHolderGivesUpInTimeWhileItsBeatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := stuckStore{memstore.New(), make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		k := &lease.Keeper{Store: st, ID: "planner", Holder: "a", Term: term}
+		var worked time.Duration
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			k.Run(ctx, func(ctx context.Context, _ store.Lease) {
+				begun := time.Now()
+				close(st.stuck)
+				<-ctx.Done()
+				worked = time.Since(begun)
+				cancel()
+			})
+		}()
+		<-done
+		if worked > term*2/3 {
+			t.Errorf("work went on for %v of a term of %v", worked, term)
+		}
+	})
+}

@@ -78,8 +78,8 @@ func sortOf(err error) sort {
 	}
 	code := state(err)
 	switch {
-	case code == serializationFailure, code == deadlock, code == lockNotAvailable:
-		return conflict
+	case code == serializationFailure, code == deadlock, code == lockNotAvailable, code == outOfMemory:
+		return conflict // or the lock table is full, of which others give back their part
 	case code == "": // no word of the server
 		return transient
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P"), code == idleInTransaction, code == "25P04",

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -118,6 +119,10 @@ func (s *Store) listenOnce(config *pgxpool.Config) (heard bool, err error) {
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
+	// One that takes nothing must not keep the server's queue of notifications from moving on.
+	if _, err := conn.Exec(ctx, fmt.Sprintf("SET tcp_user_timeout = '%d'", s.opts.StallTimeout.Milliseconds())); err != nil {
+		return false, explain("listening", err)
+	}
 	if _, err := conn.Exec(ctx, `LISTEN "`+channel(s.opts.Schema)+`"`); err != nil {
 		return false, explain("listening", err)
 	}

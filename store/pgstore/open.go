@@ -114,6 +114,7 @@ func (s *Store) settings() string {
 	for _, setting := range [][2]string{
 		{"idle_in_transaction_session_timeout", stall},
 		{"tcp_user_timeout", stall}, // a client that takes no answers
+		{"statement_timeout", "0"},  // each call has a deadline of its own
 		{"lock_timeout", fmt.Sprint(lockTimeout.Milliseconds())},
 		{"enable_seqscan", "off"}, {"enable_bitmapscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"},
 		{"plan_cache_mode", "force_generic_plan"}, {"jit", "off"},

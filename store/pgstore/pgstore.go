@@ -57,7 +57,8 @@ type Options struct {
 	// Pools that share a database have different ones; replicas of one pool have the same.
 	Schema string
 	// StallTimeout is how long a process that stands still in the midst of an Update may keep others from the same
-	// records. Default 10 s.
+	// records. Default 3 s: less than a third of the time for
+	// which replicas hold their leases, 15 s, so that those that go on keep theirs.
 	StallTimeout time.Duration
 	// Logger gets what goes wrong in the background: lost connections of the listener. nil = discard.
 	Logger *slog.Logger
@@ -67,7 +68,7 @@ var validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
 func (o Options) withDefaults() (Options, error) {
 	o.Schema = cmp.Or(o.Schema, "berth")
-	o.StallTimeout = cmp.Or(o.StallTimeout, 10*time.Second)
+	o.StallTimeout = cmp.Or(o.StallTimeout, 3*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

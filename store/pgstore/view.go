@@ -16,7 +16,7 @@ import (
 
 // viewTimeout is how long the function of a View may go without asking for anything: the server cannot tidy up behind
 // what a View sees.
-const viewTimeout = time.Hour
+const viewTimeout = time.Minute
 
 // View implements [store.Store].
 func (s *Store) View(ctx context.Context, fn func(store.View) error) error {

@@ -28,7 +28,7 @@ type Batcher struct {
 
 const (
 	// mostKeys bounds a batch, except that it holds one Update.
-	mostKeys = 500
+	mostKeys = 200
 	// mostTries bounds how often the same is done again after an error that passes by itself.
 	mostTries = 6
 	// closeGrace is how long Close waits for transactions under way before it cuts them off.
@@ -73,6 +73,11 @@ const (
 func (b *Batcher) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	for _, key := range keys {
+		if err := checkKey(key); err != nil {
+			return err
+		}
 	}
 	u := &update{ctx: ctx, keys: slices.Clone(keys), fn: fn, done: make(chan struct{})}
 	b.mu.Lock()
@@ -193,7 +198,7 @@ func (b *Batcher) do(updates []*update) error {
 		return err
 	}
 	err = batch.commit()
-	if err == nil && len(batch.written) > 0 {
+	if (err == nil || errors.Is(err, store.ErrUnknownOutcome)) && len(batch.written) > 0 {
 		b.wrote(batch.written)
 	}
 	if isAgain(err) {
@@ -217,11 +222,18 @@ func (b *Batcher) failed(updates []*update, err error) {
 	again := make([]*update, 0, len(updates))
 	for _, u := range updates {
 		u.result = nil
-		if u.tries++; isAgain(err) && u.tries < mostTries {
+		switch {
+		case isAgain(err):
+			if u.tries++; u.tries < mostTries {
+				again = append(again, u)
+				continue
+			}
+		case len(updates) > 1 && b.ctx.Err() == nil: // it may be another one's fault
+			u.alone = true
 			again = append(again, u)
-		} else {
-			u.refuse(err)
+			continue
 		}
+		u.refuse(err)
 	}
 	b.putBack(again)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -145,6 +146,32 @@ func TestManyWorkers(t *testing.T) {
 		all.Wait()
 		if a, bb := m.sessions(t, "a"), m.sessions(t, "b"); a != 160 || bb != 160 {
 			t.Errorf("a is %d and b is %d, want 160", a, bb)
+		}
+	})
+}
+
+// TestKeysThatCannotBe are refused, and nobody else's Update with them.
+func TestKeysThatCannotBe(t *testing.T) {
+	withMemory(t, 1, func(t *testing.T, m *memory, b *Batcher) {
+		for _, id := range []string{"x\x00", "\xff", strings.Repeat("s", mostID+1)} {
+			if err := b.Update(t.Context(), []store.Key{store.TaskKey(id)}, func(store.Tx) error { return nil }); err == nil {
+				t.Errorf("an Update that names %.20q succeeds", id)
+			}
+			err := b.Update(t.Context(), nil, func(tx store.Tx) error {
+				if _, err := tx.Get(store.TaskKey(id)); !errors.Is(err, store.ErrNotFound) {
+					t.Errorf("Get(%.20q): %v", id, err)
+				}
+				if err := tx.Put(&store.Task{ID: id}); err == nil {
+					t.Errorf("Put(%.20q) succeeds", id)
+				}
+				return addOne(tx, "good")
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if n := m.sessions(t, "good"); n != 3 {
+			t.Errorf("%d of 3 Updates are there", n)
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/berth-go/berth/store"
 )
@@ -40,4 +42,15 @@ func (p *Panic) Error() string { return fmt.Sprintf("%v\n\n%s", p.Value, p.stack
 func (p *Panic) Unwrap() error {
 	err, _ := p.Value.(error)
 	return err
+}
+
+// mostID is the most bytes that a key's ID may have.
+const mostID = 1 << 10
+
+// checkKey returns what is wrong with a key: a database would refuse it, and with it all that shares its transaction.
+func checkKey(key store.Key) error {
+	if len(key.ID) > mostID || !utf8.ValidString(key.ID) || strings.ContainsRune(key.ID, 0) {
+		return fmt.Errorf("the ID of a %s is not UTF-8 without NUL of at most %d bytes: %.40q", key.Kind, mostID, key.ID)
+	}
+	return nil
 }

@@ -71,6 +71,9 @@ func (o *overlay) base(key store.Key) *known {
 	if k := o.batch.records[key]; k != nil {
 		return k
 	}
+	if checkKey(key) != nil {
+		return &known{decoded: true} // nobody can have written it, and Encode refuses to
+	}
 	body, err := o.batch.txn.Fetch(key)
 	switch {
 	case errors.Is(err, ErrBeyond):
@@ -115,6 +118,9 @@ func (o *overlay) Put(r store.Record) error {
 		return fmt.Errorf("store: a %T is no record of a store", r)
 	}
 	key := r.Key()
+	if err := checkKey(key); err != nil {
+		return err
+	}
 	if _, err := o.now(key); err != nil { // it holds members that would be lost
 		return err
 	}
