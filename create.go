@@ -44,7 +44,7 @@ func (p *Provider) CreateSession(ctx context.Context, req SessionRequest) (*Sess
 		case err != nil:
 			return nil, r.wrap(err)
 		case other == nil:
-			return p.handle(ctx, s), nil
+			return s, nil
 		case other.State == store.SessionActive:
 			return p.handle(ctx, other), nil
 		}
@@ -174,7 +174,7 @@ func isSessionID(id string) bool {
 }
 
 // create admits a session and brings it to life, or undoes it. other is the session that the TaskID has already.
-func (p *Provider) create(ctx context.Context, r *request) (active, other *store.Session, err error) {
+func (p *Provider) create(ctx context.Context, r *request) (active *Session, other *store.Session, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	id := newSessionID(time.Now())
@@ -201,7 +201,7 @@ func (p *Provider) create(ctx context.Context, r *request) (active, other *store
 }
 
 // bring takes a session from creating to active.
-func (p *Provider) bring(ctx context.Context, r *request, s *store.Session) (*store.Session, error) {
+func (p *Provider) bring(ctx context.Context, r *request, s *store.Session) (*Session, error) {
 	var waited time.Duration
 	for try := 1; ; try++ {
 		placed, err := p.awaitPlace(ctx, s, &waited)
@@ -222,7 +222,7 @@ func (p *Provider) bring(ctx context.Context, r *request, s *store.Session) (*st
 }
 
 // open waits for the session's container, makes the checkout and marks the session active.
-func (p *Provider) open(ctx context.Context, r *request, s *store.Session) (*store.Session, error) {
+func (p *Provider) open(ctx context.Context, r *request, s *store.Session) (*Session, error) {
 	fail := func(phase string, err error) error {
 		if failure, ok := errors.AsType[*orchestrator.StartFailure](err); ok {
 			phase, err = failure.Phase, failure.Err
@@ -283,11 +283,16 @@ func (p *Provider) startKind(ctx context.Context, container string) (string, err
 	return string(StartWarm), nil
 }
 
-// activate marks a session active.
-func (p *Provider) activate(ctx context.Context, s *store.Session, checkout agent.Checkout) (active *store.Session, err error) {
-	keys := []store.Key{s.Key(), store.ContainerKey(s.Container)}
-	err = p.persist(ctx, keys, func(tx store.Tx) error {
+// activate marks a session active, and returns its handle.
+func (p *Provider) activate(ctx context.Context, s *store.Session, checkout agent.Checkout) (*Session, error) {
+	var active *store.Session
+	var in *store.Instance
+	keys := []store.Key{s.Key(), store.ContainerKey(s.Container), store.InstanceKey(s.Instance)}
+	err := p.persist(ctx, keys, func(tx store.Tx) (err error) {
 		if active, err = store.Get[*store.Session](tx, s.Key()); err != nil {
+			return err
+		}
+		if in, err = store.Find[*store.Instance](tx, store.InstanceKey(s.Instance)); err != nil {
 			return err
 		}
 		switch {
@@ -313,7 +318,7 @@ func (p *Provider) activate(ctx context.Context, s *store.Session, checkout agen
 	}
 	p.stats.started(active.Start)
 	p.emit(EventSessionActive, active, nil)
-	return active, nil
+	return p.session(active, in), nil
 }
 
 // checkoutDir is the name of the directory that holds a checkout.

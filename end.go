@@ -93,7 +93,7 @@ func (p *Provider) endSession(ctx context.Context, id string, why store.Failure)
 			return cmp.Or(err, errAlive)
 		}
 	}
-	s, err := p.markTerminating(ctx, id, why)
+	s, wasActive, err := p.markTerminating(ctx, id, why)
 	if err != nil {
 		return err
 	}
@@ -115,10 +115,12 @@ func (p *Provider) endSession(ctx context.Context, id string, why store.Failure)
 	if err := l.created(ctx); err != nil { // nothing may be made behind our back
 		return err
 	}
-	if s, err = p.record(ctx, id); err != nil { // where it is now: it may have been placed meanwhile
-		return err
+	if !wasActive { // it may have been placed meanwhile
+		if s, err = p.record(ctx, id); err != nil {
+			return err
+		}
 	}
-	if err := p.clean(ctx, s); err != nil {
+	if err := p.clean(ctx, s, wasActive); err != nil {
 		return err
 	}
 	s, last, err := p.markEnded(ctx, s)
@@ -149,9 +151,24 @@ func (p *Provider) closeStray(ctx context.Context, s *store.Session) {
 	}
 }
 
-// markTerminating stores that the session is being ended, and why, unless that is stored already.
-func (p *Provider) markTerminating(ctx context.Context, id string, why store.Failure) (s *store.Session, err error) {
-	err = p.store.Update(ctx, []store.Key{store.SessionKey(id)}, func(tx store.Tx) error {
+// markTerminating stores that the session is being ended, and why, unless that is stored already. wasActive: it was
+// active until then, so that it stays where it is.
+func (p *Provider) markTerminating(ctx context.Context, id string, why store.Failure) (s *store.Session, wasActive bool, err error) {
+	keys := []store.Key{store.SessionKey(id)}
+	var planner *store.Lease // under which a lease is found to have ended
+	if why.Reason == endExpired {
+		if planner = p.plans.Load(); planner == nil {
+			return nil, false, errAlive // as far as this process may tell
+		}
+		keys = append(keys, planner.Key())
+	}
+	err = p.store.Update(ctx, keys, func(tx store.Tx) error {
+		if planner != nil {
+			if err := store.CheckFence(tx, *planner); err != nil {
+				return err
+			}
+		}
+		wasActive = false
 		if s, err = store.Find[*store.Session](tx, store.SessionKey(id)); err != nil {
 			return err
 		}
@@ -164,7 +181,7 @@ func (p *Provider) markTerminating(ctx context.Context, id string, why store.Fai
 			if why.Reason == endExpired && !expired(s, time.Now()) || why.Reason == endAbandoned {
 				return errAlive
 			}
-			s.Owner = p.replica
+			s.Owner, wasActive = p.replica, true
 		case store.SessionCreating: // its creator notices
 		default:
 			return nil
@@ -172,13 +189,35 @@ func (p *Provider) markTerminating(ctx context.Context, id string, why store.Fai
 		s.State, s.End = store.SessionTerminating, why
 		return tx.Put(s)
 	})
-	return s, err
+	return s, wasActive, err
 }
 
+// closeInside removes what the session has inside its container, if this process is attached to that and it answers.
+// It does not ask the store where the session is and whether it still has a container: so it is not for sessions of
+// which that is in doubt.
+func (p *Provider) closeInside(ctx context.Context, s *store.Session) (done bool) {
+	if s.End.Reason != endTerminated && s.End.Reason != endExpired {
+		return false
+	}
+	inside := p.orch.Attached(s.Container)
+	if inside == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
+	defer cancel()
+	err := inside.CloseSession(ctx, s.ID, s.UID)
+	if err != nil && !errors.Is(err, agent.ErrGone) {
+		p.failed(cannotClean, err, "session", s.ID, "instance", s.Instance)
+	}
+	return err == nil
+}
+
+const cannotClean = "cannot end a session in its container; trying again"
+
 // clean removes what the session has inside its container. It tries until that is done, or there is no container any
-// more.
-func (p *Provider) clean(ctx context.Context, s *store.Session) error {
-	if s.Container == "" {
+// more. wasActive: the session was, when it was marked.
+func (p *Provider) clean(ctx context.Context, s *store.Session, wasActive bool) error {
+	if s.Container == "" || wasActive && p.closeInside(ctx, s) {
 		return nil
 	}
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
@@ -189,7 +228,7 @@ func (p *Provider) clean(ctx context.Context, s *store.Session) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		p.failed("cannot end a session in its container; trying again", err, "session", s.ID, "instance", s.Instance)
+		p.failed(cannotClean, err, "session", s.ID, "instance", s.Instance)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

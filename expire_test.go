@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/store"
 )
 
 func TestIdleSessionExpires(t *testing.T) {
@@ -163,5 +164,33 @@ func TestSessionWhoseAgentCannotBeAskedExpiresLater(t *testing.T) {
 		}
 		after(time.Second)
 		w.empty()
+	})
+}
+
+// TestOnlyThePlannerReaps: a process that was paused for longer than its lease finds sessions to end and records to
+// remove, by what it knew. Each of its writes looks at whether it still plans.
+func TestOnlyThePlannerReaps(t *testing.T) {
+	cfg := berth.Config{SessionIdleTimeout: 10 * time.Minute, SessionRetention: 10 * time.Minute}
+	inWorld(t, setup{Config: cfg}, func(t *testing.T, w *world) {
+		paused := w.provider()
+		stale := store.Lease{ID: "planner", Holder: "r-paused"}
+		s := w.create("t", repoA)
+		time.Sleep(time.Until(s.Info().LeaseUntil) + time.Millisecond) // before the planner looks
+		if expired, _ := paused.ReapUnder(t.Context(), stale); !errors.Is(expired[s.ID()], store.ErrFenced) {
+			t.Errorf("ending a session that expired: %v", expired)
+		}
+		after(2 * time.Second)
+		info, err := s.Refresh(t.Context())
+		if err != nil || !errors.Is(s.Err(), berth.ErrExpired) {
+			t.Fatalf("the planner has not ended it: %v, %v", s.Err(), err)
+		}
+		time.Sleep(time.Until(info.EndedAt) + cfg.SessionRetention + time.Millisecond)
+		if _, removed := paused.ReapUnder(t.Context(), stale); !errors.Is(removed, store.ErrFenced) {
+			t.Errorf("removing a session that ended long ago: %v", removed)
+		}
+		after(2 * time.Second)
+		if _, err := w.GetSession(t.Context(), s.ID()); !errors.Is(err, berth.ErrSessionNotFound) {
+			t.Errorf("the planner has not removed it: %v", err)
+		}
 	})
 }

@@ -9,40 +9,9 @@ import (
 
 // How often the loops look.
 const (
-	reapInterval  = time.Second
 	sweepInterval = time.Minute
 	watchInterval = 5 * time.Second
 )
-
-// reapLoop ends what nobody else ends: sessions whose lease ran out, and what replicas that died have begun. It also
-// removes the records of sessions that ended long ago. It runs under the planner's lease.
-func (p *Provider) reapLoop(ctx context.Context, held store.Lease) {
-	ruled := false
-	every(ctx, reapInterval, func() {
-		rule := func(ctx context.Context) error {
-			if ruled {
-				return nil
-			}
-			err := p.rule(ctx, held)
-			ruled = err == nil
-			return err
-		}
-		for _, step := range []struct {
-			what string
-			do   func(context.Context) error
-		}{
-			{"cannot write down the pool's settings", rule},
-			{"cannot end sessions that expired", p.expire},
-			{"cannot remove old sessions", p.removeOld},
-			{"cannot end the sessions of lost instances", p.endLost},
-			{"cannot take over from dead replicas", p.takeOver},
-		} {
-			if err := step.do(ctx); err != nil && ctx.Err() == nil {
-				p.failed(step.what, err)
-			}
-		}
-	})
-}
 
 // every calls fn at once and then after each interval, until ctx ends.
 func every(ctx context.Context, interval time.Duration, fn func()) {
@@ -85,57 +54,6 @@ func (p *Provider) hearLoop(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// expire ends the sessions whose lease ran out.
-func (p *Provider) expire(ctx context.Context) error {
-	due, err := p.sessions(ctx, store.SessionQuery{LeaseBefore: time.Now(), Page: store.Page{Limit: store.MaxLimit}})
-	for _, s := range due {
-		p.end(s.ID, store.Failure{Reason: endExpired})
-	}
-	return err
-}
-
-// removeOld removes the records of sessions that ended longer ago than they are kept.
-func (p *Provider) removeOld(ctx context.Context) error {
-	for {
-		old, err := p.sessions(ctx, store.SessionQuery{
-			EndedBefore: time.Now().Add(-p.cfg.SessionRetention), Page: store.Page{Limit: store.MaxLimit},
-		})
-		if err != nil || len(old) == 0 {
-			return err
-		}
-		keys := make([]store.Key, len(old))
-		for i, s := range old {
-			keys[i] = s.Key()
-		}
-		err = p.store.Update(ctx, keys, func(tx store.Tx) error {
-			for _, k := range keys {
-				if err := tx.Delete(k); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// endLost ends the sessions of instances that are lost, in case the one who lost them could not.
-func (p *Provider) endLost(ctx context.Context) error {
-	var lost []*store.Instance
-	err := p.store.View(ctx, func(v store.View) (err error) {
-		lost, err = v.Instances(store.InstanceQuery{States: []store.InstanceState{store.InstanceLost}})
-		return err
-	})
-	for _, in := range lost {
-		if in.Sessions > 0 {
-			p.endInstance(*in)
-		}
-	}
-	return err
 }
 
 // sweepLoop compares what the engines hold with what is stored. It runs under the planner's lease.

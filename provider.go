@@ -42,8 +42,8 @@ type Provider struct {
 	hints   hints
 	ruling  atomic.Pointer[ruling] // never nil
 	witness witness
-	plans   atomic.Bool   // this process holds the planner's lease
-	closing chan struct{} // closed when Close begins
+	plans   atomic.Pointer[store.Lease] // the planner's lease while this process holds it; nil = it does not
+	closing chan struct{}               // closed when Close begins
 
 	registered atomic.Bool // this process is listed on the pool's record
 	destroyed  atomic.Bool // Destroy has done its work
@@ -126,12 +126,12 @@ func (p *Provider) startLoops() {
 	p.loops.Go(func() { alive.Run(p.ctx, p.serve) })
 	p.loops.Go(func() {
 		planner.Run(p.ctx, func(ctx context.Context, held store.Lease) {
-			p.plans.Store(true)
-			defer p.plans.Store(false)
+			p.plans.Store(&held)
+			defer p.plans.Store(nil)
 			var wg sync.WaitGroup
 			wg.Go(func() { p.pool.Run(ctx, held) })
 			wg.Go(func() { p.hearLoop(ctx) })
-			wg.Go(func() { p.reapLoop(ctx, held) })
+			wg.Go(func() { (&reaper{Provider: p, held: held}).loop(ctx) })
 			wg.Go(func() { p.sweepLoop(ctx) })
 			wg.Wait()
 		})

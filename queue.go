@@ -85,17 +85,29 @@ func (p *Provider) dispatchLoop() {
 		pause := 10 * poll
 		if left || err != nil {
 			pause = poll
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-p.kick:
-		case <-timer.C:
-		case <-p.ctx.Done():
-			timer.Stop()
+		} else if !p.rest(dispatchRest, nil) {
 			return
 		}
-		timer.Stop()
+		if !p.rest(pause, p.kick) {
+			return
+		}
 	}
+}
+
+// dispatchRest is how long a queue in which nobody was left is not looked at: while many sessions end one after another
+// and none waits, that saves most of the looks.
+const dispatchRest = 10 * time.Millisecond
+
+// rest returns after d or when woken, and reports false when the Provider is closed.
+func (p *Provider) rest(d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-wake:
+	case <-timer.C:
+	case <-p.ctx.Done():
+	}
+	return p.ctx.Err() == nil
 }
 
 // dispatch places as many queued sessions as have room. It reports whether any is left.

@@ -46,9 +46,9 @@ func (p *Provider) resign() {
 
 // forgetDead removes the leases of replicas that have died and left nothing behind. One that comes back takes a lease
 // that may look like the one that was removed, so what was seen of that is forgotten, too.
-func (p *Provider) forgetDead(ctx context.Context, look func(string) (*owner, error)) error {
+func (r *reaper) forgetDead(ctx context.Context, look func(string) (*owner, error)) error {
 	var replicas []string
-	err := p.store.View(ctx, func(v store.View) error {
+	err := r.store.View(ctx, func(v store.View) error {
 		record, err := store.Get[*store.Pool](v, store.PoolKey())
 		if err == nil {
 			replicas = record.Replicas
@@ -66,10 +66,10 @@ func (p *Provider) forgetDead(ctx context.Context, look func(string) (*owner, er
 		if o == nil || !o.dead {
 			continue
 		}
-		owns, err := p.owns(ctx, replica)
+		owns, err := r.owns(ctx, replica)
 		if err == nil && !owns {
-			p.witness.forget(replica)
-			err = p.forget(ctx, o)
+			r.witness.forget(replica)
+			err = r.forget(ctx, o)
 		}
 		if err != nil {
 			return err
@@ -155,7 +155,7 @@ func (w *witness) keep(interesting func(replica string) bool) {
 
 // lookOn looks at the replicas on the pool's record, unless this process plans and does so more often.
 func (p *Provider) lookOn(ctx context.Context, replicas []string) error {
-	if p.plans.Load() {
+	if p.plans.Load() != nil {
 		return nil
 	}
 	for _, replica := range replicas {

@@ -41,13 +41,13 @@ func (c *Config) settings() map[string]string {
 
 const maxContainersPerRepository = "MaxContainersPerRepository"
 
-// rule writes this process's settings on the pool's record, as its planner, unless they stand there.
-func (p *Provider) rule(ctx context.Context, held store.Lease) error {
-	mine := p.cfg.settings()
-	return p.store.Update(ctx, []store.Key{store.PoolKey(), held.Key()}, func(tx store.Tx) error {
-		if err := store.CheckFence(tx, held); err != nil {
-			return err
-		}
+// rule writes this process's settings on the pool's record, as its planner, once, unless they stand there.
+func (r *reaper) rule(ctx context.Context) error {
+	if r.ruled {
+		return nil
+	}
+	mine := r.cfg.settings()
+	err := r.update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
 		record, err := store.Get[*store.Pool](tx, store.PoolKey())
 		if err != nil || maps.Equal(record.Settings, mine) {
 			return err
@@ -56,6 +56,8 @@ func (p *Provider) rule(ctx context.Context, held store.Lease) error {
 		record.SettingsGeneration++
 		return tx.Put(record)
 	})
+	r.ruled = err == nil
+	return err
 }
 
 // heedLoop keeps what is known of the pool's record: whether its replicas live, and the planner's settings. It logs, once

@@ -51,7 +51,7 @@ func (p *Provider) Stats() Stats {
 	return Stats{
 		Attached: c.attached.Load(), Warm: c.warm.Load(), Cold: c.cold.Load(),
 		Failed: c.failed.Load(), Ended: c.ended.Load(), Expired: c.expired.Load(), Errors: c.errors.Load(),
-		Planner:       p.plans.Load(),
+		Planner:       p.plans.Load() != nil,
 		ConfigDiffers: slices.Clone(p.ruling.Load().differs),
 		Pool:          p.pool.Stats(), Containers: p.orch.Stats(),
 	}

@@ -56,54 +56,54 @@ func (p *Provider) tendSessions(ctx context.Context) error {
 
 // takeOver gives this replica what replicas that died had begun: sessions that they were creating or ending, and
 // containers that they were starting or stopping. It runs under the planner's lease.
-func (p *Provider) takeOver(ctx context.Context) error {
+func (r *reaper) takeOver(ctx context.Context) error {
 	seen := make(map[string]*owner)
 	look := func(replica string) (*owner, error) {
 		o := seen[replica]
-		if o != nil || replica == p.replica {
+		if o != nil || replica == r.replica {
 			return o, nil
 		}
-		o, err := p.lookAt(ctx, replica)
+		o, err := r.lookAt(ctx, replica)
 		seen[replica] = o
 		return o, err
 	}
-	for s, err := range store.Sessions(ctx, p.store, store.SessionQuery{States: unsettled}) {
+	for s, err := range store.Sessions(ctx, r.store, store.SessionQuery{States: unsettled}) {
 		if err != nil {
 			return err
 		}
 		o, err := look(s.Owner)
 		if err == nil && o != nil && o.dead {
-			err = p.adoptSession(ctx, s, o)
+			err = r.adoptSession(ctx, s, o)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	for c, err := range store.Containers(ctx, p.store, store.ContainerQuery{States: unsettledContainer}) {
+	for c, err := range store.Containers(ctx, r.store, store.ContainerQuery{States: unsettledContainer}) {
 		if err != nil {
 			return err
 		}
 		o, err := look(c.Owner)
 		if err == nil && o != nil && o.dead {
-			err = p.adoptContainer(ctx, c, o)
+			err = r.adoptContainer(ctx, c, o)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := p.forgetDead(ctx, look); err != nil {
+	if err := r.forgetDead(ctx, look); err != nil {
 		return err
 	}
-	p.witness.keep(func(replica string) bool { return seen[replica] != nil })
+	r.witness.keep(func(replica string) bool { return seen[replica] != nil })
 	return nil
 }
 
 // adoptSession ends a session whose creator or ender is gone. Its secrets went with its creator: nobody can finish it.
-func (p *Provider) adoptSession(ctx context.Context, s *store.Session, from *owner) error {
+func (r *reaper) adoptSession(ctx context.Context, s *store.Session, from *owner) error {
 	why := store.Failure{Reason: endAbandoned, Message: "the process that created it ended"}
 	adopted := false
 	keys := []store.Key{s.Key(), store.LeaseKey(replicaLease(from.replica))}
-	err := p.store.Update(ctx, keys, func(tx store.Tx) error {
+	err := r.update(ctx, keys, func(tx store.Tx) error {
 		adopted = false
 		now, err := store.Find[*store.Session](tx, s.Key())
 		if err != nil || now == nil || now.Owner != from.replica {
@@ -119,20 +119,20 @@ func (p *Provider) adoptSession(ctx context.Context, s *store.Session, from *own
 		default: // active: its creator lived long enough
 			return nil
 		}
-		now.Owner, adopted = p.replica, true
+		now.Owner, adopted = r.replica, true
 		return tx.Put(now)
 	})
 	if err == nil && adopted {
-		p.end(s.ID, why)
+		r.end(s.ID, why)
 	}
 	return err
 }
 
 // adoptContainer makes a container, whose owner is gone, this replica's to remove. A start cannot be gone on with: the
 // credential went with its owner. Those who wait for it start another.
-func (p *Provider) adoptContainer(ctx context.Context, c *store.Container, from *owner) error {
+func (r *reaper) adoptContainer(ctx context.Context, c *store.Container, from *owner) error {
 	keys := []store.Key{c.Key(), store.LeaseKey(replicaLease(from.replica))}
-	return p.store.Update(ctx, keys, func(tx store.Tx) error {
+	return r.update(ctx, keys, func(tx store.Tx) error {
 		now, err := store.Find[*store.Container](tx, c.Key())
 		if err != nil || now == nil || now.Owner != from.replica {
 			return err
@@ -147,7 +147,7 @@ func (p *Provider) adoptContainer(ctx context.Context, c *store.Container, from 
 		default:
 			return nil
 		}
-		now.Owner = p.replica // whose tendLoop sees to the rest
+		now.Owner = r.replica // whose tendLoop sees to the rest
 		return tx.Put(now)
 	})
 }

@@ -172,6 +172,23 @@ func (m *Manager) Inside(ctx context.Context, container string) (Inside, error) 
 	}
 }
 
+// Attached returns the inside of a container to which this process is attached already, without asking anybody; nil if
+// it is not.
+func (m *Manager) Attached(container string) Inside {
+	m.mu.Lock()
+	k := m.keepers[container]
+	m.mu.Unlock()
+	if k == nil {
+		return nil
+	}
+	select {
+	case <-k.ready:
+		return k.inside // nil if err is set
+	default:
+		return nil
+	}
+}
+
 // Start begins to start a container that this process has created. What it does outlives the caller's context: other
 // sessions may wait for it. It reports whether cred is what the start uses, if it has any use for one: a start that
 // another session began uses that one's.

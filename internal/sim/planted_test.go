@@ -54,7 +54,7 @@ var planted = []struct {
 		{"orchestrator/keeper.go", "case c == nil || c.Owner != k.m.cfg.Replica || c.State == store.ContainerReady:",
 			"case c == nil || c.State == store.ContainerReady:"}}},
 	{"a uid is given out before its processes are dead", []edit{{"end.go",
-		"if err := p.clean(ctx, s); err != nil {\n\t\treturn err\n\t}", "go func(s *store.Session) { _ = p.clean(ctx, s) }(s)"}}},
+		"if err := p.clean(ctx, s, wasActive); err != nil {\n\t\treturn err\n\t}", "go func(s *store.Session) { _ = p.clean(ctx, s, wasActive) }(s)"}}},
 	{"a session expires although it was renewed", []edit{{"end.go",
 		"why.Reason == endExpired && !expired(s, time.Now()) || why.Reason == endAbandoned", "why.Reason == endAbandoned"}}},
 	{"a launch is repeated with another request", []edit{

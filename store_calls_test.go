@@ -1,0 +1,68 @@
+package berth_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/memstore"
+)
+
+// counted is a store that counts what it is asked.
+type counted struct {
+	store.Store
+	views, updates atomic.Int64
+}
+
+func (s *counted) View(ctx context.Context, fn func(store.View) error) error {
+	s.views.Add(1)
+	return s.Store.View(ctx, fn)
+}
+
+func (s *counted) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
+	s.updates.Add(1)
+	return s.Store.Update(ctx, keys, fn)
+}
+
+// TestASessionCostsFewCallsOfTheStore: to a database each of them is a round trip, and there are two transactions to
+// begin a session and two to end it. What the dispatcher asks when a slot is free again is one more.
+func TestASessionCostsFewCallsOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		records := &counted{Store: memstore.New()}
+		cloud := fake.NewCloud(fake.CloudOptions{Instant: true})
+		p, err := fake.NewProvider(fake.Options{
+			Config: berth.Config{Store: records, SpareSlots: 1}, Cloud: cloud,
+			Engine: fake.NewEngine(fake.EngineOptions{Cloud: cloud, Instant: true}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		if _, err := p.CreateSession(t.Context(), asking("holds-it", repoA)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute + 500*time.Millisecond) // between two looks of the loops
+		synctest.Wait()
+		records.views.Store(0)
+		records.updates.Store(0)
+		s, err := p.CreateSession(t.Context(), asking("joins-it", repoA))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Info().Instance.Address == "" {
+			t.Error("the handle does not know the instance's address")
+		}
+		if err := p.TerminateSession(t.Context(), s.ID()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if views, updates := records.views.Load(), records.updates.Load(); views > 1 || updates != 4 {
+			t.Errorf("%d Views and %d Updates, want 1 and 4", views, updates)
+		}
+	})
+}
