@@ -157,17 +157,11 @@ func (p *Provider) markTerminating(ctx context.Context, id string, why store.Fai
 	keys := []store.Key{store.SessionKey(id)}
 	var planner *store.Lease // under which a lease is found to have ended
 	if why.Reason == endExpired {
-		if planner = p.plans.Load(); planner == nil {
-			return nil, false, errAlive // as far as this process may tell
+		if planner = p.plans.Load(); planner != nil {
+			keys = append(keys, planner.Key())
 		}
-		keys = append(keys, planner.Key())
 	}
 	err = p.store.Update(ctx, keys, func(tx store.Tx) error {
-		if planner != nil {
-			if err := store.CheckFence(tx, *planner); err != nil {
-				return err
-			}
-		}
 		wasActive = false
 		if s, err = store.Find[*store.Session](tx, store.SessionKey(id)); err != nil {
 			return err
@@ -180,6 +174,14 @@ func (p *Provider) markTerminating(ctx context.Context, id string, why store.Fai
 			// Whoever thinks so has looked at an older record.
 			if why.Reason == endExpired && !expired(s, time.Now()) || why.Reason == endAbandoned {
 				return errAlive
+			}
+			if why.Reason == endExpired && planner == nil { // another process plans by now, and sees to it
+				return errAlive
+			}
+			if planner != nil {
+				if err := store.CheckFence(tx, *planner); err != nil {
+					return err
+				}
 			}
 			s.Owner, wasActive = p.replica, true
 		case store.SessionCreating: // its creator notices

@@ -173,6 +173,10 @@ func TestOnlyThePlannerReaps(t *testing.T) {
 	cfg := berth.Config{SessionIdleTimeout: 10 * time.Minute, SessionRetention: 10 * time.Minute}
 	inWorld(t, setup{Config: cfg}, func(t *testing.T, w *world) {
 		paused := w.provider()
+		after(time.Second)
+		if paused.Stats().Planner {
+			paused = w.Provider
+		}
 		stale := store.Lease{ID: "planner", Holder: "r-paused"}
 		s := w.create("t", repoA)
 		time.Sleep(time.Until(s.Info().LeaseUntil) + time.Millisecond) // before the planner looks
@@ -191,6 +195,38 @@ func TestOnlyThePlannerReaps(t *testing.T) {
 		after(2 * time.Second)
 		if _, err := w.GetSession(t.Context(), s.ID()); !errors.Is(err, berth.ErrSessionNotFound) {
 			t.Errorf("the planner has not removed it: %v", err)
+		}
+	})
+}
+
+// TestWhoBeganToEndASessionGoesOn: the planner marks a session that expired; when another process plans before it is
+// done, the session is still its own to end.
+func TestWhoBeganToEndASessionGoesOn(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		began := w.provider()
+		after(time.Second)
+		if began.Stats().Planner {
+			began = w.Provider
+		}
+		s, err := began.CreateSession(t.Context(), asking("t", repoA))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := store.SessionKey(s.ID())
+		err = w.store.Update(t.Context(), []store.Key{key}, func(tx store.Tx) error {
+			r, err := store.Get[*store.Session](tx, key)
+			if err != nil {
+				return err
+			}
+			r.State, r.End = store.SessionTerminating, store.Failure{Reason: "expired"}
+			return tx.Put(r)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after(3 * time.Second)
+		if !errors.Is(s.Err(), berth.ErrExpired) {
+			t.Errorf("it has not ended: %v", s.Err())
 		}
 	})
 }
