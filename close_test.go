@@ -3,7 +3,9 @@ package berth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,4 +96,46 @@ func TestWrongCredentialFailsNobodyElse(t *testing.T) {
 			t.Errorf("with the right credential: %v", r.err)
 		}
 	})
+}
+
+// TestDestroyOfAProcessThatDiesIsUndone: whoever goes on with the pool would otherwise get ErrClosed until somebody
+// destroys it once more.
+func TestDestroyOfAProcessThatDiesIsUndone(t *testing.T) {
+	for _, draining := range []bool{false, true} {
+		t.Run(fmt.Sprintf("draining=%t", draining), func(t *testing.T) {
+			inWorld(t, setup{}, func(t *testing.T, w *world) {
+				reach := &cutStore{Store: w.store}
+				w.store = reach
+				dies := w.provider()
+				w.store = reach.Store
+				s, err := dies.CreateSession(t.Context(), asking("t", repoA))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if draining { // it waits for an instance that does not end
+					w.cloud.IgnoreTerminate(s.Info().Instance.ID, 100)
+				} else {
+					w.engine.Hang(fake.CloseSession)
+				}
+				var all sync.WaitGroup
+				defer all.Wait()
+				ctx, giveUp := context.WithCancel(t.Context())
+				defer giveUp()
+				all.Go(func() { dies.Destroy(ctx) })
+				after(20 * time.Second)
+				reach.cut.Store(true)
+				after(time.Second)
+				w.engine.Heal()
+				w.Provider.Close()
+				next := w.provider()
+				if _, err := next.CreateSession(t.Context(), asking("early", repoB)); !errors.Is(err, berth.ErrClosed) {
+					t.Errorf("a session while the pool is being destroyed, as far as is known: %v", err)
+				}
+				after(40 * time.Second)
+				if _, err := next.CreateSession(t.Context(), asking("u", repoB)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

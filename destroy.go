@@ -13,7 +13,8 @@ import (
 // Destroy ends every session of the pool, whichever replica made it, removes its containers, mirrors, networks and
 // volumes, terminates its instances, and closes the Provider. From its beginning no session can be created on the
 // pool; when it is done, the next New opens the pool again. When ctx ends first, it returns without closing, and the
-// pool stays closed to sessions: call it again to go on. A Close meanwhile ends it with ErrClosed. Destroying what is
+// pool stays closed to sessions: call it again to go on. A Close meanwhile ends it with ErrClosed. If the process ends
+// before it is done, the others open the pool again half a minute later, with what is left of it. Destroying what is
 // destroyed succeeds.
 func (p *Provider) Destroy(ctx context.Context) error {
 	if err := p.enter(); err != nil {
@@ -58,7 +59,10 @@ func (p *Provider) destroy(ctx context.Context) error {
 	if err := p.setClosed(ctx, true); err != nil {
 		return err
 	}
-	return p.await(ctx, "instances", p.countInstances)
+	if err := p.await(ctx, "instances", p.countInstances); err != nil {
+		return err
+	}
+	return p.setDestroyed(ctx)
 }
 
 // purge removes all that the pool has on an instance's engine. It tries until that is done, or the instance is lost.
@@ -86,21 +90,51 @@ func (p *Provider) purge(ctx context.Context, in *store.Instance) error {
 }
 
 // setClosed stores that the pool takes no sessions and, if draining, that its instances are to be retired. It takes
-// nothing back: another Destroy may be further.
+// nothing back: another Destroy may be further. If this process dies, the planner does: see reopen.
 func (p *Provider) setClosed(ctx context.Context, draining bool) error {
 	return p.store.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
 		record, err := store.Get[*store.Pool](tx, store.PoolKey())
 		if err != nil {
 			return err
 		}
-		record.Closed, record.Draining = true, record.Draining || draining
+		if draining && !record.Closed {
+			return errReopened
+		}
+		record.Closed, record.Draining, record.Destroyer = true, record.Draining || draining, p.replica
 		return tx.Put(record)
 	})
+}
+
+// setDestroyed stores that this process has destroyed the pool, unless another one is about to say so.
+func (p *Provider) setDestroyed(ctx context.Context) error {
+	return p.store.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
+		record, err := store.Get[*store.Pool](tx, store.PoolKey())
+		if err != nil || record.Destroyer != p.replica {
+			return err
+		}
+		record.Destroyer = ""
+		return tx.Put(record)
+	})
+}
+
+// errReopened ends a Destroy whose process was silent for so long that it was taken for dead.
+var errReopened = errors.New("this process did not answer for so long that another has opened the pool again: call Destroy again")
+
+// destroying returns errReopened when the pool is not being destroyed any more.
+func (p *Provider) destroying(ctx context.Context) error {
+	record, err := p.poolRecord(ctx)
+	if err == nil && !record.Closed {
+		err = errReopened
+	}
+	return err
 }
 
 // endEvery ends every session, until there is none.
 func (p *Provider) endEvery(ctx context.Context) error {
 	for {
+		if err := p.destroying(ctx); err != nil {
+			return err
+		}
 		page, err := p.sessions(ctx, store.SessionQuery{
 			States: []store.SessionState{store.SessionCreating, store.SessionActive, store.SessionTerminating},
 		})
@@ -131,6 +165,9 @@ func (p *Provider) await(ctx context.Context, what string, count func(context.Co
 		if err != nil || n == 0 {
 			return err
 		}
+		if err := p.destroying(ctx); err != nil {
+			return err
+		}
 		p.pool.Wake()
 		select {
 		case <-ctx.Done():
@@ -140,15 +177,12 @@ func (p *Provider) await(ctx context.Context, what string, count func(context.Co
 	}
 }
 
-func (p *Provider) countInstances(ctx context.Context) (n int, err error) {
-	err = p.store.View(ctx, func(v store.View) error {
-		record, err := store.Get[*store.Pool](v, store.PoolKey())
-		if err == nil {
-			n = record.Instances
-		}
-		return err
-	})
-	return n, err
+func (p *Provider) countInstances(ctx context.Context) (int, error) {
+	record, err := p.poolRecord(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return record.Instances, nil
 }
 
 func (p *Provider) countContainers(ctx context.Context) (n int, err error) {

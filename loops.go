@@ -9,8 +9,9 @@ import (
 
 // How often the loops look.
 const (
-	sweepInterval = time.Minute
+	heedInterval  = time.Second // so that a replica is found dead within its lease and this
 	watchInterval = 5 * time.Second
+	sweepInterval = time.Minute
 )
 
 // every calls fn at once and then after each interval, until ctx ends.
@@ -31,13 +32,9 @@ func every(ctx context.Context, interval time.Duration, fn func()) {
 func (p *Provider) hearLoop(ctx context.Context) {
 	wake, stop := p.store.Notify(store.PoolKey())
 	defer stop()
-	queued, draining := 0, false
+	var seen store.Pool
 	for ctx.Err() == nil {
-		var record *store.Pool
-		err := p.store.View(ctx, func(v store.View) (err error) {
-			record, err = store.Get[*store.Pool](v, store.PoolKey())
-			return err
-		})
+		record, err := p.poolRecord(ctx)
 		if err != nil { // the planner, who looks now and then without being woken, reports what is wrong with the store
 			select {
 			case <-time.After(poll):
@@ -45,10 +42,10 @@ func (p *Provider) hearLoop(ctx context.Context) {
 			}
 			continue
 		}
-		if record.Queued > queued || record.Draining && !draining {
+		if record.Queued > 0 && record.QueueSeq != seen.QueueSeq || record.Draining && !seen.Draining {
 			p.pool.Wake()
 		}
-		queued, draining = record.Queued, record.Draining
+		seen = *record
 		select {
 		case <-wake:
 		case <-ctx.Done():
@@ -114,4 +111,12 @@ func (p *Provider) sessions(ctx context.Context, q store.SessionQuery) (page []*
 		return err
 	})
 	return page, err
+}
+
+func (p *Provider) poolRecord(ctx context.Context) (record *store.Pool, err error) {
+	err = p.store.View(ctx, func(v store.View) error {
+		record, err = store.Get[*store.Pool](v, store.PoolKey())
+		return err
+	})
+	return record, err
 }

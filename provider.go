@@ -152,7 +152,7 @@ func ensurePool(ctx context.Context, st store.Store) (p *store.Pool, err error) 
 		if p == nil {
 			p = &store.Pool{UID: strings.ToLower(rand.Text())}
 		}
-		if p.Draining && p.Instances == 0 { // a Destroy has done its work
+		if p.Draining && p.Instances == 0 && p.Destroyer == "" { // a Destroy has done its work
 			p.Closed, p.Draining = false, false
 		}
 		return tx.Put(p)

@@ -47,18 +47,11 @@ func (p *Provider) resign() {
 // forgetDead removes the leases of replicas that have died and left nothing behind. One that comes back takes a lease
 // that may look like the one that was removed, so what was seen of that is forgotten, too.
 func (r *reaper) forgetDead(ctx context.Context, look func(string) (*owner, error)) error {
-	var replicas []string
-	err := r.store.View(ctx, func(v store.View) error {
-		record, err := store.Get[*store.Pool](v, store.PoolKey())
-		if err == nil {
-			replicas = record.Replicas
-		}
-		return err
-	})
+	record, err := r.poolRecord(ctx)
 	if err != nil {
 		return err
 	}
-	for _, replica := range replicas {
+	for _, replica := range record.Replicas {
 		o, err := look(replica)
 		if err != nil {
 			return err

@@ -61,18 +61,16 @@ func (r *reaper) rule(ctx context.Context) error {
 }
 
 // heedLoop keeps what is known of the pool's record: whether its replicas live, and the planner's settings. It logs, once
-// per generation, how this process's own differ.
-// One that has just started says nothing until it had the time to become the planner itself.
+// per generation, how this process's own differ. One that has just started says nothing until it had the time to become
+// the planner itself.
 func (p *Provider) heedLoop() {
 	started, told := time.Now(), 0
-	every(p.ctx, watchInterval, func() {
-		var record *store.Pool
-		err := p.store.View(p.ctx, func(v store.View) (err error) {
-			record, err = store.Get[*store.Pool](v, store.PoolKey())
-			return err
-		})
+	every(p.ctx, heedInterval, func() {
+		record, err := p.poolRecord(p.ctx)
 		if err != nil {
-			p.failed("cannot read the pool's settings", err)
+			if p.ctx.Err() == nil {
+				p.failed("cannot read the pool's settings", err)
+			}
 			return
 		}
 		if err := p.lookOn(p.ctx, record.Replicas); err != nil && p.ctx.Err() == nil {

@@ -91,6 +91,9 @@ func (r *reaper) takeOver(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.reopen(ctx, look); err != nil {
+		return err
+	}
 	if err := r.forgetDead(ctx, look); err != nil {
 		return err
 	}
@@ -150,4 +153,34 @@ func (r *reaper) adoptContainer(ctx context.Context, c *store.Container, from *o
 		now.Owner = r.replica // whose tendLoop sees to the rest
 		return tx.Put(now)
 	})
+}
+
+// reopen undoes what is left of a Destroy whose process is gone: whoever begins to use the pool after that means to use
+// it, and cannot know that it was being destroyed.
+func (r *reaper) reopen(ctx context.Context, look func(string) (*owner, error)) error {
+	record, err := r.poolRecord(ctx)
+	if err != nil || record.Destroyer == "" {
+		return err
+	}
+	o, err := look(record.Destroyer)
+	if err != nil || o == nil || !o.dead {
+		return err
+	}
+	keys := []store.Key{store.PoolKey(), store.LeaseKey(replicaLease(o.replica))}
+	err = r.update(ctx, keys, func(tx store.Tx) error {
+		now, err := store.Get[*store.Pool](tx, store.PoolKey())
+		if err != nil || now.Destroyer != o.replica {
+			return err
+		}
+		if dead, err := o.stillDead(tx); err != nil || !dead {
+			return err
+		}
+		now.Closed, now.Draining, now.Destroyer = false, false, ""
+		return tx.Put(now)
+	})
+	if err == nil {
+		r.cfg.Logger.Warn("a process ended while it was destroying the pool: what is left of the pool goes on", "replica", o.replica)
+		r.pool.Wake()
+	}
+	return err
 }

@@ -31,9 +31,10 @@ type Pool struct {
 	Pins []byte
 	// LaunchFailures counts the launches that failed one after another; LaunchAfter is when the next may be tried.
 	LaunchFailures int
-	Closed         bool // the pool is being destroyed: no new sessions, no launches
-	Draining       bool // and its instances are being retired
 	LaunchAfter    time.Time
+	Closed         bool   // the pool is being destroyed, or was: no new sessions, no launches
+	Draining       bool   // and its instances are being retired
+	Destroyer      string // the replica that is destroying it; "" = none is, or it has done so
 }
 
 // InstanceState is the state of an instance.

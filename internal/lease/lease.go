@@ -48,7 +48,7 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, held st
 			}
 			watch = Watch{Term: k.Term}
 		}
-		sleep(ctx, k.Term/3, wake)
+		sleep(ctx, k.Term/15, wake) // so much later than its end a lease is found to have ended
 	}
 }
 
