@@ -32,6 +32,12 @@ func (p *Provider) onContainerLost(c store.Container, cause error) {
 	})
 }
 
+// endAbsent ends a session that its container does not have: the store was set back to a backup, and the session has
+// ended since that was made.
+func (p *Provider) endAbsent(c store.Container, id string) {
+	p.end(id, store.Failure{Reason: endContainerLost, Message: fmt.Sprintf("container %s does not have it", c.Name)})
+}
+
 // endContainer ends the sessions of a container that is gone, in case the one who lost it could not.
 func (p *Provider) endContainer(c store.Container) {
 	p.endAll(store.SessionQuery{Container: c.ID}, store.Failure{
@@ -47,6 +53,7 @@ func (p *Provider) onInstance(in store.Instance) {
 		p.orch.Forget(in.ID)
 	case store.InstanceReady:
 		p.prefetch(in)
+		p.loops.Go(func() { p.sweep(p.ctx, &in) }) // what another store has left there is told at once
 	case store.InstanceCordoned:
 		if in.Outlook == string(pool.OutlookInterrupted) {
 			p.warn(in)

@@ -57,18 +57,21 @@ func (p *Provider) hearLoop(ctx context.Context) {
 func (p *Provider) sweepLoop(ctx context.Context) {
 	every(ctx, sweepInterval, func() {
 		for in, err := range p.readyInstances(ctx) {
-			if err == nil {
-				err = p.orch.Sweep(ctx, in)
-			}
-			if err != nil && ctx.Err() == nil {
-				id := ""
-				if in != nil {
-					id = in.ID
+			if err != nil {
+				if ctx.Err() == nil {
+					p.failed("cannot find the instances whose engines are to be compared with the store", err)
 				}
-				p.failed("cannot compare an engine with the store", err, "instance", id)
+				return
 			}
+			p.sweep(ctx, in)
 		}
 	})
+}
+
+func (p *Provider) sweep(ctx context.Context, in *store.Instance) {
+	if err := p.orch.Sweep(ctx, in); err != nil && ctx.Err() == nil {
+		p.failed("cannot compare an engine with the store", err, "instance", in.ID)
+	}
 }
 
 // watchLoop notices that another replica has ended sessions that are known here: often where somebody waits for the

@@ -103,7 +103,8 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 		ImageFor: cfg.image, Limits: cfg.Limits, MirrorMaxAge: cfg.MirrorMaxAge, MirrorBudget: cfg.MirrorBudget,
 		FetchTimeout: cfg.FetchTimeout,
 		Tenure:       p.tenure.await,
-		OnProgress:   p.onProgress, OnLost: p.onContainerLost, EndSessions: p.endContainer, OnGone: p.onContainerGone,
+		OnProgress:   p.onProgress, OnLost: p.onContainerLost,
+		EndSession: p.endAbsent, EndSessions: p.endContainer, OnGone: p.onContainerGone,
 		Logger: cfg.Logger,
 	})
 	p.pool = pool.NewManager(pool.Config{

@@ -155,13 +155,14 @@ func (h *host) Purge(ctx context.Context) error {
 	})
 }
 
-func (h *host) Attach(ctx context.Context, name string) (orchestrator.Inside, error) {
+func (h *host) Attach(ctx context.Context, container string) (orchestrator.Inside, error) {
 	var i *inside
+	name := h.node.nameOf(container)
 	err := h.do(ctx, Attach, name, h.node.engine.opts.Latency.Call, func(reply) error {
 		h.node.mu.Lock()
 		defer h.node.mu.Unlock()
 		c := h.node.containers[name]
-		if c == nil || !c.running || c.pool != h.endpoint.Pool {
+		if c == nil || !c.running || name != container && c.id != container || c.pool != h.endpoint.Pool {
 			return agent.ErrGone
 		}
 		i = &inside{container: c, host: h, done: make(chan struct{})}

@@ -136,3 +136,15 @@ func sorted[K cmp.Ordered, V any](m map[K]V) []V {
 	}
 	return values
 }
+
+// nameOf returns the name of the container of that ID, or what it is given: the name of one.
+func (n *node) nameOf(container string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, c := range n.containers {
+		if c.id == container {
+			return name
+		}
+	}
+	return container
+}

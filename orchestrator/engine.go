@@ -55,7 +55,8 @@ type Host interface {
 	Remove(ctx context.Context, name, id string) error
 	// RemoveMirror removes a mirror. Absent is success; ErrInUse: a container uses it.
 	RemoveMirror(ctx context.Context, name string) error
-	// Attach connects to the agent of a running container. agent.ErrGone: it does not run.
+	// Attach connects to the agent of a running container of that name, or of that engine's own ID, which means this one
+	// alone: its name may be another's by now. agent.ErrGone: it does not run.
 	Attach(ctx context.Context, container string) (Inside, error)
 	// Purge removes every container, mirror, network and volume of the pool, also what an earlier process left. What
 	// another living process with the same pool name uses stays. Nothing there is success.

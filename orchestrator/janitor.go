@@ -10,9 +10,10 @@ import (
 )
 
 // Sweep compares what the engine of an instance holds with what is stored. A container of this pool that the store has
-// not known for a while is removed, one that the store takes for ready and that does not run is lost, and a mirror
-// that the store does not know is adopted. Containers of another store that uses the same pool name are left alone:
-// whoever needs their name decides, in Ensure.
+// not known for a while is removed, and a mirror that the store does not know is adopted. Containers of another store that
+// uses the same pool name are left alone: whoever needs their name decides, in Ensure. To the containers that are ready
+// it attaches: so their agents know that the pool lives, although nobody has used them since this process began, and one
+// that does not run is found to be lost.
 func (m *Manager) Sweep(ctx context.Context, in *store.Instance) error {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.CallTimeout)
 	defer cancel()
@@ -20,25 +21,18 @@ func (m *Manager) Sweep(ctx context.Context, in *store.Instance) error {
 	if err != nil {
 		return err
 	}
-	known, err := m.stored(ctx, in.ID) // before the engine: what was ready then is there now
-	if err != nil {
-		return err
-	}
 	have, err := h.List(ctx)
 	if err != nil {
 		return err
 	}
-	running := make(map[string]bool)
-	for _, c := range have.Containers {
-		running[c.Name] = c.Running
+	known, err := m.stored(ctx, in.ID) // after the engine: what was made meanwhile is known
+	if err != nil {
+		return err
 	}
 	for _, c := range known {
-		if c.State == store.ContainerReady && !running[c.Name] {
-			m.keeper(c.ID, Credential{}) // looks for itself, and finds that it is gone
+		if c.State == store.ContainerReady {
+			m.keeper(c.ID, Credential{})
 		}
-	}
-	if known, err = m.stored(ctx, in.ID); err != nil { // after the engine: what was made meanwhile is known
-		return err
 	}
 	m.noteForeign(in.ID, have.Containers)
 	for _, c := range m.orphans(in.ID, have.Containers, known, time.Now()) {

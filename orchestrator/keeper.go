@@ -97,12 +97,12 @@ func (k *keeper) join(c *store.Container) error {
 	if err != nil {
 		return err
 	}
-	k.inside, err = h.Attach(ctx, c.Name)
+	k.inside, err = h.Attach(ctx, c.EngineID)
 	if errors.Is(err, agent.ErrGone) { // it died while nobody looked
 		k.lost(c, err)
 	}
 	if err == nil {
-		k.m.closeStrays(k.ctx, c, k.inside)
+		k.m.reconcile(k.ctx, c, k.inside)
 	}
 	return err
 }

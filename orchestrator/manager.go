@@ -40,6 +40,8 @@ type Config struct {
 	OnProgress func(c store.Container, message string) // of a start; must not block
 	// OnLost is told once that a container died or was removed from outside. Its sessions are to be ended.
 	OnLost func(c store.Container, cause error)
+	// EndSession is asked to end an active session that its container does not have.
+	EndSession func(c store.Container, id string)
 	// EndSessions is asked to end the active sessions of a container that is gone, again and again until there are none.
 	EndSessions func(c store.Container)
 	OnGone      func(c store.Container) // a container was removed: its name is free again
@@ -59,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnLost == nil {
 		c.OnLost = func(store.Container, error) {}
+	}
+	if c.EndSession == nil {
+		c.EndSession = func(store.Container, string) {}
 	}
 	if c.EndSessions == nil {
 		c.EndSessions = func(store.Container) {}

@@ -140,8 +140,12 @@ func (m *Manager) forgetMirror(ctx context.Context, instance, name string) error
 // were made.
 func (m *Manager) adoptMirrors(ctx context.Context, instance string, have []Mirror) error {
 	for _, found := range have {
-		keys := []store.Key{store.SharingKey(found.Name), store.MirrorsKey(instance)}
+		keys := []store.Key{store.SharingKey(found.Name), store.MirrorsKey(instance), store.InstanceKey(instance)}
 		err := m.cfg.Store.Update(ctx, keys, func(tx store.Tx) error {
+			in, err := store.Find[*store.Instance](tx, store.InstanceKey(instance))
+			if err != nil || in == nil { // it has gone since the engine was asked, and nobody would remove these records
+				return err
+			}
 			mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))
 			if err != nil {
 				return err

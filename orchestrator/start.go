@@ -143,7 +143,7 @@ func (k *keeper) ensureOnce(ctx context.Context, c *store.Container) (Inside, er
 		return nil, err
 	}
 	c.EngineID = made.ID
-	inside, err := h.Attach(ctx, c.Name)
+	inside, err := h.Attach(ctx, made.ID)
 	if err != nil || !made.Adopted {
 		return inside, err
 	}

@@ -11,16 +11,29 @@ import (
 // removing a large checkout is not.
 const strayTimeout = 2 * time.Minute
 
-// closeStrays closes the sessions that are open in a container and that the store does not have there: their checkout was
-// on its way when their process was taken for dead and then died, or the store was set back to a backup. Each holds a
-// uid that the store takes for free. A failure is logged: what is left is in nobody's way but for that uid.
-func (m *Manager) closeStrays(ctx context.Context, c *store.Container, inside Inside) {
+// reconcile compares the sessions that are open in a container with those that the store has there. They differ when
+// the store was set back to a backup, or when a checkout was on its way while its process was taken for dead and then
+// died. A session that only the store has cannot be worked in, and is ended; one that only the container has holds a uid
+// that the store takes for free, and is closed. A failure is logged: what is left is in nobody's way but for that uid.
+func (m *Manager) reconcile(ctx context.Context, c *store.Container, inside Inside) {
 	ctx, cancel := context.WithTimeout(ctx, strayTimeout)
 	defer cancel()
 	err := func() error {
-		open, err := inside.Sessions(ctx)
-		if err != nil || len(open) == 0 {
+		active, err := m.active(ctx, c) // before the container is asked: these have been opened in it
+		if err != nil {
 			return err
+		}
+		open, err := inside.Sessions(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range active {
+			if _, there := open[id]; !there {
+				m.cfg.EndSession(*c, id)
+			}
+		}
+		if len(open) == 0 {
+			return nil
 		}
 		strays, err := m.strays(ctx, c, open)
 		if err != nil || len(strays) == 0 {
@@ -43,8 +56,20 @@ func (m *Manager) closeStrays(ctx context.Context, c *store.Container, inside In
 		return nil
 	}()
 	if err != nil && ctx.Err() == nil {
-		m.failed("cannot close sessions that nobody knows", err, "container", c.Name, "instance", c.Instance)
+		m.failed("cannot compare a container's sessions with the store's", err, "container", c.Name, "instance", c.Instance)
 	}
+}
+
+// active returns the IDs of the sessions that are active in a container by the store.
+func (m *Manager) active(ctx context.Context, c *store.Container) (ids []string, err error) {
+	q := store.SessionQuery{Container: c.ID, States: []store.SessionState{store.SessionActive}}
+	for s, err := range store.Sessions(ctx, m.cfg.Store, q) {
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, s.ID)
+	}
+	return ids, nil
 }
 
 // strays returns those of the open sessions that the store does not have in a container. Every session is stored before

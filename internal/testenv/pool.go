@@ -64,10 +64,13 @@ func checkPool(t testing.TB, pool string) {
 		return
 	}
 	for _, thing := range left {
+		err := thing.remove(ctx)
+		if err != nil && thing.stuck != nil && thing.stuck(ctx) {
+			t.Logf("the engine does not remove %s, in which nothing is: %v", thing.what, err)
+			continue
+		}
 		t.Errorf("pool %s left %s", pool, thing.what)
-	}
-	for _, thing := range left {
-		if err := thing.remove(ctx); err != nil {
+		if err != nil {
 			t.Logf("removing %s: %v", thing.what, err)
 		}
 	}
@@ -78,6 +81,9 @@ type leftover struct {
 	what     string
 	removing bool // the engine is at it
 	remove   func(context.Context) error
+	// stuck reports whether the engine itself has lost count of what is in it: up to its next start, engines before
+	// Docker 25 sometimes keep a network for a container that was removed while it started. nil = that cannot be.
+	stuck func(context.Context) bool
 }
 
 func onlyRemoving(left []leftover) bool {
@@ -122,10 +128,17 @@ func leftovers(ctx context.Context, docker *client.Client, pool string) ([]lefto
 		return nil, err
 	}
 	for _, n := range networks.Items {
-		left = append(left, leftover{what: "network " + n.Name, remove: func(ctx context.Context) error {
-			_, err := docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
-			return err
-		}})
+		left = append(left, leftover{
+			what: "network " + n.Name,
+			remove: func(ctx context.Context) error {
+				_, err := docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+				return err
+			},
+			stuck: func(ctx context.Context) bool {
+				found, err := docker.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
+				return err == nil && len(found.Network.Containers) == 0
+			},
+		})
 	}
 	return left, nil
 }

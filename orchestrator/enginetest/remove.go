@@ -127,6 +127,23 @@ var removeCases = []testCase{{
 }}
 
 var attachCases = []testCase{{
+	rule: "attaching by an engine's ID means that container alone, whatever has its name now",
+	test: func(f *fixture) {
+		h := f.connect(f.Pool)
+		earlier := f.ensure(h, f.own())
+		in := f.attach(h, earlier.ID)
+		if _, err := in.Sessions(f.ctx); err != nil {
+			f.Errorf("Sessions: %v", err)
+		}
+		if err := h.Remove(f.ctx, earlier.Name, earlier.ID); err != nil {
+			f.Fatalf("Remove: %v", err)
+		}
+		now := f.ensure(h, f.own())
+		_, err := h.Attach(f.ctx, earlier.ID)
+		f.wantErr("Attach", err, agent.ErrGone)
+		f.attach(h, now.ID)
+	},
+}, {
 	rule: "attaching to an absent container is agent.ErrGone",
 	test: func(f *fixture) {
 		_, err := f.connect(f.Pool).Attach(f.ctx, f.own().Name)
