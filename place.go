@@ -31,7 +31,8 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 	}
 	joinable := 0
 	removing := false // one of its containers is being removed: the next takes its place, where the mirror is
-	var busy []string // instances that have a container of this name
+	var busy []string             // instances that have a container of this name
+	var beside []*store.Container // those containers that cannot be joined, although they run
 	for _, id := range sharing.Containers {
 		c, in, err := containerAndInstance(tx, id)
 		if err != nil {
@@ -42,7 +43,10 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 		}
 		busy = append(busy, in.ID)
 		if !orchestrator.Joinable(c, in) {
-			removing = removing || in.State == store.InstanceReady
+			removing = removing || in.State == store.InstanceReady && !c.Superseded
+			if c.State != store.ContainerStopping && !c.Superseded {
+				beside = append(beside, c)
+			}
 			continue
 		}
 		joinable++
@@ -70,7 +74,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 		if err := count(tx, s.UserID, 1); err != nil {
 			return false, err
 		}
-		return true, orchestrator.Create(tx, newID, sharing, s, id, now)
+		return true, orchestrator.Create(tx, newID, sharing, beside, s, id, now)
 	}
 	if len(candidates) == 0 || last {
 		return false, nil

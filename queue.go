@@ -326,7 +326,7 @@ func (p *Provider) roomForContainer(v store.View, name string) (int, error) {
 		case c == nil || in == nil:
 		case orchestrator.Joinable(c, in):
 			room--
-		case in.State == store.InstanceReady:
+		case in.State == store.InstanceReady && !c.Superseded:
 			return 0, nil
 		}
 	}

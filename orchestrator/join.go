@@ -9,7 +9,7 @@ import (
 
 // Joinable reports whether a container on an instance takes sessions, given a free slot.
 func Joinable(c *store.Container, in *store.Instance) bool {
-	return c != nil && in != nil && in.State == store.InstanceReady &&
+	return c != nil && in != nil && in.State == store.InstanceReady && !c.Superseded &&
 		(c.State == store.ContainerStarting || c.State == store.ContainerReady)
 }
 
@@ -22,8 +22,15 @@ func Join(tx store.Tx, c *store.Container, s *store.Session) error {
 }
 
 // Create writes down a new container for a session, which joins it, and whose owner will start it. id is one of
-// NewContainerID: it is made before the transaction, which may run again and must then ask for the same keys.
-func Create(tx store.Tx, id string, sharing *store.Sharing, s *store.Session, instance string, now time.Time) error {
+// NewContainerID: it is made before the transaction, which may run again and must then ask for the same keys. beside are
+// the containers of the key that cannot be joined now: their instances may take sessions again, when there is this one.
+func Create(tx store.Tx, id string, sharing *store.Sharing, beside []*store.Container, s *store.Session, instance string, now time.Time) error {
+	for _, c := range beside {
+		c.Superseded = true
+		if err := tx.Put(c); err != nil {
+			return err
+		}
+	}
 	c := &store.Container{
 		ID:   id,
 		Name: sharing.ID, SharingKey: sharing.SharingKey, Instance: instance, Remote: s.Remote,

@@ -117,6 +117,7 @@ type Container struct {
 	Remote     string // what it fetches; holds no credential
 	Sessions   int    // sessions that joined and have not ended
 	Cold       bool   // its mirror was cloned by this start
+	Superseded bool   // another was made for its sharing key while its instance took no sessions: nobody joins it any more
 	Failure    Failure
 }
 
