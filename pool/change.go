@@ -63,7 +63,7 @@ func become(in *store.Instance, now time.Time, to store.InstanceState, reason st
 // reports whether it has changed the record.
 func (r *run) modify(ctx context.Context, a action, fn func(in *store.Instance, now time.Time) bool) error {
 	var changed *store.Instance
-	now := time.Now()
+	now := time.Now().Truncate(time.Microsecond) // as stores keep it: see below
 	keys := []store.Key{store.InstanceKey(a.instance)}
 	if a.failed || a.verb == doReady {
 		keys = append(keys, store.PoolKey())

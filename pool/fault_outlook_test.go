@@ -83,6 +83,11 @@ func TestFault26InterruptionIsToldAndReplacedAtOnce(t *testing.T) {
 			r.sicken(id, &pool.OutlookError{Outlook: pool.OutlookInterrupted, Reason: "Server.SpotInstanceInterruption"})
 			time.AfterFunc(2*time.Minute, func() { r.cloud.Interrupt(id) })
 		},
+		"while the store loses its replies": func(r *rig, id string) {
+			r.store.set(func(s *lossyStore) { s.lose = 1e6 })
+			time.AfterFunc(time.Minute, func() { r.store.set(func(s *lossyStore) { s.lose = 0 }) })
+			r.cloud.Reclaim(id, 2*time.Minute)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, fake.CloudOptions{}, upTo(2), func(t *testing.T, r *rig) {

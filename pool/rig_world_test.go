@@ -225,11 +225,22 @@ func (s *lossyStore) Update(ctx context.Context, keys []store.Key, fn func(store
 	if !lose && drop {
 		return store.ErrUnknownOutcome
 	}
-	err := s.Store.Update(ctx, keys, fn)
+	err := s.Store.Update(ctx, keys, func(tx store.Tx) error { return fn(coarseTx{tx}) })
 	if err == nil && lose {
 		return store.ErrUnknownOutcome
 	}
 	return err
+}
+
+// coarseTx keeps times as databases do, to the microsecond.
+type coarseTx struct{ store.Tx }
+
+func (tx coarseTx) Put(r store.Record) error {
+	r = r.Clone()
+	if in, ok := r.(*store.Instance); ok {
+		in.Since = in.Since.Truncate(time.Microsecond)
+	}
+	return tx.Tx.Put(r)
 }
 
 // hidingCloud is a cloud whose list does not show any machine for a while.
