@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/berth-go/berth"
@@ -138,4 +139,23 @@ func TestDestroyOfAProcessThatDiesIsUndone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCloseDoesNotWaitForEverForTheHost: its OnEvent must not block, but a deadlock in it is no reason for another one.
+func TestCloseDoesNotWaitForEverForTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		defer close(stuck)
+		p, err := fake.NewProvider(fake.Options{Config: berth.Config{OnEvent: func(berth.Event) { <-stuck }}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.CreateSession(t.Context(), asking("t", repoA)); err != nil {
+			t.Fatal(err)
+		}
+		if p.Stats().Events == 0 {
+			t.Error("Stats does not count the events that wait")
+		}
+		p.Close()
+	})
 }

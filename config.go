@@ -123,6 +123,11 @@ func (c Config) withDefaults() Config {
 
 var poolName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,38}[a-zA-Z0-9])?$`)
 
+// longest bounds durations: sums with one that is meant as "for ever" would overflow.
+const longest = 100 * 365 * 24 * time.Hour
+
+const tooLong = "must be at most 100 years; -1 is for ever where that is allowed"
+
 // validate checks a Config with its defaults. It returns all faults at once.
 func (c Config) validate() error {
 	var errs []error
@@ -154,6 +159,7 @@ func (c Config) validate() error {
 		{"FetchTimeout", c.FetchTimeout, false},
 	} {
 		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, other than -1 where that means off")
+		check(d.value <= longest, d.field, tooLong)
 	}
 	check(c.MirrorBudget >= -1, "MirrorBudget", "must not be negative, other than -1 for no bound")
 	check(c.Limits.MemoryBytes >= 0 && c.Limits.CPUs >= 0 && c.Limits.PIDs >= -1 && c.Limits.TmpBytes >= 0, "Limits",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -234,4 +235,22 @@ func hostile(t *testing.T) map[string][]string {
 		t.Fatalf("the table: %v, %d repositories", lines.Err(), len(values["repo"]))
 	}
 	return values
+}
+
+// TestEndlessDurationsAreRefused: a lease of the longest time that there is would end before it began.
+func TestEndlessDurationsAreRefused(t *testing.T) {
+	const endless = time.Duration(math.MaxInt64)
+	_, err := berth.New(t.Context(), berth.Config{
+		Cloud: fake.NewCloud(fake.CloudOptions{}), Engine: fake.NewEngine(fake.EngineOptions{}), SessionIdleTimeout: endless,
+	})
+	if !fieldsOf(err)["Config.SessionIdleTimeout"] {
+		t.Errorf("New: %v", err)
+	}
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		r := asking("t", repoA)
+		r.IdleTimeout = endless
+		if _, err := w.CreateSession(t.Context(), r); !fieldsOf(err)["SessionRequest.IdleTimeout"] {
+			t.Errorf("CreateSession: %v", err)
+		}
+	})
 }

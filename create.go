@@ -66,7 +66,7 @@ func (r *request) wrap(err error) error {
 // admit stores a new session for the request, placed or queued, in one transaction; or it returns the one that the
 // TaskID has. After ErrUnknownOutcome the session may be there.
 func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.Session, ours bool, err error) {
-	if _, err := p.tenure.await(ctx); err != nil {
+	if err := p.mayAct(ctx); err != nil {
 		return nil, false, err
 	}
 	now := time.Now()

@@ -80,5 +80,27 @@ func (e *events) deliver() {
 	}
 }
 
-// wait returns when all events so far are delivered.
-func (e *events) wait() { e.going.Wait() }
+// wait returns when all events so far are delivered, or the host's function has not returned for a while; it reports
+// which.
+func (e *events) wait(patience time.Duration) (delivered bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.going.Wait()
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// waiting returns how many events the host's function has not been given yet.
+func (e *events) waiting() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.queue)
+}

@@ -2,6 +2,7 @@ package berth
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -88,23 +89,33 @@ func (p *Provider) watchLoop() {
 			}
 		}
 		p.mu.Unlock()
-		err := p.store.View(p.ctx, func(v store.View) error {
-			for _, id := range ids {
-				r, err := store.Find[*store.Session](v, store.SessionKey(id))
-				switch {
-				case err != nil:
-					return err
-				case r == nil:
-					p.untrack(id, ErrSessionNotFound)
-				case r != nil && r.State == store.SessionEnded:
-					p.untrack(id, endError(r))
-				}
+		for some := range slices.Chunk(ids, watchAtOnce) {
+			if err := p.notice(some); err != nil && p.ctx.Err() == nil {
+				p.failed("cannot read the sessions", err)
+				return
 			}
-			return nil
-		})
-		if err != nil && p.ctx.Err() == nil {
-			p.failed("cannot read the sessions", err)
 		}
+	})
+}
+
+// watchAtOnce bounds a View of watchLoop: of many sessions, one would take longer than a call of the store may.
+const watchAtOnce = 500
+
+// notice forgets those sessions that have ended.
+func (p *Provider) notice(ids []string) error {
+	return p.store.View(p.ctx, func(v store.View) error {
+		for _, id := range ids {
+			r, err := store.Find[*store.Session](v, store.SessionKey(id))
+			switch {
+			case err != nil:
+				return err
+			case r == nil:
+				p.untrack(id, ErrSessionNotFound)
+			case r.State == store.SessionEnded:
+				p.untrack(id, endError(r))
+			}
+		}
+		return nil
 	})
 }
 

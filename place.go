@@ -30,7 +30,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 		sharing = &store.Sharing{ID: s.ContainerName, SharingKey: s.SharingKey}
 	}
 	joinable := 0
-	removing := false // one of its containers is being removed: the next takes its place, where the mirror is
+	removing := false             // one of its containers is being removed: the next takes its place, where the mirror is
 	var busy []string             // instances that have a container of this name
 	var beside []*store.Container // those containers that cannot be joined, although they run
 	for _, id := range sharing.Containers {

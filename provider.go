@@ -209,7 +209,9 @@ func (p *Provider) Close() error {
 	<-calls
 	p.loops.Wait()
 	p.resign()
-	p.events.wait()
+	if !p.events.wait(closeGrace) {
+		p.cfg.Logger.Warn("Config.OnEvent does not return: Close does not wait for it any more", "events", p.events.waiting())
+	}
 	return nil
 }
 

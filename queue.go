@@ -46,12 +46,21 @@ func (p *Provider) awaitPlace(ctx context.Context, s *store.Session, waited *tim
 		case <-wake:
 		case <-time.After(poll):
 		case <-timeout:
-			return s, fmt.Errorf("%w: no slot became free in %v; up to %d instances of %d slots are configured",
-				ErrNoCapacity, p.cfg.QueueTimeout, p.cfg.MaxInstances, p.cfg.MaxTasksPerInstance)
+			return s, fmt.Errorf("%w: no slot became free in %v; up to %d instances of %d slots are configured%s",
+				ErrNoCapacity, p.cfg.QueueTimeout, p.cfg.MaxInstances, p.cfg.MaxTasksPerInstance, p.launchFailure(ctx))
 		case <-ctx.Done():
 			return s, context.Cause(ctx)
 		}
 	}
+}
+
+// launchFailure says why the pool's last launch failed, if it did.
+func (p *Provider) launchFailure(ctx context.Context) string {
+	record, err := p.poolRecord(ctx)
+	if err != nil || record.LaunchFailure == "" {
+		return ""
+	}
+	return "; the last launch failed: " + record.LaunchFailure
 }
 
 // awaitChange returns when a session that somebody else creates or ends is in another state.

@@ -80,6 +80,9 @@ func (r SessionRequest) check(cfg *Config) (*request, error) {
 	if r.IdleTimeout < -1 {
 		bad("IdleTimeout", "must not be negative, other than -1 for never")
 	}
+	if r.IdleTimeout > longest {
+		bad("IdleTimeout", tooLong)
+	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}

@@ -2,6 +2,9 @@ package berth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,9 +25,10 @@ type ruling struct {
 	differs       []string // how they differ from this process's own
 }
 
-// settings are those that concern the whole pool, as they stand on its record.
+// settings are those that concern the whole pool, as they stand on its record, and some that are each process's own but
+// should be the same in all: containers would differ by who starts them, and instances by who plans.
 func (c *Config) settings() map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"MinInstances":             strconv.Itoa(c.MinInstances),
 		"MaxInstances":             strconv.Itoa(c.MaxInstances),
 		"MaxTasksPerInstance":      strconv.Itoa(c.MaxTasksPerInstance),
@@ -36,7 +40,20 @@ func (c *Config) settings() map[string]string {
 		"LaunchRate":               strconv.Itoa(c.LaunchRate),
 		"SessionRetention":         c.SessionRetention.String(),
 		maxContainersPerRepository: strconv.Itoa(c.MaxContainersPerRepository),
+
+		"Image":              c.Image,
+		"Limits":             fmt.Sprintf("%+v", c.Limits),
+		"MirrorMaxAge":       c.MirrorMaxAge.String(),
+		"MirrorBudget":       strconv.FormatInt(c.MirrorBudget, 10),
+		"SessionIdleTimeout": c.SessionIdleTimeout.String(),
 	}
+	ec2 := c.EC2
+	ec2.AWS = nil
+	if text, err := json.Marshal(ec2); err == nil { // what can be told of it; too long to be told itself
+		sum := sha256.Sum256(text)
+		all["EC2"] = "of digest " + hex.EncodeToString(sum[:4])
+	}
+	return all
 }
 
 const maxContainersPerRepository = "MaxContainersPerRepository"
@@ -83,7 +100,8 @@ func (p *Provider) heedLoop() {
 		}
 		told = now.generation
 		if len(now.differs) > 0 {
-			p.cfg.Logger.Warn("the planner of this pool is configured otherwise, and its settings are in force",
+			p.cfg.Logger.Warn("the planner of this pool is configured otherwise: what concerns the whole pool is in force as "+
+				"the planner has it; images, limits, mirrors and idle timeouts are as each process has them",
 				"generation", now.generation, "differ", now.differs)
 		}
 	})

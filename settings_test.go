@@ -17,6 +17,7 @@ func TestThePlannersSettingsAreInForce(t *testing.T) {
 		var log bytes.Buffer
 		w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		w.cfg.MaxInstances, w.cfg.MaxContainersPerRepository = 4, 3
+		w.cfg.Image, w.cfg.EC2.BootScript = "other", "true" // these are its own, and are told all the same
 		second := w.provider()
 		recorded := func() (generation int, settings map[string]string) {
 			w.view(func(v store.View) error {
@@ -34,7 +35,7 @@ func TestThePlannersSettingsAreInForce(t *testing.T) {
 		if n := strings.Count(log.String(), "MaxContainersPerRepository is 1, not 3"); n != 1 {
 			t.Errorf("it was told %d times that its settings differ:\n%s", n, &log)
 		}
-		if got := second.Stats().ConfigDiffers; len(got) != 2 {
+		if got := second.Stats().ConfigDiffers; len(got) != 4 {
 			t.Errorf("its statistics say %q", got)
 		}
 		if got := w.Stats().ConfigDiffers; len(got) != 0 {

@@ -20,10 +20,13 @@ type Stats struct {
 	Expired  int64
 	Errors   int64 // failed background work of the Provider itself; Pool and Containers count theirs
 
+	// Events is how many events wait for Config.OnEvent to return, beside those that it was called for at once.
+	Events int
+
 	// Planner: this process plans the pool now. Of all replicas, one does; for a while after its death, none.
 	Planner bool
-	// ConfigDiffers says how the settings of the pool's planner, which are in force, differ from this process's own:
-	// "MaxInstances is 5, not 3".
+	// ConfigDiffers says how the settings of the pool's planner differ from this process's own: "MaxInstances is 5, not 3".
+	// The planner's are in force, but for Image, Limits, SessionIdleTimeout and those of mirrors, which each process goes by.
 	ConfigDiffers []string
 
 	Pool       pool.Stats         // instances
@@ -51,6 +54,7 @@ func (p *Provider) Stats() Stats {
 	return Stats{
 		Attached: c.attached.Load(), Warm: c.warm.Load(), Cold: c.cold.Load(),
 		Failed: c.failed.Load(), Ended: c.ended.Load(), Expired: c.expired.Load(), Errors: c.errors.Load(),
+		Events:        p.events.waiting(),
 		Planner:       p.plans.Load() != nil,
 		ConfigDiffers: slices.Clone(p.ruling.Load().differs),
 		Pool:          p.pool.Stats(), Containers: p.orch.Stats(),

@@ -46,6 +46,14 @@ func (t *tenure) await(ctx context.Context) (context.Context, error) {
 	}
 }
 
+// mayAct waits until this process may begin something. ErrSuspended: it may not, and has not been able to for a whole term.
+func (p *Provider) mayAct(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, replicaTerm, ErrSuspended)
+	defer cancel()
+	_, err := p.tenure.await(ctx)
+	return err
+}
+
 // serve is the work under this process's own lease.
 func (p *Provider) serve(ctx context.Context, _ store.Lease) {
 	p.registered.Store(false) // whoever took this process for dead may have removed it: tendLoop looks

@@ -75,7 +75,7 @@ func (r *run) modify(ctx context.Context, a action, fn func(in *store.Instance, 
 			return err
 		}
 		if len(keys) > 1 {
-			if err := countLaunch(tx, a.failed, nil, now); err != nil {
+			if err := countLaunch(tx, a.failed, in.Reason, now); err != nil {
 				return err
 			}
 		}
@@ -124,15 +124,16 @@ func (r *run) changed(a action, in *store.Instance) {
 }
 
 // countLaunch counts a launch that has failed, or begins to count anew after one that has not.
-func countLaunch(tx store.Tx, failed bool, cause error, now time.Time) error {
+func countLaunch(tx store.Tx, failed bool, reason string, now time.Time) error {
 	pool, err := store.Get[*store.Pool](tx, store.PoolKey())
 	if err != nil {
 		return err
 	}
 	if failed {
-		countFailure(pool, cause, now)
+		countFailure(pool, nil, now)
+		pool.LaunchFailure = reason
 	} else {
-		pool.LaunchFailures, pool.LaunchAfter = 0, time.Time{}
+		pool.LaunchFailures, pool.LaunchAfter, pool.LaunchFailure = 0, time.Time{}, ""
 	}
 	return tx.Put(pool)
 }
@@ -157,6 +158,10 @@ func (r *run) forget(ctx context.Context, id string, cause error) error {
 		pool.Instances--
 		if pauses {
 			countFailure(pool, cause, now)
+		}
+		if cause != nil {
+			in.Reason = cleanTail(cause.Error())
+			pool.LaunchFailure = in.Reason
 		}
 		gone = in
 		if err := tx.Put(pool); err != nil {

@@ -30,8 +30,10 @@ type Pool struct {
 	// Pins is what the planner has resolved for its launches, such as the newest image; see pool.Pinned.
 	Pins []byte
 	// LaunchFailures counts the launches that failed one after another; LaunchAfter is when the next may be tried.
+	// LaunchFailure is why the last launch failed, and empty once one has succeeded since.
 	LaunchFailures int
 	LaunchAfter    time.Time
+	LaunchFailure  string
 	Closed         bool   // the pool is being destroyed, or was: no new sessions, no launches
 	Draining       bool   // and its instances are being retired
 	Destroyer      string // the replica that is destroying it; "" = none is, or it has done so
