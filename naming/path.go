@@ -76,8 +76,11 @@ func isBadInPath(r rune) bool {
 	if r < unicode.MaxASCII {
 		return !isAlnum(r) && !strings.ContainsRune("._-~+,=:% ", r)
 	}
-	return r == unicode.ReplacementChar || r == '\u2800' || // REPLACEMENT CHARACTER, which decoding errors become; BRAILLE PATTERN BLANK
-		!unicode.IsPrint(r) || unicode.In(r, unicode.M, unicode.Other_Default_Ignorable_Code_Point)
+	return r == unicode.ReplacementChar || isInvisible(r) || unicode.In(r, unicode.M) // decoding errors become a REPLACEMENT CHARACTER
+}
+
+func isInvisible(r rune) bool {
+	return r == '\u2800' || !unicode.IsPrint(r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) // BRAILLE PATTERN BLANK
 }
 
 // encodeNonASCII encodes what may not stand in a URL, and leaves the rest as it

@@ -117,6 +117,7 @@ func TestParseRepositoryRules(t *testing.T) {
 		{"git@github.com@evil.example:o/r", ""},
 		{"https://host.xz:8080@evil.example/o/r", ""},
 		{"https://john.doe:secret@host.xz/o/r", "host.xz/o/r"},
+		{"https://us%e2%80%8ber:x@host.xz/o/r", ""},
 		{"https://a%0ab:c@host.xz/o/r", ""},
 		{"https://a:b%00@host.xz/o/r", ""},
 		{"https://user:pa/ss@host.xz/o/r", ""},
@@ -207,14 +208,25 @@ func TestParseRepositoryRules(t *testing.T) {
 		{"\t-oProxyCommand=x:o/r\t", ""},
 		{" \t\n", ""},
 	} {
-		got, err := naming.ParseRepository(c.remote)
 		if c.want == "" {
-			if !errors.Is(err, naming.ErrInvalid) || !got.IsZero() {
-				t.Errorf("ParseRepository(%q) = %v, %v, want ErrInvalid", c.remote, got, err)
-			}
-		} else if err != nil || got.String() != c.want {
-			t.Errorf("ParseRepository(%q) = %v, %v, want %s", c.remote, got, err, c.want)
+			wantRefused(t, c.remote)
+		} else {
+			wantIdentity(t, c.remote, c.want)
 		}
+	}
+}
+
+func wantRefused(t *testing.T, remote string) {
+	t.Helper()
+	if got, err := naming.ParseRepository(remote); !errors.Is(err, naming.ErrInvalid) || !got.IsZero() {
+		t.Errorf("ParseRepository(%q) = %v, %v, want ErrInvalid", remote, got, err)
+	}
+}
+
+func wantIdentity(t *testing.T, remote, want string) {
+	t.Helper()
+	if got, err := naming.ParseRepository(remote); err != nil || got.String() != want {
+		t.Errorf("ParseRepository(%q) = %v, %v, want %s", remote, got, err, want)
 	}
 }
 

@@ -10,9 +10,9 @@ func (s *spelling) setUserinfo(userinfo string) error {
 	user, password, _ := strings.Cut(userinfo, ":")
 	user, password = decodeLoosely(user), decodeLoosely(password)
 	switch {
-	case strings.ContainsFunc(user, unicode.IsControl) || strings.ContainsFunc(password, unicode.IsControl):
-		// Git's credential helpers take one value a line.
-		return badRemote("its userinfo holds a control character")
+	case strings.ContainsFunc(user, isInvisible) || strings.ContainsFunc(password, unicode.IsControl):
+		// Git's credential helpers take one value a line. A user is also looked at.
+		return badRemote("its userinfo holds a control character, or a user with characters that are not seen")
 	case posesAsHost(user, password):
 		return badRemote("its userinfo looks like a host; nothing but a user and a password may stand before the '@'")
 	case s.transport == "ssh" && user != "":
@@ -35,16 +35,6 @@ func checkSSHUser(user string) error {
 		return badRemote("its user looks like a host")
 	}
 	return nil
-}
-
-// posesAsHost reports whether userinfo seems made to be read as the host, as in
-// https://github.com:443@evil.example/o/r.
-func posesAsHost(user, password string) bool {
-	last := lowerASCII(user[strings.LastIndexByte(user, '@')+1:])
-	if canonical, _ := canonicalName(last, ""); forgeOf(canonical) != nil {
-		return true
-	}
-	return strings.ContainsAny(user, "[]") || strings.Contains(user, ".") && isDigits(password) && len(password) <= 5
 }
 
 // decodeLoosely resolves percent-encoding as git does in userinfo: what is not

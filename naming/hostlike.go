@@ -1,0 +1,44 @@
+package naming
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// isServicePort reports whether port is one at which git servers are. Nobody
+// has such a password.
+func isServicePort(port string) bool {
+	for _, usual := range defaultPorts {
+		if port == usual {
+			return true
+		}
+	}
+	return port == "8080" || port == "8443"
+}
+
+// Last parts of host names. The first are hardly in use for people; the second
+// may well end a user's name (jane.dev), as may the two letters of a country.
+var (
+	plainHostEnds = []string{"com", "org", "net", "edu", "gov", "example"}
+	otherHostEnds = []string{"info", "biz", "dev", "app", "cloud", "tech", "xyz", "internal", "intranet", "corp", "home", "lan", "local", "localdomain", "private", "test", "invalid"}
+)
+
+// isHostLike reports whether name is rather a host than a user. withPort says
+// that the number of a port may follow it, which leaves less room for doubt.
+func isHostLike(name string, withPort bool) bool {
+	if _, err := netip.ParseAddr(name); err == nil || name == "localhost" {
+		return true
+	}
+	labels := strings.Split(name, ".")
+	last := labels[len(labels)-1]
+	switch {
+	case len(labels) < 2 || slices.Contains(labels, ""):
+		return false
+	case slices.Contains(plainHostEnds, last):
+		return true
+	case len(labels) == 2 && !withPort:
+		return false
+	}
+	return len(last) == 2 && !isDigits(last) || slices.Contains(otherHostEnds, last)
+}
