@@ -2,6 +2,7 @@ package naming
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ var thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
 // addressHost returns addr as a canonical host, or errForbiddenHost.
 func addressHost(addr netip.Addr) (string, error) {
 	addr = addr.Unmap()
-	if isForbidden(addr) || isForbidden(embeddedIPv4(addr)) {
+	if isForbidden(addr) || slices.ContainsFunc(embeddedIPv4(addr), isForbidden) {
 		return "", errForbiddenHost
 	}
 	if addr.Is6() {
@@ -30,29 +31,46 @@ func addressHost(addr netip.Addr) (string, error) {
 }
 
 func isForbidden(addr netip.Addr) bool {
-	return addr.IsValid() && (addr.IsUnspecified() || addr.IsMulticast() || addr.IsLinkLocalUnicast() ||
+	return addr.IsUnspecified() || addr.IsMulticast() || addr.IsLinkLocalUnicast() ||
 		addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) ||
-		thisNetwork.Contains(addr) || ec2Services.Contains(addr))
+		thisNetwork.Contains(addr) || ec2Services.Contains(addr) || slices.Contains(metadataAddrs, addr)
 }
 
-var (
-	nat64      = netip.MustParsePrefix("64:ff9b::/96")
-	sixToFour  = netip.MustParsePrefix("2002::/16")
-	compatible = netip.MustParsePrefix("::/96")
-)
+// embeddings says which bytes of an IPv6 address a gateway or a kernel takes for
+// an IPv4 address.
+var embeddings = []struct {
+	within netip.Prefix
+	bytes  [4]int
+}{
+	{netip.MustParsePrefix("::/96"), [4]int{12, 13, 14, 15}},           // IPv4-compatible
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), [4]int{12, 13, 14, 15}}, // IPv4-translated
+	{netip.MustParsePrefix("64:ff9b::/96"), [4]int{12, 13, 14, 15}},    // NAT64
+	{netip.MustParsePrefix("2002::/16"), [4]int{2, 3, 4, 5}},           // 6to4
+	// NAT64 by a prefix of 96, 64, 56 or 48 bits that a network chooses itself. The
+	// three shorter ones leave out byte 8.
+	{localNAT64, [4]int{12, 13, 14, 15}},
+	{localNAT64, [4]int{9, 10, 11, 12}},
+	{localNAT64, [4]int{7, 9, 10, 11}},
+	{localNAT64, [4]int{6, 7, 9, 10}},
+}
 
-// embeddedIPv4 returns the IPv4 address that a gateway would make of addr, or
-// the zero Addr.
-func embeddedIPv4(addr netip.Addr) netip.Addr {
-	b := addr.As16()
-	switch {
-	case addr.IsLoopback():
-	case nat64.Contains(addr), compatible.Contains(addr):
-		return netip.AddrFrom4([4]byte(b[12:]))
-	case sixToFour.Contains(addr):
-		return netip.AddrFrom4([4]byte(b[2:6]))
+var localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48")
+
+// embeddedIPv4 returns the IPv4 addresses that may be meant by addr.
+func embeddedIPv4(addr netip.Addr) (addrs []netip.Addr) {
+	if !addr.Is6() || addr.IsLoopback() {
+		return nil
 	}
-	return netip.Addr{}
+	b := addr.As16()
+	for _, e := range embeddings {
+		v4 := netip.AddrFrom4([4]byte{b[e.bytes[0]], b[e.bytes[1]], b[e.bytes[2]], b[e.bytes[3]]})
+		// Read by another prefix than its own, the address is zeros mostly.
+		padding := e.within == localNAT64 && thisNetwork.Contains(v4)
+		if e.within.Contains(addr) && !padding {
+			addrs = append(addrs, v4)
+		}
+	}
+	return addrs
 }
 
 // isNumeric reports whether the resolver would read host as an IPv4 address:
@@ -67,15 +85,4 @@ func isNumeric(host string) bool {
 		}
 	}
 	return len(labels) <= 4
-}
-
-// isMetadataName reports whether host is a name by which a cloud offers its
-// metadata service. Other names may resolve to it too: what a container can
-// reach is for the network to decide, this only refuses what is evident.
-func isMetadataName(host string) bool {
-	switch host {
-	case "instance-data", "instance-data.ec2.internal", "metadata.google.internal":
-		return true
-	}
-	return false
 }
