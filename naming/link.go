@@ -1,36 +1,58 @@
 package naming
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// pageWords stand between a repository and what a page shows of it, at GitHub,
+// GitLab, Gitea, cgit and others. A group may have such a name.
+var pageWords = []string{"tree", "blob", "raw", "blame", "commit", "commits", "edit", "issues", "pull", "pulls", "merge_requests"}
+
+// pagePairs are two elements that do so, and that would be likely names if each
+// stood for itself.
+var pagePairs = map[string][]string{
+	"src":      {"branch", "commit", "tag"}, // Gitea, Forgejo
+	"releases": {"tag", "download"},
+	"archive":  {"refs"},
+}
+
+// gitlabReserved can be no name of a subgroup or a project in GitLab.
+var gitlabReserved = []string{
+	"badges", "blame", "blob", "builds", "commits", "create", "create_dir", "edit", "files", "find_file",
+	"new", "preview", "raw", "refs", "tree", "update", "wikis",
+}
+
+// gitilesWords stand between a repository and its pages in Gitiles.
+var gitilesWords = []string{"+", "+archive", "+blame", "+diff", "+log", "+refs", "+show"}
 
 // isBrowserLink reports whether an http path is that of a page about a
 // repository. Taken for a repository, each page of it would get a container
 // of its own, and a fetch that fails.
 func isBrowserLink(host string, elems []string) bool {
+	last := len(elems) - 1
 	for i, elem := range elems {
-		if i >= 2 && elem == "repos" && (elems[i-2] == "projects" || elems[i-2] == "users") {
+		switch {
+		case i >= 1 && slices.Contains(gitilesWords, elem),
+			i >= 1 && host == "gitlab.com" && slices.Contains(gitlabReserved, lowerASCII(elem)):
+			return true
+		}
+	}
+	if strings.HasSuffix(elems[last], ".git") {
+		return false // groups may have the names below, and pages do not end so
+	}
+	for i, elem := range elems {
+		switch {
+		case i < last && strings.HasSuffix(elem, ".git"):
+			return true // what a server offers below a repository: refs, a wiki, a file
+		case i >= 2 && elem == "repos" && forgeOf(host) == nil && (elems[i-2] == "projects" || elems[i-2] == "users"):
 			return true // Bitbucket Server: projects/OWNER/repos/NAME
-		}
-	}
-	end := len(elems) - 1 // a page needs something to show, so the last element is a name
-	if host == "gitlab.com" {
-		if strings.HasPrefix(elems[end], "archive.") {
+		case i >= 2 && i < last && slices.Contains(pageWords, elem):
+			return true // a page needs something to show, so the last element is a name
+		case i >= 2 && i < last && slices.Contains(pagePairs[elem], elems[i+1]):
+			return true
+		case i >= 2 && i < last && elem == "repository" && host == "gitlab.com" && strings.HasPrefix(elems[last], "archive."):
 			return true // a download
-		}
-		end = len(elems) // there the words below cannot be names
-	} else if strings.HasSuffix(elems[end], ".git") {
-		return false // groups may have such names, and pages do not end so
-	}
-	for i := 2; i < end; i++ {
-		switch elems[i] {
-		case "tree", "blob", "raw", "blame", "commit", "commits", "edit", "issues", "pull", "merge_requests":
-			return true // GitHub, GitLab
-		case "+":
-			return true // Gitiles
-		case "src":
-			switch elems[min(i+1, len(elems)-1)] {
-			case "branch", "commit", "tag":
-				return true // Gitea, Forgejo
-			}
 		}
 	}
 	return false
