@@ -1,6 +1,9 @@
 package naming
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // azureHost is where the spellings of Azure DevOps meet.
 const azureHost = "dev.azure.com"
@@ -28,14 +31,22 @@ func isAzure(host string) bool {
 //	git@ssh.dev.azure.com:v3/ORG/PROJECT/REPO           and vs-ssh.visualstudio.com
 //	ssh://ORG@vs-ssh.visualstudio.com/PROJECT/_ssh/REPO before v3
 //
-// where DefaultCollection may stand before the project.
+// where DefaultCollection may stand before the project, and _full or _optimized,
+// which choose the refs that are offered, before the repository.
+//
+// The names are left in the case they have in the remote, although Azure DevOps
+// ignores it. A host knows no case, so ORG.visualstudio.com gives the organisation
+// in lower case, and meets the others only where they are written so.
 func azureElements(s *spelling, elems []string) ([]string, error) {
 	errForm := badRemote("Azure DevOps needs organisation/project/_git/repository over https, v3/organisation/project/repository over ssh")
+	if n := len(elems); n > 2 && isAzureWord(elems[n-2], "_full", "_optimized") {
+		elems = append(elems[:n-2:n-2], elems[n-1])
+	}
 	var org string
 	switch {
 	case isAzureSSH(s.host) && s.transport != "ssh":
 		return nil, errForm // there the user may be a token, which must not become the organisation
-	case isAzureSSH(s.host) && elems[0] == "v3":
+	case isAzureSSH(s.host) && isAzureWord(elems[0], "v3"):
 		if len(elems) != 4 {
 			return nil, errForm
 		}
@@ -47,16 +58,27 @@ func azureElements(s *spelling, elems []string) ([]string, error) {
 	case strings.HasSuffix(s.host, azureOldSuffix):
 		org = strings.TrimSuffix(s.host, azureOldSuffix)
 	}
-	if len(elems) > 0 && lowerASCII(elems[0]) == "defaultcollection" {
+	if len(elems) > 0 && isAzureWord(elems[0], "DefaultCollection") {
 		elems = elems[1:]
 	}
 	n := len(elems)
-	if org == "" || n < 2 || n > 4 || elems[n-2] != "_git" && elems[n-2] != "_ssh" {
+	if org == "" || n < 2 || n > 4 || !isAzureWord(elems[n-2], "_git", "_ssh") {
 		return nil, errForm
 	}
 	project, repository := elems[0], elems[n-1]
-	if n == 2 {
+	switch n {
+	case 2:
 		project = strings.TrimSuffix(repository, ".git") // as identify does for the repository
+	case 4:
+		// It is no part of the identity, but a ".." in it changes what is fetched.
+		if err := checkElement(elems[1], forges[azureHost].alsoInNames); err != nil {
+			return nil, err
+		}
 	}
 	return []string{org, project, repository}, nil
+}
+
+// isAzureWord reports whether elem is one of words, whose case does not count.
+func isAzureWord(elem string, words ...string) bool {
+	return slices.ContainsFunc(words, func(word string) bool { return strings.EqualFold(elem, word) })
 }

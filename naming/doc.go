@@ -27,6 +27,8 @@
 //   - github.com, gitlab.com and bitbucket.org ignore the case of the path, and
 //     are known by their www, ssh and altssh names too.
 //   - The spellings of Azure DevOps meet in dev.azure.com/organisation/project/repository.
+//     It keeps the case of names, except that the host Contoso.visualstudio.com
+//     can give contoso only: that differs from dev.azure.com/Contoso.
 //   - The /scm/ that Bitbucket Server puts before project/repository over http
 //     is dropped.
 //

@@ -4,9 +4,10 @@ import "strings"
 
 // forge is what is known of a public git host beyond its name.
 type forge struct {
-	minElems int
-	maxElems int  // 0 = no limit
-	foldCase bool // it ignores the case of paths
+	minElems    int
+	maxElems    int    // 0 = no limit
+	foldCase    bool   // it ignores the case of paths
+	alsoInNames string // characters that may stand there, and nowhere else: see isBadInPath
 }
 
 // forges is keyed by the canonical host. A forge that is not here works like
@@ -18,7 +19,7 @@ var forges = map[string]forge{
 	"codeberg.org":    {minElems: 2, maxElems: 2},
 	"git.sr.ht":       {minElems: 2, maxElems: 2},
 	"gist.github.com": {minElems: 1, maxElems: 2},
-	azureHost:         {minElems: 3, maxElems: 3},
+	azureHost:         {minElems: 3, maxElems: 3, alsoInNames: "&()"},
 }
 
 // forgeOf returns nil for a host that is no known forge.
@@ -29,7 +30,14 @@ func forgeOf(host string) *forge {
 	return nil
 }
 
+// check says what is wrong with the elements of a path. f may be nil.
 func (f *forge) check(elems []string) error {
+	if f == nil {
+		return checkElements(elems, "")
+	}
+	if err := checkElements(elems, f.alsoInNames); err != nil {
+		return err
+	}
 	if len(elems) < f.minElems {
 		return badRemote("this forge needs owner/name")
 	}
@@ -93,13 +101,8 @@ func identify(s *spelling) (Repository, error) {
 	}
 	path = strings.TrimSuffix(path, ".git")
 	elems = strings.Split(path, "/")
-	if err := checkElements(elems); err != nil {
+	if err := f.check(elems); err != nil {
 		return Repository{}, err
-	}
-	if f != nil {
-		if err := f.check(elems); err != nil {
-			return Repository{}, err
-		}
 	}
 	return Repository{Host: host, Path: path}, nil
 }

@@ -37,7 +37,7 @@ func TestParseRemoteParts(t *testing.T) {
 			part(t, "port", "", "", ":", ":22", ":443", ":0080", ":9418", ":7999", ":x") +
 			part(t, "separator", "/", ":", ":/", "//", "")
 		for range rapid.IntRange(0, 5).Draw(t, "elements") {
-			remote += part(t, "element", "o", "r.git", "R.GIT", "~u", "scm", "v3", "_git", "_ssh", "DefaultCollection", "a%20b", "%41", "%2541", "%2e%2e", "a:b",
+			remote += part(t, "element", "o", "r.git", "R.GIT", "~u", "scm", "v3", "_git", "_ssh", "_full", "R&D", "DefaultCollection", "a%20b", "%41", "%2541", "%2e%2e", "a:b",
 				"caf\u00e9", "tree", "projects", "repos", ".git", "..git", "-x", "x.git.git") + part(t, "slash", "/", "/", "")
 		}
 		checkFixedPoint(t, remote+part(t, "tail", "", "", "/", "?q", "#f", "?token=x", "#a@b", "\n", " "))

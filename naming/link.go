@@ -32,9 +32,8 @@ var gitilesWords = []string{"+", "+archive", "+blame", "+diff", "+log", "+refs",
 func isBrowserLink(host string, elems []string) bool {
 	last := len(elems) - 1
 	for i, elem := range elems {
-		switch {
-		case i >= 1 && slices.Contains(gitilesWords, elem),
-			i >= 1 && host == "gitlab.com" && slices.Contains(gitlabReserved, lowerASCII(elem)):
+		reserved := host == "gitlab.com" && slices.Contains(gitlabReserved, lowerASCII(elem))
+		if i >= 1 && (reserved || slices.Contains(gitilesWords, elem)) {
 			return true
 		}
 	}

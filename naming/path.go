@@ -28,15 +28,16 @@ func (s *spelling) elements() ([]string, error) {
 }
 
 // checkElements refuses paths that two readers could understand differently.
-func checkElements(elems []string) error {
+// Characters in also may stand there too.
+func checkElements(elems []string, also string) error {
 	for _, elem := range elems {
-		if err := checkElement(elem); err != nil {
+		if err := checkElement(elem, also); err != nil {
 			return err
 		}
 		// A server may decode once more. What is harmless to us must be so to it.
 		if again := decodeLoosely(elem); again != elem {
 			for part := range strings.SplitSeq(again, "/") {
-				if err := checkElement(part); err != nil || part != again {
+				if err := checkElement(part, also); err != nil || part != again {
 					return badRemote("its path is percent-encoded twice")
 				}
 			}
@@ -45,7 +46,7 @@ func checkElements(elems []string) error {
 	return nil
 }
 
-func checkElement(elem string) error {
+func checkElement(elem, also string) error {
 	switch {
 	case elem == "":
 		return badRemote("its path holds an empty element (//)")
@@ -63,7 +64,7 @@ func checkElement(elem string) error {
 		// Either a revision, as pip writes it, or the end of a password with a
 		// slash or a colon in it that should have been encoded.
 		return badRemote("its path holds an '@'; give a revision as the branch, and encode a password")
-	case strings.ContainsFunc(elem, isBadInPath):
+	case strings.ContainsFunc(elem, func(r rune) bool { return isBadInPath(r) && !strings.ContainsRune(also, r) }):
 		return badRemote("its path may hold letters, digits, blanks and . _ - ~ + , = : % only")
 	}
 	return nil

@@ -81,9 +81,9 @@ func parseIdentity(text string) (Repository, error) {
 func isCanonical(text string) bool {
 	host, path, _ := strings.Cut(text, "/")
 	elems := strings.Split(path, "/")
-	if len(text) > MaxRemoteLen || !isCanonicalAuthority(host) || checkElements(elems) != nil {
+	if len(text) > MaxRemoteLen || !isCanonicalAuthority(host) {
 		return false
 	}
 	f := forgeOf(host)
-	return f == nil || f.check(elems) == nil && (!f.foldCase || path == lowerASCII(path))
+	return f.check(elems) == nil && (f == nil || !f.foldCase || path == lowerASCII(path))
 }

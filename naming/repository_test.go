@@ -125,26 +125,6 @@ func TestParseRepositoryRules(t *testing.T) {
 		{"git@host.xz::r", ""},
 		{"host::r", ""},
 
-		// Azure DevOps.
-		{"https://dev.azure.com/org/_git/repo", "dev.azure.com/org/repo/repo"},
-		{"https://dev.azure.com/org/_git/repo.git", "dev.azure.com/org/repo/repo"},
-		{"https://org@dev.azure.com/org/project/_git/repo/", "dev.azure.com/org/project/repo"},
-		{"https://org.visualstudio.com/_git/repo", "dev.azure.com/org/repo/repo"},
-		{"https://org.visualstudio.com/project/team/_git/repo", "dev.azure.com/org/project/repo"},
-		{"https://org.visualstudio.com/defaultcollection/project/_git/repo", "dev.azure.com/org/project/repo"},
-		{"git@ssh.dev.azure.com:v3/org/my%20project/repo", "dev.azure.com/org/my project/repo"},
-		{"ssh://git@ssh.dev.azure.com/v3/org/my%20project/repo", "dev.azure.com/org/my project/repo"},
-		{"ssh://git@ssh.dev.azure.com:22/v3/org/project/repo", "dev.azure.com/org/project/repo"},
-		{"ssh://org@vs-ssh.visualstudio.com:22/DefaultCollection/project/_ssh/repo", "dev.azure.com/org/project/repo"},
-		{"ssh://org@vs-ssh.visualstudio.com/_ssh/repo", "dev.azure.com/org/repo/repo"},
-		{"ssh://org@org.visualstudio.com:22/project/_git/repo", "dev.azure.com/org/project/repo"},
-		{"ssh://vs-ssh.visualstudio.com/project/_ssh/repo", ""},
-		{"https://t0ken@vs-ssh.visualstudio.com/project/_ssh/repo", ""},
-		{"git@ssh.dev.azure.com:v3/org/repo", ""},
-		{"https://dev.azure.com/org/project/repo", ""},
-		{"https://dev.azure.com/org/project/_git/repo/commit/1234", ""},
-		{"https://dev.azure.com/org/project/_git", ""},
-
 		// Bitbucket Server, Gerrit, CodeCommit, gist.
 		{"https://host.xz/scm/repo.git", "host.xz/scm/repo"},
 		{"https://host.xz/scm/a/b/c.git", "host.xz/scm/a/b/c"},
