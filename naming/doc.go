@@ -31,6 +31,7 @@
 //     can give contoso only: that differs from dev.azure.com/Contoso.
 //   - The /scm/ that Bitbucket Server puts before project/repository over http
 //     is dropped.
+//   - It has at most [MaxIdentityLen] bytes.
 //
 // # Errors
 //

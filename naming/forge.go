@@ -104,7 +104,11 @@ func identify(s *spelling) (Repository, error) {
 	if err := f.check(elems); err != nil {
 		return Repository{}, err
 	}
-	return Repository{Host: host, Path: path}, nil
+	r := Repository{Host: host, Path: path}
+	if len(r.String()) > MaxIdentityLen {
+		return Repository{}, badRemote("its host and path are longer than 1024 bytes")
+	}
+	return r, nil
 }
 
 // dropSCM drops what Bitbucket Server puts before project/repository over http

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// MaxRemoteLen is the length in bytes that a remote may have.
+// MaxRemoteLen is the length in bytes that a remote may have, and the URL that is
+// made of it. An identity may have [MaxIdentityLen].
 const MaxRemoteLen = 2048
 
 // Remote is a parsed remote: what is fetched, and who it is.
@@ -68,6 +69,9 @@ func ParseRemote(remote string) (Remote, error) {
 		return Remote{}, badRemote("an '@' follows its '?' or '#'; encode these characters in a password")
 	}
 	r := Remote{Repository: repo, URL: s.url()}
+	if len(r.URL) > MaxRemoteLen {
+		return Remote{}, badRemote("its URL is longer than 2048 bytes, with other scripts percent-encoded")
+	}
 	if s.isHTTP() {
 		r.Username, r.Password = s.user, s.password
 	}

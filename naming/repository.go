@@ -2,6 +2,10 @@ package naming
 
 import "strings"
 
+// MaxIdentityLen is the length in bytes that an identity may have, with host and
+// path. Records are found by it, and databases limit what they index.
+const MaxIdentityLen = 1024
+
 // Repository is the identity of a git repository, whatever the spelling of its
 // remote. It is comparable, so it can be a map key, and holds no credential.
 //
@@ -13,6 +17,7 @@ type Repository struct {
 
 // ParseRepository returns the identity of the repository that remote names. It
 // accepts and refuses the same as [ParseRemote]. Its errors wrap [ErrInvalid].
+// String of what it returns has at most [MaxIdentityLen] bytes.
 func ParseRepository(remote string) (Repository, error) {
 	r, err := ParseRemote(remote)
 	return r.Repository, err
@@ -81,7 +86,7 @@ func parseIdentity(text string) (Repository, error) {
 func isCanonical(text string) bool {
 	host, path, _ := strings.Cut(text, "/")
 	elems := strings.Split(path, "/")
-	if len(text) > MaxRemoteLen || !isCanonicalAuthority(host) {
+	if len(text) > MaxIdentityLen || !isCanonicalAuthority(host) {
 		return false
 	}
 	f := forgeOf(host)

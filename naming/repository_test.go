@@ -172,6 +172,36 @@ func wantIdentity(t *testing.T, remote, want string) {
 	}
 }
 
+func TestIdentityLength(t *testing.T) {
+	longest := "host.xz" + strings.Repeat("/"+strings.Repeat("a", 199), 5) + "/bcdefghijklmnopq"
+	if len(longest) != naming.MaxIdentityLen {
+		t.Fatalf("the identity has %d bytes", len(longest))
+	}
+	elem := strings.Repeat("\u00fc", 100)
+	for _, c := range []struct{ remote, want string }{ // want "" is ErrInvalid
+		{"https://user:password@" + longest + ".git/?ref=main", longest},
+		{"https://" + longest + "r", ""},
+		{"ssh://git@" + strings.Replace(longest, "/", ":8022/", 1), ""},
+		{"git@" + strings.Replace(longest, "/", ":", 1), longest},
+		{"git@" + strings.Replace(longest, "/", ":x", 1), ""},
+		{"https://host.xz" + strings.Repeat("/"+elem, 3), "host.xz" + strings.Repeat("/"+elem, 3)},
+		{"https://host.xz" + strings.Repeat("/"+elem, 4), ""}, // its URL would have 2,419 bytes
+	} {
+		if c.want == "" {
+			wantRefused(t, c.remote)
+		} else {
+			wantIdentity(t, c.remote, c.want)
+		}
+	}
+	var repo naming.Repository
+	if err := repo.UnmarshalText([]byte(longest)); err != nil || repo.String() != longest {
+		t.Errorf("the longest identity gave %v, %v", repo, err)
+	}
+	if err := repo.UnmarshalText([]byte(longest + "r")); !errors.Is(err, naming.ErrInvalid) {
+		t.Errorf("a longer identity gave %v, want ErrInvalid", err)
+	}
+}
+
 func TestRepositoryJSON(t *testing.T) {
 	type record struct {
 		Repository naming.Repository
