@@ -29,9 +29,10 @@ func posesAsHost(user, password string) bool {
 	return startsLikeURL(text)
 }
 
-// otherDots are what browsers take for '.' in a host: the IDEOGRAPHIC, the
-// FULLWIDTH and the HALFWIDTH FULL STOP.
-var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
+// otherDots are what browsers take for '.' in a host (the IDEOGRAPHIC, the
+// FULLWIDTH and the HALFWIDTH FULL STOP) and what looks like it (ONE DOT LEADER,
+// SMALL FULL STOP).
+var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".", "\u2024", ".", "\ufe52", ".")
 
 func foldForReaders(s string) string {
 	return otherDots.Replace(strings.ToLower(s))
@@ -82,13 +83,20 @@ func startsLikeURL(text string) bool {
 		end = len(text)
 	}
 	host, rest := strings.TrimRight(text[:end], "."), text[end:]
-	if port, ok := strings.CutPrefix(rest, ":"); ok {
-		rest = strings.TrimLeft(port, "0123456789")
-		port = port[:len(port)-len(rest)]
-		isPort := 2 <= len(port) && len(port) <= 5 && endsHost(rest)
-		return isPort && host != "" && (isServicePort(port) || isHostLike(host, true))
+	if isAddress(text) || endsHost(rest) && isHostLike(host, false) {
+		return true
 	}
-	return endsHost(rest) && isHostLike(host, false)
+	port, ok := cutPort(text)
+	return ok && (isServicePort(port) || rest[0] == ':' && isHostLike(host, true))
+}
+
+// cutPort returns the number that follows the first ':' of text, if it may be
+// read as a port there. One of a single digit is none that a git server has.
+func cutPort(text string) (port string, ok bool) {
+	before, after, _ := strings.Cut(text, ":")
+	rest := strings.TrimLeft(after, "0123456789")
+	port = after[:len(after)-len(rest)]
+	return port, before != "" && 2 <= len(port) && len(port) <= 5 && endsHost(rest)
 }
 
 // endsHost reports whether a reader would end the host of a URL before rest.

@@ -13,13 +13,14 @@ func TestDecoys(t *testing.T) {
 		"github.com%40x", "x@github.com", "x:y@github.com", "user:token%40github.com", ":github.com", "https%3A%2F%2Fgithub.com", "https:%2F%2Fgithub.com%2Fo",
 		"api.github.com", "www.gitlab.com:x", "ssh.github.com:443", "altssh.bitbucket.org", "gist.github.com", "git.sr.ht", "codeberg.org:8443",
 		"org.visualstudio.com", "visualstudio.com", "vs-ssh.visualstudio.com:x", "ssh.dev.azure.com", "dev.azure.com:pat",
-		"github%EF%BC%8Ecom", "github%E3%80%82com", "git%E2%80%8Bhub.com", "bitbuc%E2%84%AAet.org:x", // dots, a blank of no width, KELVIN SIGN
+		"github%EF%BC%8Ecom", "github%E3%80%82com", "github%E2%80%A4com", "git%E2%80%8Bhub.com", "bitbuc%E2%84%AAet.org:x", // dots, a blank of no width, KELVIN SIGN
 
 		// Any other host.
 		"git.host.example", "git.host.example.", "git.host.example:7999", "git.host.example%3A7999", "git.host.example%2Fo%2Fr", "git.host.example%40x",
 		"git.host.example%5C", "https%3A%2F%2Fgit.host.example%2Fo", "git.host.example:443%2Fo%2Fr", "g%D1%96thub.com", // Cyrillic
 		"git.uni.de", "git.uni.de:3000", "git.corp.internal", "gitea.lan:3000", "git.corp:443", "gitlab:443", "code.acme:8443",
-		"localhost", "localhost:3000", "10.0.0.1", "127.0.0.1:3000", "[::1]", "[::1]:443", "%5B::1%5D",
+		"localhost", "localhost:3000", "10.0.0.1", "127.0.0.1:3000", "[::1]", "[::1]:443", "%5B::1%5D", "2001:db8::1", "::1",
+		"git@git.host.example:443", "git%40git.host.example%3A443", "gitea:3000", "git.host.example:0443", "git.uni.ac.uk",
 	} {
 		wantRefused(t, "https://"+userinfo+"@host.xz/o/r")
 	}
@@ -41,6 +42,7 @@ func TestUsersAreNoDecoys(t *testing.T) {
 		"CORP%5Cjane.doe:pw", "corp.host.example%5Cjane:pw", "git-jane.gmail.com:1%2F%2F0abcdef",
 		"x-access-token:ghs_abc", "oauth2:glpat-abc", "gitlab+deploy-token-1:abc", "x-token-auth:a.b=XY", "eyJhbGciOi.eyJzdWIi.c2ln", "jane-at-123456789012:ab%2Fcd%3D",
 		"j%C3%BCrgen:geheim", "%E5%B1%B1%E7%94%B0:x", "Jane%20Doe:x", "jane:p%40ss%2Fword",
+		"", ":", ":x", ":1234", "%20", "%20:x", "%3A", "%2F", "%2F%2F:x", ".", "a:b:443", "x::y", // odd ones, which git takes
 	} {
 		wantIdentity(t, "https://"+userinfo+"@host.xz/o/r", "host.xz/o/r")
 	}

@@ -31,7 +31,7 @@ func TestParseRemoteParts(t *testing.T) {
 	part := func(t *rapid.T, name string, parts ...string) string { return rapid.SampledFrom(parts).Draw(t, name) }
 	rapid.Check(t, func(t *rapid.T) {
 		remote := part(t, "scheme", "https://", "HTTP://", "ssh://", "git+ssh://", "git://", "", "file://") +
-			part(t, "user", "", "", "u@", "u:p@", "a%40b@", "a@b@", "@", "-u@", "git+u@", "github.com:443@") +
+			part(t, "user", "", "", "u@", "u:p@", "a%40b@", "a@b@", "@", "-u@", "git+u@", "github.com:443@", "j.doe:1234@", "%20@", ":@", "%3A443:@", "www.github.com%2F@") +
 			part(t, "host", "github.com", "WWW.GitHub.com", "gitlab.com", "ssh.github.com", "h.example.", "[::1]", "[u@::1]", "[git+u@h]", "::1", "[h:7]", "127.0.0.1",
 				"0x7f.1", "dev.azure.com", "ssh.dev.azure.com", "Org.visualstudio.com", "vs-ssh.visualstudio.com", "h_1", "fil\u00e9") +
 			part(t, "port", "", "", ":", ":22", ":443", ":0080", ":9418", ":7999", ":x") +

@@ -6,15 +6,23 @@ import (
 	"strings"
 )
 
-// isServicePort reports whether port is one at which git servers are. Nobody
-// has such a password.
+// isServicePort reports whether port is one at which git servers are, and so
+// hardly a password.
 func isServicePort(port string) bool {
 	for _, usual := range defaultPorts {
 		if port == usual {
 			return true
 		}
 	}
-	return port == "8080" || port == "8443"
+	return slices.Contains(otherPorts, port)
+}
+
+// otherPorts are those of proxies, of Gitea, of Bitbucket Server and of Gerrit.
+var otherPorts = []string{"8080", "8443", "3000", "7999", "29418"}
+
+func isAddress(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
 }
 
 // Last parts of host names. The first are hardly in use for people; the second
@@ -27,7 +35,7 @@ var (
 // isHostLike reports whether name is rather a host than a user. withPort says
 // that the number of a port may follow it, which leaves less room for doubt.
 func isHostLike(name string, withPort bool) bool {
-	if _, err := netip.ParseAddr(name); err == nil || name == "localhost" {
+	if isAddress(name) || name == "localhost" {
 		return true
 	}
 	labels := strings.Split(name, ".")
