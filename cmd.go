@@ -101,6 +101,9 @@ func (c *Cmd) Start() error {
 }
 
 func (c *Cmd) start() error {
+	if len(c.Args) == 0 {
+		return fmt.Errorf("session %s: %w: Cmd.Args names no program", c.s.id, agent.ErrNotExecutable)
+	}
 	if err := c.ctx.Err(); err != nil {
 		return context.Cause(c.ctx)
 	}
