@@ -86,7 +86,9 @@ func (c *Cmd) Run() error {
 }
 
 // Start starts the command. The error says so when the program or the directory is not there (agent.ErrNotExecutable),
-// or when the session has ended. Wait must follow a successful Start.
+// or when the session has ended. It gives up when the container's agent has not answered for a minute: then the error
+// says that, and is no end of the context; nothing of the command is left running once the agent can be reached. Wait
+// must follow a successful Start.
 func (c *Cmd) Start() error {
 	if c.started {
 		return errors.New("berth: the command was started before")
@@ -116,7 +118,7 @@ func (c *Cmd) start() error {
 		return err
 	}
 	c.stop = sync.OnceFunc(c.s.p.using(record))
-	startCtx, cancel := context.WithTimeout(c.ctx, startTimeout)
+	startCtx, cancel := context.WithTimeoutCause(c.ctx, startTimeout, errNoAnswer)
 	defer cancel()
 	stdout, stderr := c.gates()
 	c.process, err = inside.Start(startCtx, agent.Command{
@@ -125,6 +127,9 @@ func (c *Cmd) start() error {
 	})
 	if err != nil {
 		c.stop()
+		if c.ctx.Err() == nil && startCtx.Err() != nil && !errors.Is(err, errNoAnswer) {
+			err = fmt.Errorf("%w: %v", errNoAnswer, err) // %v: the context that ended is not the caller's
+		}
 		return c.s.because(c.ctx, fmt.Errorf("session %s: %q: %w", c.s.id, c.Args[0], err))
 	}
 	c.done, c.settled = make(chan struct{}), make(chan struct{})

@@ -3,6 +3,7 @@ package berth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -17,6 +18,9 @@ const (
 	endGrace     = 5 * time.Second  // for the end of a session whose container is gone to be stored
 	drainTime    = time.Second      // for what it had written before it was killed to be read from its pipes
 )
+
+// errNoAnswer is the cause with which a start is given up.
+var errNoAnswer = fmt.Errorf("the agent of the container has not answered for %v", startTimeout)
 
 // watch kills the command when its context ends, and sees to it that Wait then returns.
 func (c *Cmd) watch() {
