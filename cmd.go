@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -42,12 +42,14 @@ type Cmd struct {
 	started bool
 	waited  bool
 	process orchestrator.Process
-	stop    func()        // ends the renewal of the session's lease; may be called again
-	done    chan struct{} // closed when exit and err are set
-	exit    agent.Exit
-	err     error
-	settled chan struct{} // closed when Wait need not wait any longer; gaveUp is set then
-	gaveUp  bool          // the context's end was long ago, and done may still be open
+	stop    func()        // ends the renewal of the session's lease, once; a second call does not wait for the first
+	over    atomic.Bool   // the program has ended, or it will never be known when; its streams may go on
+	killed  atomic.Bool   // its context ended before the program did
+	ended   chan struct{} // closed when code and err are set
+	code    int           // for ExitCode
+	err     error         // for Wait
+	done    chan struct{} // closed when, after that, the session's lease is renewed for the last time
+	settled chan struct{} // closed when Wait need not wait any longer: done is closed, or the context's end was long ago
 
 	stdin  *io.PipeWriter // StdinPipe's end, closed when the program has ended; nil without one
 	pipes  []pipeEnd      // the command's ends of its pipes
@@ -115,24 +117,33 @@ func (c *Cmd) start() error {
 	defer c.s.p.calls.Done()
 	inside, record, err := c.s.inside(c.ctx)
 	if err != nil {
-		return err
+		return c.s.orClosed(c.ctx, err)
 	}
-	c.stop = sync.OnceFunc(c.s.p.using(record))
+	stop, stopped := c.s.p.using(record), new(atomic.Bool)
+	c.stop = func() {
+		if stopped.CompareAndSwap(false, true) {
+			stop()
+		}
+	}
 	startCtx, cancel := context.WithTimeoutCause(c.ctx, startTimeout, errNoAnswer)
 	defer cancel()
 	stdout, stderr := c.gates()
 	c.process, err = inside.Start(startCtx, agent.Command{
 		Session: c.s.id, Args: c.Args, Env: c.Env, Dir: c.Dir,
-		Stdin: c.Stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.WaitDelay, Ended: c.endInput,
+		Stdin: c.Stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.WaitDelay, Ended: c.programEnded,
 	})
 	if err != nil {
 		c.stop()
 		if c.ctx.Err() == nil && startCtx.Err() != nil && !errors.Is(err, errNoAnswer) {
 			err = fmt.Errorf("%w: %v", errNoAnswer, err) // %v: the context that ended is not the caller's
 		}
-		return c.s.because(c.ctx, fmt.Errorf("session %s: %q: %w", c.s.id, c.Args[0], err))
+		err = c.s.because(c.ctx, fmt.Errorf("session %s: %q: %w", c.s.id, c.Args[0], err))
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
+		}
+		return err
 	}
-	c.done, c.settled = make(chan struct{}), make(chan struct{})
+	c.ended, c.done, c.settled = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.s.p.loops.Go(c.watch) // both end soon after the Inside that Close ends
 	c.s.p.loops.Go(c.finish)
 	return nil

@@ -227,8 +227,8 @@ func TestCommandSurvivesClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Close()
-		if err := cmd.Wait(); err == nil {
-			t.Error("Wait returned nil")
+		if err := cmd.Wait(); !errors.Is(err, berth.ErrClosed) {
+			t.Errorf("Wait: %v", err)
 		}
 		if n := w.engine.Containers()[0].Sessions[0].Processes; n != 1 {
 			t.Errorf("%d processes run", n)

@@ -15,7 +15,7 @@ const (
 	killTimeout  = 30 * time.Second // bounds one attempt to kill it
 	killPause    = 5 * time.Second  // between two attempts
 	cancelGrace  = 5 * time.Second  // from its context's end to Wait's, if WaitDelay is not longer
-	endGrace     = 5 * time.Second  // for the end of a session whose container is gone to be stored
+	endGrace     = 5 * time.Second  // for the end of a session whose container is gone to be stored; and to ask for it
 	drainTime    = time.Second      // for what it had written before it was killed to be read from its pipes
 )
 
@@ -30,6 +30,7 @@ func (c *Cmd) watch() {
 		return
 	case <-c.ctx.Done():
 	}
+	c.killed.Store(!c.over.Load()) // else what it has left behind is killed, for its streams to end
 	overdue := time.NewTimer(max(c.WaitDelay, cancelGrace))
 	defer overdue.Stop()
 	killed := make(chan struct{})
@@ -85,9 +86,8 @@ func (c *Cmd) kill() {
 
 // giveUp lets go of a command that does not end, whose context has: what is left of it ends in the background.
 func (c *Cmd) giveUp() {
-	c.gaveUp = true
 	c.endInput()
 	c.endPipes(context.Cause(c.ctx))
 	c.shutOutput()
-	c.stop()
+	c.s.p.loops.Go(c.stop) // it calls the store, which may hang
 }

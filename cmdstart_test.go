@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/berth-go/berth"
@@ -30,6 +31,19 @@ func TestStartGivesUp(t *testing.T) {
 		err := s.Command(t.Context(), "true").Start()
 		took("Start", time.Minute, 61*time.Second)
 		if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "has not answered for 1m0s") {
+			t.Errorf("Start: %v", err)
+		}
+	})
+}
+
+func TestStartWhileTheProviderIsClosed(t *testing.T) {
+	inShell(t, func(t *testing.T, w *world, s *berth.Session) {
+		w.engine.Hang(fake.Start)
+		started := make(chan error, 1)
+		go func() { started <- s.Command(t.Context(), "true").Start() }()
+		synctest.Wait()
+		w.Close()
+		if err := <-started; !errors.Is(err, berth.ErrClosed) {
 			t.Errorf("Start: %v", err)
 		}
 	})

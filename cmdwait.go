@@ -10,18 +10,11 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// finish waits for the command, so that its pipes see their end also before Wait is called.
-func (c *Cmd) finish() {
-	defer close(c.done)
-	c.exit, c.err = c.process.Wait()
-	c.endPipes(nil)
-	c.shutOutput()
-	c.stop()
-}
-
 // Wait returns when the command has ended and its streams are copied. *ExitError: it did not succeed. The cause of
 // the context, when that ended it; if the host cannot be reached then, the command is killed once it can be. When the
-// session ended under it, the error says why.
+// session ended under it, the error says why; ErrClosed: the Provider was closed, and the command goes on. An end of the
+// context or of the session that comes after the program's changes nothing of this, unless the streams outlast it by too
+// much: see WaitDelay.
 func (c *Cmd) Wait() error {
 	switch {
 	case c.process == nil:
@@ -31,30 +24,55 @@ func (c *Cmd) Wait() error {
 	}
 	c.waited = true
 	<-c.settled
-	if c.gaveUp {
+	select {
+	case <-c.ended:
+		c.ExitCode = c.code
+		return c.err
+	default: // what is left of it ends in the background
 		return context.Cause(c.ctx)
 	}
-	exit := c.exit
-	switch {
-	case c.err != nil:
-		return c.s.because(c.ctx, fmt.Errorf("session %s: %w", c.s.id, c.err))
-	case exit.Code == 0 && exit.Signal == 0:
-		c.ExitCode = 0
-		return nil
-	}
-	c.ExitCode = exit.Code
-	failure := &ExitError{Code: exit.Code, Signal: exit.Signal}
-	if exit.Signal != 0 || c.ctx.Err() != nil {
-		return c.s.because(c.ctx, failure)
-	}
-	return failure
 }
 
-// because replaces the error of a call that failed because its context or its session ended by the reason for that.
-func (s *Session) because(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+// programEnded is told when the program has ended, or when it is known that nobody will know.
+func (c *Cmd) programEnded() {
+	c.over.Store(true)
+	c.endInput()
+}
+
+// finish waits for the command, whether Wait is called or not: its pipes see their end, and what becomes of its session
+// later does not change how it has ended.
+func (c *Cmd) finish() {
+	defer close(c.done)
+	exit, err := c.process.Wait()
+	c.endPipes(nil)
+	c.shutOutput()
+	c.code, c.err = -1, c.result(exit, err)
+	if err == nil {
+		c.code = exit.Code
 	}
+	close(c.ended)
+	c.stop()
+}
+
+// result is what Wait says of a program's exit and of what its Process gave with it.
+func (c *Cmd) result(exit agent.Exit, err error) error {
+	ctx := context.WithoutCancel(c.ctx)
+	switch {
+	case err == nil && exit == agent.Exit{}:
+		return nil
+	case c.killed.Load():
+		return context.Cause(c.ctx)
+	case err != nil:
+		return c.s.because(ctx, fmt.Errorf("session %s: %w", c.s.id, err))
+	case exit.Signal != 0:
+		return c.s.because(ctx, &ExitError{Code: exit.Code, Signal: exit.Signal})
+	}
+	return &ExitError{Code: exit.Code}
+}
+
+// because replaces the error of a call that failed because its session ended, or the Provider was closed, by the reason
+// for that. It asks the store, and takes no more than a few seconds, also where that does not answer.
+func (s *Session) because(ctx context.Context, err error) error {
 	if errors.Is(err, agent.ErrGone) { // its sessions are ended just now
 		t := time.NewTimer(endGrace)
 		defer t.Stop()
@@ -62,14 +80,31 @@ func (s *Session) because(ctx context.Context, err error) error {
 		case <-s.Done():
 		case <-s.p.closing:
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		case <-t.C:
 		}
 	}
+	if closed := s.orClosed(ctx, err); errors.Is(closed, ErrClosed) {
+		return closed
+	}
 	// A process that a signal ended may have died with its session, whose end is stored before anything is killed.
-	r, rerr := s.p.find(context.WithoutCancel(ctx), s.id)
+	ctx, cancel := context.WithTimeout(ctx, endGrace)
+	defer cancel()
+	r, rerr := s.p.find(ctx, s.id)
 	if rerr == nil && r != nil && r.State != store.SessionActive && r.End.Reason != "" {
 		return fmt.Errorf("session %s: %w", s.id, endError(r))
+	}
+	return err
+}
+
+// orClosed replaces the error of a call that failed because the Provider was closed under it by ErrClosed.
+func (s *Session) orClosed(ctx context.Context, err error) error {
+	select {
+	case <-s.p.closing:
+	default:
+		return err
+	}
+	if errors.Is(err, agent.ErrClosed) || errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		return fmt.Errorf("session %s: %w", s.id, ErrClosed)
 	}
 	return err
 }
