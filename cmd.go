@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,10 @@ type Cmd struct {
 	stdin  *io.PipeWriter // StdinPipe's end, closed when the program has ended; nil without one
 	pipes  []pipeEnd      // the command's ends of its pipes
 	output []*gate        // what its output goes through
+	cut    atomic.Bool    // the end of the context has closed its pipes
+
+	mu    sync.Mutex // protects what follows
+	fault error      // of the first of the caller's streams that has failed
 }
 
 // An ExitError says that a command ran and did not succeed.
@@ -99,7 +104,7 @@ func (c *Cmd) Start() error {
 	err := c.start()
 	if err != nil {
 		c.endInput()
-		c.endPipes(nil)
+		c.endPipes(err)
 	}
 	return err
 }
@@ -127,10 +132,14 @@ func (c *Cmd) start() error {
 	}
 	startCtx, cancel := context.WithTimeoutCause(c.ctx, startTimeout, errNoAnswer)
 	defer cancel()
+	var stdin io.Reader
+	if c.Stdin != nil {
+		stdin = source{c.Stdin, c}
+	}
 	stdout, stderr := c.gates()
 	c.process, err = inside.Start(startCtx, agent.Command{
 		Session: c.s.id, Args: c.Args, Env: c.Env, Dir: c.Dir,
-		Stdin: c.Stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.WaitDelay, Ended: c.programEnded,
+		Stdin: stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.WaitDelay, Ended: c.programEnded,
 	})
 	if err != nil {
 		c.stop()

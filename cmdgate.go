@@ -1,10 +1,60 @@
 package berth
 
 import (
+	"context"
+	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 )
+
+// A streamError is the error of one of the caller's own streams, as it comes back from the Process: the program's end is
+// known all the same, and its other streams are whole.
+type streamError struct{ error }
+
+// Unwrap returns the stream's own error.
+func (e *streamError) Unwrap() error { return e.error }
+
+// broken notes that one of the caller's streams has failed, if it is the first, and returns what the Process is told.
+func (c *Cmd) broken(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault == nil {
+		c.fault = err
+	}
+	return &streamError{err}
+}
+
+// hungUp is what the Process is told when a pipe is read no more. To close it early is the caller's right, as in
+// os/exec: what the program makes of it shows in its exit. A pipe that the end of the context has closed is cut off.
+func (c *Cmd) hungUp() error {
+	if c.cut.Load() {
+		return c.broken(context.Cause(c.ctx))
+	}
+	return &streamError{io.ErrClosedPipe}
+}
+
+// firstFault returns the error of the first of the caller's streams that has failed.
+func (c *Cmd) firstFault() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fault
+}
+
+// source is Stdin as the Process reads it.
+type source struct {
+	r io.Reader
+	c *Cmd
+}
+
+func (s source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = s.c.broken(err)
+	}
+	return n, err
+}
 
 // gates puts a gate before each Writer, and one before a Writer that is both.
 func (c *Cmd) gates() (stdout, stderr io.Writer) {
@@ -22,7 +72,10 @@ func (c *Cmd) gates() (stdout, stderr io.Writer) {
 }
 
 func (c *Cmd) gate(w io.Writer) *gate {
-	g := &gate{w: w, busy: make(chan struct{}, 1)}
+	g := &gate{c: c, w: w, busy: make(chan struct{}, 1)}
+	if end, ok := w.(*io.PipeWriter); ok {
+		g.pipe = slices.Contains(c.pipes, pipeEnd(end))
+	}
 	c.output = append(c.output, g)
 	return g
 }
@@ -46,7 +99,9 @@ func sameWriter(a, b io.Writer) (same bool) {
 // A gate passes on what is written until it is shut: a caller may use its Writer again once Wait has returned, also
 // when Wait did not wait for the streams.
 type gate struct {
+	c      *Cmd
 	w      io.Writer
+	pipe   bool          // w is the command's end of StdoutPipe or StderrPipe
 	busy   chan struct{} // filled while somebody writes
 	closed atomic.Bool
 }
@@ -55,9 +110,16 @@ func (g *gate) Write(b []byte) (int, error) {
 	g.busy <- struct{}{}
 	defer func() { <-g.busy }()
 	if g.closed.Load() {
-		return 0, io.ErrClosedPipe
+		return 0, g.c.hungUp()
 	}
-	return g.w.Write(b)
+	n, err := g.w.Write(b)
+	switch {
+	case err == nil:
+		return n, nil
+	case g.pipe && errors.Is(err, io.ErrClosedPipe):
+		return n, g.c.hungUp()
+	}
+	return n, g.c.broken(err)
 }
 
 // lastWrite is how long a Write that is under way is waited for. One that blocks goes on.

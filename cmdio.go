@@ -1,12 +1,13 @@
 package berth
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
 )
 
-// pipeEnd is an end of an io.Pipe.
+// pipeEnd is an end of an io.Pipe; it can be compared.
 type pipeEnd interface{ CloseWithError(error) error }
 
 // StdinPipe returns a pipe to the command's standard input. Closing it is the input's end; the program's end closes it
@@ -22,9 +23,10 @@ func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 }
 
 // StdoutPipe returns a pipe from the command's standard output. Read it to its end before Wait, or concurrently: what
-// nobody reads holds the command back. Unlike os/exec, the pipe may be read after Wait has been called. When the
-// command's context has ended, what it had written can be read for about a second; then the pipe gives the context's
-// cause.
+// nobody reads holds the command back. Unlike os/exec, the pipe may be read after Wait has been called. It ends with
+// io.EOF when all that was written has been read, and else with the reason, such as ErrContainerLost. When the command's
+// context has ended, what it had written can be read for about a second; then the pipe gives the context's cause. To
+// close it early does not make Wait fail: what the program still writes is refused, as by any pipe.
 func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
 	if c.Stdout != nil || c.started {
 		return nil, errors.New("berth: Stdout is set already, or the command is started")
@@ -53,7 +55,14 @@ func (c *Cmd) endInput() {
 	}
 }
 
-// endPipes closes the command's ends of its pipes, unless that was done before. nil = their end was reached.
+// cutOff ends the pipes because the context has ended: what is not yet in them does not arrive.
+func (c *Cmd) cutOff() {
+	c.cut.Store(true)
+	c.endPipes(context.Cause(c.ctx))
+}
+
+// endPipes closes the command's ends of its pipes, unless that was done before. nil = their end was reached; else it is
+// what their readers get, who would take an io.EOF for the end of a whole output.
 func (c *Cmd) endPipes(cause error) {
 	for _, end := range c.pipes {
 		end.CloseWithError(cause)

@@ -50,7 +50,7 @@ func (c *Cmd) watch() {
 	case <-c.done:
 		return
 	case <-drained.C:
-		c.endPipes(context.Cause(c.ctx)) // nobody reads them
+		c.cutOff() // nobody reads them
 	case <-overdue.C:
 		c.giveUp()
 		return
@@ -87,7 +87,7 @@ func (c *Cmd) kill() {
 // giveUp lets go of a command that does not end, whose context has: what is left of it ends in the background.
 func (c *Cmd) giveUp() {
 	c.endInput()
-	c.endPipes(context.Cause(c.ctx))
+	c.cutOff()
 	c.shutOutput()
 	c.s.p.loops.Go(c.stop) // it calls the store, which may hang
 }

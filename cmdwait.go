@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"time"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/store"
 )
 
-// Wait returns when the command has ended and its streams are copied. *ExitError: it did not succeed. The cause of
-// the context, when that ended it; if the host cannot be reached then, the command is killed once it can be. When the
-// session ended under it, the error says why; ErrClosed: the Provider was closed, and the command goes on. An end of the
-// context or of the session that comes after the program's changes nothing of this, unless the streams outlast it by too
-// much: see WaitDelay.
+// Wait returns when the command has ended and its streams are copied. *ExitError: it did not succeed; as in os/exec, that
+// comes before the error of a stream, and before exec.ErrWaitDelay. The cause of the context, when that ended it; if the
+// host cannot be reached then, the command is killed once it can be. When the session ended under it, the error says why;
+// ErrClosed: the Provider was closed, and the command goes on. An end of the context or of the session that comes after
+// the program's changes nothing of this, unless the streams outlast it by too much: see WaitDelay.
 func (c *Cmd) Wait() error {
 	switch {
 	case c.process == nil:
@@ -44,30 +45,45 @@ func (c *Cmd) programEnded() {
 func (c *Cmd) finish() {
 	defer close(c.done)
 	exit, err := c.process.Wait()
-	c.endPipes(nil)
-	c.shutOutput()
-	c.code, c.err = -1, c.result(exit, err)
-	if err == nil {
+	_, own := errors.AsType[*streamError](err)
+	if own {
+		err = c.firstFault() // nil when somebody has closed a pipe, and no more
+	}
+	whole := err == nil || own // else its output may be cut off
+	if whole {
+		c.endPipes(nil)
+	}
+	c.code = -1
+	if whole || errors.Is(err, exec.ErrWaitDelay) || exit != (agent.Exit{}) { // the exit is known
 		c.code = exit.Code
 	}
+	c.err = c.result(exit, err)
+	c.shutOutput()
 	close(c.ended)
 	c.stop()
 }
 
-// result is what Wait says of a program's exit and of what its Process gave with it.
-func (c *Cmd) result(exit agent.Exit, err error) error {
+// result is what Wait says of a program's exit and of the error that came with it. As in os/exec, a program that did not
+// succeed comes before a stream that failed. Pipes that have not ended yet end with why that is.
+func (c *Cmd) result(exit agent.Exit, err error) (result error) {
 	ctx := context.WithoutCancel(c.ctx)
+	lost := errors.Is(err, agent.ErrGone) || errors.Is(err, agent.ErrClosed)
 	switch {
 	case err == nil && exit == agent.Exit{}:
 		return nil
 	case c.killed.Load():
-		return context.Cause(c.ctx)
-	case err != nil:
-		return c.s.because(ctx, fmt.Errorf("session %s: %w", c.s.id, err))
+		err = context.Cause(c.ctx)
+		result = err
+	case lost || exit == agent.Exit{}:
+		err = c.s.because(ctx, fmt.Errorf("session %s: %w", c.s.id, err))
+		result = err
 	case exit.Signal != 0:
-		return c.s.because(ctx, &ExitError{Code: exit.Code, Signal: exit.Signal})
+		result = c.s.because(ctx, &ExitError{Code: exit.Code, Signal: exit.Signal})
+	default:
+		result = &ExitError{Code: exit.Code}
 	}
-	return &ExitError{Code: exit.Code}
+	c.endPipes(err)
+	return result
 }
 
 // because replaces the error of a call that failed because its session ended, or the Provider was closed, by the reason
