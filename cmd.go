@@ -25,7 +25,10 @@ type Cmd struct {
 	Dir string
 
 	// Stdin, Stdout and Stderr work as in os/exec: nil is /dev/null; what nobody reads is held back in the program,
-	// not buffered; Stdout and Stderr that are equal share one stream, and are written by one goroutine at a time.
+	// not buffered; Stdout and Stderr that are equal share one stream, and are written by one goroutine at a time. But an
+	// *os.File is not handed to the program, it is copied. As a Stdin, it is not waited for when the program has ended: a
+	// Read that is under way then goes on, of a terminal for one more line, and what the program has not taken of what
+	// was read, at most 32 KiB, is lost. As a Stdout or Stderr, it is waited for like every other Writer.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
@@ -52,7 +55,7 @@ type Cmd struct {
 	done    chan struct{} // closed when, after that, the session's lease is renewed for the last time
 	settled chan struct{} // closed when Wait need not wait any longer: done is closed, or the context's end was long ago
 
-	stdin  *io.PipeWriter // StdinPipe's end, closed when the program has ended; nil without one
+	stdin  *io.PipeWriter // of StdinPipe, or of a Stdin that is a file; closed when the program has ended. nil without one
 	pipes  []pipeEnd      // the command's ends of its pipes
 	output []*gate        // what its output goes through
 	cut    atomic.Bool    // the end of the context has closed its pipes
@@ -132,10 +135,7 @@ func (c *Cmd) start() error {
 	}
 	startCtx, cancel := context.WithTimeoutCause(c.ctx, startTimeout, errNoAnswer)
 	defer cancel()
-	var stdin io.Reader
-	if c.Stdin != nil {
-		stdin = source{c.Stdin, c}
-	}
+	stdin, copyFile := c.source()
 	stdout, stderr := c.gates()
 	c.process, err = inside.Start(startCtx, agent.Command{
 		Session: c.s.id, Args: c.Args, Env: c.Env, Dir: c.Dir,
@@ -152,6 +152,7 @@ func (c *Cmd) start() error {
 		}
 		return err
 	}
+	copyFile()
 	c.ended, c.done, c.settled = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.s.p.loops.Go(c.watch) // both end soon after the Inside that Close ends
 	c.s.p.loops.Go(c.finish)

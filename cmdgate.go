@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,28 @@ func (c *Cmd) firstFault() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.fault
+}
+
+// source returns Stdin for the Process, and what is to be called once that is there. A file goes through a pipe that ends
+// with the program: nobody else's Read blocks for longer, and os/exec does not wait for it either.
+func (c *Cmd) source() (stdin io.Reader, copyFile func()) {
+	copyFile = func() {}
+	switch r := c.Stdin.(type) {
+	case nil:
+		return nil, copyFile
+	case *os.File:
+		end, w := io.Pipe()
+		c.stdin, c.pipes = w, append(c.pipes, end)
+		copyFile = func() {
+			go func() { // ends with the file, or with its first Read after the program has ended
+				_, err := io.Copy(w, r)
+				w.CloseWithError(err)
+			}()
+		}
+		return source{end, c}, copyFile
+	default:
+		return source{r, c}, copyFile
+	}
 }
 
 // source is Stdin as the Process reads it.

@@ -11,7 +11,8 @@ import (
 type pipeEnd interface{ CloseWithError(error) error }
 
 // StdinPipe returns a pipe to the command's standard input. Closing it is the input's end; the program's end closes it
-// too, whether Wait was called or not.
+// too, whether Wait was called or not. Unlike os/exec's, the pipe holds nothing: a Write before Start waits for Start, and
+// every Write until it has been read.
 func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 	if c.Stdin != nil || c.started {
 		return nil, errors.New("berth: Stdin is set already, or the command is started")
