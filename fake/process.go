@@ -66,6 +66,9 @@ func (i *inside) Start(ctx context.Context, c agent.Command) (orchestrator.Proce
 		if p != nil && p.feed != nil {
 			p.feed.Close()
 		}
+		if p != nil && ctx.Err() != nil {
+			p.abandon()
+		}
 		return nil, err
 	}
 	p.copyIn()
@@ -223,14 +226,43 @@ func (p *process) Kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.ended != nil {
-		n := p.inside.container.node
-		n.mu.Lock()
-		p.session.remove(p)
-		n.mu.Unlock()
-		p.end(exitKilled, nil)
-	}
+	p.kill()
 	return p.inside.finish(ctx, r, nil)
+}
+
+func (p *process) kill() {
+	if p.ended == nil {
+		return
+	}
+	n := p.inside.container.node
+	n.mu.Lock()
+	p.session.remove(p)
+	n.mu.Unlock()
+	p.end(exitKilled, nil)
+}
+
+// abandonTime is how long the agent's client tries to kill a command whose start was given up.
+const abandonTime = time.Minute
+
+// abandon kills a command whose start was given up: nobody else could. While its host is out of reach it runs on.
+func (p *process) abandon() {
+	n := p.inside.container.node
+	if p.ended == nil {
+		return
+	}
+	if !n.troubled.Load() {
+		p.kill()
+		return
+	}
+	n.engine.running.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), abandonTime)
+		defer cancel()
+		r := p.reply
+		r.cut = p.ended
+		if n.reachable(ctx, r, p.inside.host.endpoint.Address) == nil && !p.inside.ended.Load() {
+			p.kill()
+		}
+	})
 }
 
 func cutPair(pair string) (key, value string, ok bool) {

@@ -175,3 +175,47 @@ func TestCommandThatEndsAsItStartsEndsTheIdleTime(t *testing.T) {
 		}
 	})
 }
+
+// TestStartThatIsGivenUp leaves nothing running, at the latest when its host is back.
+func TestStartThatIsGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin, heal func(e *fake.Engine)
+	}{
+		"the answer is late": {
+			func(e *fake.Engine) { e.Next(fake.Start, 1, fake.Fault{HangAfter: true}) },
+			func(*fake.Engine) {},
+		},
+		"the host is out of reach": {
+			func(e *fake.Engine) {
+				e.Next(fake.Start, 1, fake.Fault{Done: func() { e.Unreachable("tcp://10.0.0.1:2376") }})
+			},
+			func(e *fake.Engine) { e.Reconnect("tcp://10.0.0.1:2376") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := fake.NewEngine(fake.EngineOptions{Run: func(ctx context.Context, _ fake.Command) int {
+					<-ctx.Done()
+					return 0
+				}})
+				in := attached(t, e, benchKey)
+				if _, err := in.Open(t.Context(), session(0)); err != nil {
+					t.Fatal(err)
+				}
+				c.begin(e)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, err := in.Start(ctx, agent.Command{Session: "s-0", Args: []string{"x"}}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Start: %v", err)
+				}
+				time.Sleep(10 * time.Second)
+				c.heal(e)
+				synctest.Wait()
+				if n := e.Containers()[0].Sessions[0].Processes; n != 0 {
+					t.Errorf("%d processes run", n)
+				}
+				e.Close()
+			})
+		})
+	}
+}
