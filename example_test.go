@@ -185,8 +185,9 @@ func ExampleProvider_ListSessions() {
 // Done is closed when a session ends, for whatever reason; Err says why.
 func ExampleSession_Done() {
 	ctx := context.Background()
-	engine := fake.NewEngine(fake.EngineOptions{Instant: true})
-	p, err := fake.NewProvider(fake.Options{Engine: engine, Cloud: fake.NewCloud(fake.CloudOptions{Instant: true})})
+	cloud := fake.NewCloud(fake.CloudOptions{Instant: true})
+	engine := fake.NewEngine(fake.EngineOptions{Cloud: cloud, Instant: true})
+	p, err := fake.NewProvider(fake.Options{Engine: engine, Cloud: cloud})
 	if err != nil {
 		log.Fatal(err)
 	}
