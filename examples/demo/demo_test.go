@@ -12,8 +12,8 @@ import (
 	"github.com/berth-go/berth/internal/testenv"
 )
 
-// wantStory checks what a told story must say.
-func wantStory(t *testing.T, story string) {
+// wantStory checks what a told story must say on so many repositories; 0 = the built-in ones, which are two.
+func wantStory(t *testing.T, story string, repos int) {
 	t.Helper()
 	starts := make(map[string][]string) // start and container, by task
 	for line := range strings.Lines(story) {
@@ -21,16 +21,27 @@ func wantStory(t *testing.T, story string) {
 			starts[f[0]] = []string{f[3], f[5]}
 		}
 	}
-	login, tests, docs := starts["fix-login"], starts["add-tests"], starts["write-docs"]
-	switch {
-	case len(starts) != 3:
-		t.Errorf("not three tasks started")
-	case login[0] != "cold" || tests[0] != "attached" || docs[0] != "cold":
-		t.Errorf("the tasks started %s, %s, %s", login[0], tests[0], docs[0])
-	case login[1] != tests[1] || login[1] == docs[1]:
-		t.Errorf("the tasks are in %s, %s, %s", login[1], tests[1], docs[1])
+	login, tests := starts["fix-login"], starts["add-tests"]
+	others := []string{"write-docs", "task-4", "task-5"}[:max(repos, 2)-1]
+	shared := "alice's fix-login, bob's add-tests"
+	if repos == 1 {
+		shared = "alice's fix-login, alice's write-docs, bob's add-tests"
 	}
-	for _, want := range []string{"Permission denied", "alice's fix-login, bob's add-tests", "is destroyed"} {
+	if len(starts) != 2+len(others) || login == nil || tests == nil {
+		t.Fatalf("the tasks that started are %v, in\n%s", starts, story)
+	}
+	if login[0] != "cold" || tests[0] != "attached" || login[1] != tests[1] {
+		t.Errorf("the first two tasks are %v and %v", login, tests)
+	}
+	containers := map[string]bool{login[1]: true}
+	for _, name := range others {
+		if other := starts[name]; other == nil || containers[other[1]] != (repos == 1) || (other[0] == "attached") != (repos == 1) {
+			t.Errorf("%s is %v", name, other)
+		} else {
+			containers[other[1]] = true
+		}
+	}
+	for _, want := range []string{"Permission denied", shared, "is destroyed"} {
 		if !strings.Contains(story, want) {
 			t.Errorf("the story does not say %q", want)
 		}
@@ -41,30 +52,51 @@ func wantStory(t *testing.T, story string) {
 }
 
 func TestStoryOnFakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
-		out := newPrinter(&b, false)
-		st, err := newFakeStage(out, "demo", nil)
-		if err != nil {
-			t.Fatal(err)
+	for name, repos := range map[string][]string{
+		"built-in": nil,
+		"one":      {"https://git.acme.invalid/acme/rocket.git"},
+		"three": {
+			"https://git.acme.invalid/acme/rocket.git", "git@git.acme.invalid:acme/skates.git", "https://git.acme.invalid/acme/anvil",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b bytes.Buffer
+				out := newPrinter(&b, false)
+				st, err := newFakeStage(out, "demo", repos)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := play(t.Context(), out, st); err != nil {
+					t.Fatal(err)
+				}
+				wantStory(t, b.String(), len(repos))
+				if !strings.Contains(b.String(), "Receiving objects: 100 %") {
+					t.Errorf("no progress in %s", &b)
+				}
+			})
+		})
+	}
+}
+
+// tellsOn tells the story on the engine, and wants what it must say and these words.
+func tellsOn(t *testing.T, repos, words []string) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := run(t.Context(), newPrinter(&b, false), testenv.PoolName(t), repos); err != nil {
+		t.Fatal(err)
+	}
+	wantStory(t, b.String(), len(repos))
+	for _, word := range words {
+		if !strings.Contains(b.String(), word) {
+			t.Errorf("the story does not say %q:\n%s", word, &b)
 		}
-		if err := play(t.Context(), out, st); err != nil {
-			t.Fatal(err)
-		}
-		wantStory(t, b.String())
-		if !strings.Contains(b.String(), "Receiving objects: 100 %") {
-			t.Errorf("no progress in %s", &b)
-		}
-	})
+	}
 }
 
 func TestStoryOnTheEngine(t *testing.T) {
 	testenv.Image(t)
-	var b bytes.Buffer
-	if err := run(t.Context(), newPrinter(&b, false), testenv.PoolName(t), nil); err != nil {
-		t.Fatal(err)
-	}
-	wantStory(t, b.String())
+	tellsOn(t, nil, []string{"acme/shop", "acme/billing"})
 }
 
 // TestInterruptedStory holds that nothing is left, whatever the story was at: PoolName looks.

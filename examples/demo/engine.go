@@ -10,11 +10,13 @@ import (
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/gittest"
 	"github.com/berth-go/berth/internal/workspace"
+	"github.com/berth-go/berth/pool/localcloud"
 )
 
-// connect returns a client of the engine of DOCKER_HOST, or of the default socket, if it answers.
+// connect returns a client of the engine that berth.NewLocalProvider uses, if it answers: that of DOCKER_HOST, or the one
+// behind the first of the platform's usual sockets that is there.
 func connect(ctx context.Context) (*client.Client, error) {
-	docker, err := client.New(client.FromEnv)
+	docker, err := client.New(client.WithHost(localcloud.DefaultAddress()))
 	if err != nil {
 		return nil, err
 	}
