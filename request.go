@@ -20,7 +20,7 @@ type SessionRequest struct {
 	Branch     string            // "" = the remote's default branch
 	Env        map[string]string // for the commands of this session, and no other. Kept by the agent in memory, never stored
 	Labels     map[string]string // to find it again; not for secrets. At most 64
-	Author     Author            // user.name and user.email of the checkout; default: the UserID
+	Author     Author            // user.name and user.email of the checkout; default: the UserID, if git takes it for one
 	// IdleTimeout ends the session when it has had no running command and no KeepAlive for so long.
 	// 0 = Config.SessionIdleTimeout, -1 = never
 	IdleTimeout time.Duration
@@ -87,12 +87,8 @@ func (r SessionRequest) check(cfg *Config) (*request, error) {
 		return nil, errors.Join(errs...)
 	}
 	r.Labels, r.Env = maps.Clone(r.Labels), maps.Clone(r.Env)
-	if r.Author.Name == "" {
-		r.Author.Name = without(r.UserID, "<>")
-	}
-	if r.Author.Email == "" {
-		r.Author.Email = without(r.UserID, "<> ")
-	}
+	r.Author.Name = firstNamed(r.Author.Name, without(r.UserID, "<>"), fallbackAuthor.Name)
+	r.Author.Email = firstNamed(r.Author.Email, without(r.UserID, "<> "), fallbackAuthor.Email)
 	if r.IdleTimeout == 0 {
 		r.IdleTimeout = cfg.SessionIdleTimeout
 	}
@@ -115,6 +111,20 @@ func printable(s string) bool {
 
 func author(s string) bool {
 	return len(s) <= maxAuthor && printable(s) && !strings.ContainsAny(s, "<>")
+}
+
+// fallbackAuthor commits for a user whose ID git would take for no name: it refuses to commit then.
+var fallbackAuthor = Author{Name: "berth", Email: "berth@localhost"}
+
+// firstNamed returns the first text of which something is left when git has cut off what it wants at neither end of a
+// name.
+func firstNamed(texts ...string) string {
+	for _, s := range texts {
+		if strings.Trim(s, " .,:;<>\"\\'") != "" {
+			return s
+		}
+	}
+	return ""
 }
 
 // without returns s without the characters of a set.
