@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/pool"
 )
 
 // of returns the events of some types so far, in order.
@@ -89,6 +90,19 @@ func TestEventsOfALaunchThatFails(t *testing.T) {
 			}
 		}
 		t.Errorf("nothing tells of it: %+v", w.of(berth.EventInstanceChange))
+	})
+}
+
+func TestEventsOfALaunchThatIsRefused(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		w.cloud.FailLaunches(1, fmt.Errorf("%w: none are left of this type", pool.ErrCapacity))
+		w.create("t", repoA)
+		refused := w.of(berth.EventInstanceChange)[0].Instance
+		states, why := w.states(refused)
+		if !slices.Equal(states, []string{"launching", "gone"}) || why["gone"] == nil ||
+			!strings.Contains(why["gone"].Error(), "none are left of this type") {
+			t.Errorf("%q, %v", states, why)
+		}
 	})
 }
 
