@@ -17,11 +17,24 @@ import (
 	"github.com/berth-go/berth/store/memstore"
 )
 
-// ComputeProvider is all that a host application needs to depend on. All methods are safe for concurrent use.
+// ComputeProvider is all that a host application needs to depend on. All methods are safe for concurrent use, and
+// return ErrClosed when the Provider is closed. Errors work with errors.Is and errors.As; those of the store are among
+// them, and may be tried again. *Provider has more to say of each method.
 type ComputeProvider interface {
+	// CreateSession gives a task its place, and returns when its checkout is there. A TaskID that has a session already
+	// gives that session, or ErrTaskConflict if user, repository or branch are others. A caller whose context ends
+	// leaves nothing behind. Other errors: ErrInvalid, *StartError, ErrNoCapacity, ErrTerminated, ErrInstanceLost,
+	// ErrContainerLost, ErrSuspended, ErrAbandoned. All but ErrInvalid and ErrTaskConflict may be repeated with the same
+	// TaskID.
 	CreateSession(ctx context.Context, req SessionRequest) (*Session, error)
+	// GetSession returns a session, whichever process made it. ErrSessionNotFound: nothing is known of the ID, or the
+	// session ended long ago.
 	GetSession(ctx context.Context, id string) (*Session, error)
+	// ListSessions returns the sessions that a filter selects. An error, such as ErrInvalid for the filter, comes with a
+	// nil session and ends the sequence.
 	ListSessions(ctx context.Context, filter SessionFilter) iter.Seq2[*Session, error]
+	// TerminateSession ends a session, and returns when nothing is left of it. Terminating an ended session succeeds;
+	// ErrSessionNotFound: as GetSession. When ctx ends first, that is the error, and the work goes on.
 	TerminateSession(ctx context.Context, id string) error
 }
 

@@ -83,7 +83,8 @@ func TestNoPathOfAMachine(t *testing.T) {
 	}
 }
 
-// TestEverythingIsDocumented asks for a comment on every package and every exported name.
+// TestEverythingIsDocumented asks for a comment on every package, every exported name and every method of an exported
+// interface, where the contract of errors stands.
 func TestEverythingIsDocumented(t *testing.T) {
 	for dir, files := range parseTree(t) {
 		documented := false
@@ -160,10 +161,15 @@ func undocumented(file *ast.File) []string {
 func undocumentedSpec(d *ast.GenDecl, spec ast.Spec) []string {
 	switch s := spec.(type) {
 	case *ast.TypeSpec:
-		alone := d.Doc.Text() != "" && len(d.Specs) == 1
-		if s.Name.IsExported() && !alone && s.Doc.Text() == "" && s.Comment.Text() == "" {
-			return []string{s.Name.Name}
+		if !s.Name.IsExported() {
+			return nil
 		}
+		names := undocumentedMethods(s)
+		alone := d.Doc.Text() != "" && len(d.Specs) == 1
+		if !alone && s.Doc.Text() == "" && s.Comment.Text() == "" {
+			names = append(names, s.Name.Name)
+		}
+		return names
 	case *ast.ValueSpec:
 		if s.Doc.Text() != "" || s.Comment.Text() != "" {
 			return nil
@@ -177,6 +183,23 @@ func undocumentedSpec(d *ast.GenDecl, spec ast.Spec) []string {
 		return names
 	}
 	return nil
+}
+
+// undocumentedMethods returns the exported methods of an interface that have no comment.
+func undocumentedMethods(s *ast.TypeSpec) []string {
+	face, ok := s.Type.(*ast.InterfaceType)
+	if !ok {
+		return nil
+	}
+	var names []string
+	for _, method := range face.Methods.List {
+		for _, name := range method.Names { // none = an embedded interface, which speaks for itself
+			if name.IsExported() && method.Doc.Text() == "" && method.Comment.Text() == "" && !slices.Contains(wellKnown, name.Name) {
+				names = append(names, s.Name.Name+"."+name.Name)
+			}
+		}
+	}
+	return names
 }
 
 // receiver returns the name of a method's type.

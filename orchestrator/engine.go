@@ -118,8 +118,9 @@ type Inside interface {
 	Idle(ctx context.Context, session string) (time.Duration, error)
 	// Start runs a command. ctx bounds the start only. agent.ErrUnknownSession, agent.ErrNotExecutable.
 	Start(ctx context.Context, c agent.Command) (Process, error)
-	// Done is closed when the container is gone for good or Close was called; Err then says why.
+	// Done is closed when the container is gone for good or Close was called.
 	Done() <-chan struct{}
+	// Err says why Done is closed: agent.ErrGone, agent.ErrIncompatible or agent.ErrClosed. It is nil before.
 	Err() error
 	// Close ends the connection. The container and its commands go on.
 	Close() error

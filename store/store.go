@@ -41,8 +41,11 @@ type Store interface {
 // Page. A View is used by one goroutine, until the function that got it returns.
 type View interface {
 	Get(Key) (Record, error) // ErrNotFound
+	// Instances, as Containers and Sessions do, returns one page of what the query selects. Nothing is no error.
 	Instances(InstanceQuery) ([]*Instance, error)
+	// Containers: as Instances.
 	Containers(ContainerQuery) ([]*Container, error)
+	// Sessions: as Instances.
 	Sessions(SessionQuery) ([]*Session, error)
 }
 
@@ -51,8 +54,8 @@ type View interface {
 // that got it returns.
 type Tx interface {
 	Get(Key) (Record, error) // ErrNotFound
-	Put(Record) error
-	Delete(Key) error // absent is success
+	Put(Record) error        // in place of what has its key, if that is there
+	Delete(Key) error        // absent is success
 }
 
 // Errors of a Store. All work with errors.Is.
@@ -111,13 +114,13 @@ func (k Key) Compare(l Key) int {
 
 // Record is one of *Pool, *Instance, *Sharing, *Container, *Session, *Task, *Lease, *Mirrors, *User.
 type Record interface {
-	Key() Key
+	Key() Key      // made of its own fields
 	Clone() Record // shares nothing that can be changed
 }
 
 // Getter is what View and Tx have in common.
 type Getter interface {
-	Get(Key) (Record, error)
+	Get(Key) (Record, error) // ErrNotFound
 }
 
 // Get returns the record of that key as its own type: Get[*Session](tx, store.SessionKey(id)).

@@ -32,7 +32,9 @@ const ContextKey = "berth:about"
 
 // API is what is used of [kms.Client].
 type API interface {
+	// GenerateDataKey makes a data key, and encrypts it under a key of KMS.
 	GenerateDataKey(context.Context, *kms.GenerateDataKeyInput, ...func(*kms.Options)) (*kms.GenerateDataKeyOutput, error)
+	// Decrypt decrypts a data key, if the encryption context is that with which it was made.
 	Decrypt(context.Context, *kms.DecryptInput, ...func(*kms.Options)) (*kms.DecryptOutput, error)
 }
 

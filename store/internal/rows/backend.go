@@ -23,6 +23,7 @@ type Txn interface {
 	// Commit writes and commits. What it is given is in the order of the keys. After ErrUnknownOutcome all of it may be
 	// there, after any other error nothing is.
 	Commit(puts []Row, deletes []store.Key) error
+	// Rollback ends it without effect.
 	Rollback()
 }
 

@@ -19,7 +19,9 @@ type Source interface {
 }
 
 // Coarse is what a Source also implements if its indexes are the [CoarseIndexes].
-type Coarse interface{ Coarse() }
+type Coarse interface {
+	Coarse() // only says so
+}
 
 // View is a [store.View] of a source. Close it when the function that got it has returned.
 type View struct {
