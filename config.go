@@ -69,7 +69,8 @@ type Config struct {
 	// recently used first. Default 20 GiB; -1 = no bound. Never more than 256 mirrors are kept
 	MirrorBudget int64
 
-	// Store holds the records. Whoever made it closes it, after the Provider. nil = memory of this Provider's own
+	// Store holds the records. Whoever made it closes it, after the Provider. nil = memory of this Provider's own, but
+	// NewEC2SharedProvider requires one: see there
 	Store store.Store
 	// Cloud and Engine are the drivers. New requires both
 	Cloud  pool.Cloud

@@ -23,12 +23,14 @@ type repository = naming.Repository
 // with a free slot; while there is none, it waits. It returns when the checkout is there.
 //
 // A TaskID that has a session already gives that session, if user, repository and branch are the same; otherwise
-// ErrTaskConflict. A caller whose context ends leaves nothing behind. Other errors: ErrInvalid (a *FieldError names the
-// field), *StartError (the container or the checkout could not be made), ErrNoCapacity (see Config.QueueTimeout),
-// ErrTerminated (somebody ended the session while it was created), ErrInstanceLost and ErrContainerLost (its place was
-// lost more than once), ErrSuspended and ErrAbandoned (this process was cut off from the store), ErrClosed. After
-// store.ErrUnknownOutcome the session may exist until it is undone. All but ErrInvalid and ErrTaskConflict may be
-// repeated with the same TaskID.
+// ErrTaskConflict. A caller whose context ends leaves nothing behind: what was begun is undone, for which CreateSession
+// waits, but not for more than 5 s; the rest of it is done in the background. So it is with any other failure.
+//
+// Other errors: ErrInvalid (a *FieldError names the field), *StartError (the container or the checkout could not be
+// made), ErrNoCapacity (see Config.QueueTimeout), ErrTerminated (somebody ended the session while it was created),
+// ErrInstanceLost and ErrContainerLost (its place was lost more than once), ErrSuspended and ErrAbandoned (this process
+// was cut off from the store), ErrClosed. After store.ErrUnknownOutcome the session may exist until it is undone. All
+// but ErrInvalid and ErrTaskConflict may be repeated with the same TaskID.
 func (p *Provider) CreateSession(ctx context.Context, req SessionRequest) (*Session, error) {
 	if err := p.enter(); err != nil {
 		return nil, err

@@ -12,14 +12,16 @@ type EventType string
 
 // The types of events.
 const (
-	EventSessionQueued  EventType = "session queued"  // it waits for a free slot
-	EventSessionPlaced  EventType = "session placed"  // it has its slot; its container is being made ready
-	EventProgress       EventType = "progress"        // of a container's start and its fetch; Message says how far
-	EventSessionActive  EventType = "session active"  // CreateSession is about to return it
-	EventSessionEnded   EventType = "session ended"   // Err says why
-	EventContainerLost  EventType = "container lost"  // it died or was removed from outside; Err says how
-	EventContainerGone  EventType = "container gone"  // its last session ended, and it was removed
-	EventInstanceChange EventType = "instance change" // Message is its new state
+	EventSessionQueued EventType = "session queued" // it waits for a free slot
+	EventSessionPlaced EventType = "session placed" // it has its slot; its container is being made ready
+	EventProgress      EventType = "progress"       // of a container's start and fetch, or of a pull of its image; Message says how far
+	EventSessionActive EventType = "session active" // CreateSession is about to return it
+	EventSessionEnded  EventType = "session ended"  // Err says why
+	EventContainerLost EventType = "container lost" // it died or was removed from outside; Err says how
+	EventContainerGone EventType = "container gone" // its last session ended, and it was removed
+	// EventInstanceChange: Message is the instance's new state, one of InstanceInfo's, or "gone" when it is forgotten.
+	// Err says why it is cordoned, terminating, lost or gone, as InstanceInfo's Reason does; it is nil for the others
+	EventInstanceChange EventType = "instance change"
 	// EventSessionEndangered: the cloud takes the session's instance back, within minutes. Err says what it has
 	// announced. The session goes on until then, and ends with ErrInstanceLost
 	EventSessionEndangered EventType = "session endangered"

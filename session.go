@@ -144,7 +144,8 @@ func (s *Session) Refresh(ctx context.Context) (SessionInfo, error) {
 func (s *Session) Done() <-chan struct{} { return s.live.doneChan() }
 
 // Err returns why the session ended: ErrTerminated, ErrExpired, ErrInstanceLost, ErrContainerLost, ErrAbandoned or a
-// *StartError. It is nil before Done is closed.
+// *StartError; ErrSessionNotFound if it ended so long ago, unnoticed here, that nobody knows why any more. It is nil
+// before Done is closed.
 func (s *Session) Err() error { return s.live.why() }
 
 // KeepAlive renews the session's lease, as a running command does.

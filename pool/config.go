@@ -9,21 +9,23 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Config configures a Manager. The zero value of an optional field is the default that its comment gives.
+// Config configures a Manager. Cloud, Store, Probe and Demand are required. The zero value of every other field is the
+// default that its comment gives, or means none.
 type Config struct {
-	Name  string // of the pool
-	Cloud Cloud  // may be Versioned and an Explainer, too
-	Store store.Store
+	Name  string      // of the pool
+	Cloud Cloud       // required; may be Versioned and an Explainer, too
+	Store store.Store // required
 	// Boot makes what a launch's machine runs at its first boot, and what proves to Probe that an engine is that of this
 	// machine. It is called once per launch. nil = nothing
 	Boot func(ctx context.Context, launchID string) (userData []byte, trust string, err error)
 	// Probe returns nil when the engine of an instance takes work, and an *OutlookError when it does and its host has
-	// been told something of its future. It is called with a deadline, for many instances at once.
+	// been told something of its future. It is called with a deadline, for many instances at once. Required
 	Probe func(ctx context.Context, in *store.Instance) error
-	// Demand returns how many queued sessions wait for a slot that a new instance could give them.
+	// Demand returns how many queued sessions wait for a slot that a new instance could give them. Required
 	Demand func(ctx context.Context) (int, error)
 	// OnChange is told of every change of an instance's state, after it is stored. It must not block. An instance that
-	// is cordoned with the Outlook "interrupted" ends within minutes: its sessions should be told.
+	// is cordoned with the Outlook "interrupted" ends within minutes: its sessions should be told. The State is "" when
+	// the record of the instance is gone. nil = nobody
 	OnChange func(in store.Instance)
 	Logger   *slog.Logger
 
