@@ -19,12 +19,18 @@ const connectTimeout = 10 * time.Second
 // sets Config.Cloud, Engine, MinInstances, MaxInstances, InstanceIdleTimeout and MaxInstanceAge itself. The error says
 // so, with the address, when no engine answers or when it may not be used.
 //
+// DOCKER_HOST is unix:// or tcp:// without TLS. With DOCKER_TLS_VERIFY, with ssh:// and with npipe://, which is where
+// engines are on Windows, the error says what to do. DOCKER_CERT_PATH and Docker's contexts are not looked at.
+//
 // With a Store in memory, defer Destroy rather than Close: nobody finds the containers again.
 func NewLocalProvider(ctx context.Context, cfg Config) (*Provider, error) {
 	if cfg.Store == nil {
 		cfg.Store = memstore.New()
 	}
 	address, records := localcloud.DefaultAddress(), cfg.Store
+	if err := usable(address); err != nil {
+		return nil, fmt.Errorf("berth: %w", err)
+	}
 	cfg.Cloud = localcloud.New(localcloud.Options{
 		Address: address, Launch: func(ctx context.Context) (string, error) { return localLaunch(ctx, records) },
 	})
