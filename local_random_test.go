@@ -17,7 +17,8 @@ import (
 )
 
 // TestLocalRandom creates and terminates sessions at random, from 50 goroutines over 20 repositories, on the real
-// engine, and checks the rules that always hold while it does. What is left at its end fails it: see newLocal.
+// engine, and checks the rules that always hold while it does. One session holds its container to the end, so that what
+// the others left in that can be seen before it goes. What is left then fails the test: see newLocal.
 func TestLocalRandom(t *testing.T) {
 	const (
 		callers      = 50
@@ -34,6 +35,7 @@ func TestLocalRandom(t *testing.T) {
 		urls[i] = l.git.Create(fmt.Sprintf("org/r%d", i), gittest.Files(map[string]string{"README": fmt.Sprintln(i)})).URL()
 	}
 	ctx := t.Context()
+	holder := l.create("holder", urls[0], "")
 	stop := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() { l.watchRules(stop, slots) })
@@ -45,6 +47,9 @@ func TestLocalRandom(t *testing.T) {
 			random := rand.New(rand.NewPCG(7, uint64(caller)))
 			for n := 0; done.Add(1) <= total && !t.Failed(); n++ {
 				repo := random.IntN(repositories)
+				if random.IntN(4) == 0 {
+					repo = 0 // the holder's
+				}
 				if err := l.oneTask(ctx, random, fmt.Sprintf("t%d-%d", caller, n), urls[repo], fmt.Sprint(repo)); err != nil {
 					failed.Add(1)
 					t.Errorf("caller %d, task %d: %v", caller, n, err)
@@ -55,6 +60,10 @@ func TestLocalRandom(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	watcher.Wait()
+	l.checkAlone(holder)
+	if err := l.TerminateSession(ctx, holder.ID()); err != nil {
+		t.Error(err)
+	}
 	waitGone(t, l)
 	for in := range l.Instances(ctx) {
 		if in.Tasks != 0 {
@@ -90,7 +99,8 @@ func (l *local) oneTask(ctx context.Context, random *rand.Rand, task, url, conte
 		}
 	}()
 	if random.IntN(3) > 0 {
-		out, err := s.Command(ctx, "sh", "-c", "cat README; stat -c %u .; id -u; ls /sessions 2>&1 | wc -l").CombinedOutput()
+		out, err := s.Command(ctx, "sh", "-c", `cat README; stat -c %u .; id -u; ls /sessions 2>&1 | wc -l
+			touch /tmp/of-$(id -u); nohup sleep 1000 >/dev/null 2>&1 &`).CombinedOutput() // both are left to the session's end
 		if err != nil {
 			return fmt.Errorf("command: %w\n%s", err, out)
 		}
@@ -145,7 +155,7 @@ func (l *local) checkActive() {
 			active[s.ID()] = s
 		}
 	}
-	running := l.containers()
+	running := l.running()
 	for id, s := range active {
 		info, err := s.Refresh(l.t.Context())
 		if err == nil && info.State == berth.SessionActive && running[info.Container.Name] != info.Container.ID {

@@ -61,8 +61,19 @@ func (l *local) create(task, url, branch string) *berth.Session {
 // containers returns the IDs of the pool's containers, as the engine lists them, by name.
 func (l *local) containers() map[string]string {
 	l.t.Helper()
+	return l.listed(true)
+}
+
+// running is containers without those that do not run: that were only made, or have exited.
+func (l *local) running() map[string]string {
+	l.t.Helper()
+	return l.listed(false)
+}
+
+func (l *local) listed(all bool) map[string]string {
+	l.t.Helper()
 	list, err := l.docker.ContainerList(context.Background(), client.ContainerListOptions{
-		All: true, Filters: make(client.Filters).Add("label", "berth.pool="+l.name),
+		All: all, Filters: make(client.Filters).Add("label", "berth.pool="+l.name),
 	})
 	if err != nil {
 		l.t.Fatal(err)
