@@ -56,18 +56,27 @@ func benchmarkPairs(b *testing.B, live, repositories int) (each time.Duration) {
 	const slots = 2000
 	p := instant(b, berth.Config{MaxTasksPerInstance: slots, MaxInstances: 100, SpareSlots: slots})
 	ctx := context.Background()
-	create := func(task, repo int) {
-		if _, err := p.CreateSession(ctx, pairRequest(task, repo)); err != nil {
+	create := func(task, repo int) *berth.Session {
+		s, err := p.CreateSession(ctx, pairRequest(task, repo))
+		if err != nil {
 			b.Fatal(err)
 		}
+		return s
 	}
-	var perSession float64
+	var perSession, perHandle float64
 	before := heap()
 	for i := range live {
 		create(-i-1, -i/slots-1) // each of these repositories fills an instance
 	}
 	if live > 0 {
-		perSession = float64(heap()-before) / float64(live)
+		dropped := heap()
+		perSession = float64(dropped-before) / float64(live)
+		held := hold(b, p)
+		if len(held) != live {
+			b.Fatalf("%d handles of %d sessions", len(held), live)
+		}
+		perHandle = float64(heap()-dropped) / float64(live)
+		runtime.KeepAlive(held)
 		for repo := range repositories {
 			create(-live-1-repo, repo)
 		}
@@ -92,8 +101,22 @@ func benchmarkPairs(b *testing.B, live, repositories int) (each time.Duration) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pairs/s")
 	if live > 0 { // resetting the timer would have dropped it
 		b.ReportMetric(perSession, "heap-B/session")
+		b.ReportMetric(perHandle, "heap-B/handle") // on top of that, for a host that keeps it and waits for Done
 	}
 	return b.Elapsed() / time.Duration(b.N)
+}
+
+// hold returns handles of all sessions, as a host has them that waits for their ends.
+func hold(b *testing.B, p *berth.Provider) []*berth.Session {
+	held := make([]*berth.Session, 0, p.Stats().Attached+p.Stats().Cold+p.Stats().Warm)
+	for s, err := range p.ListSessions(context.Background(), berth.SessionFilter{}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Done()
+		held = append(held, s)
+	}
+	return held
 }
 
 func heap() int64 {
