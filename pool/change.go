@@ -185,7 +185,6 @@ func (r *run) forget(ctx context.Context, id string, cause error) error {
 		return nil
 	}
 	if cause != nil {
-		gone.Reason = cause.Error() // for whoever is told
 		r.failures.Add(1)
 		r.failed(ctx, "a launch failed", cause, "instance", id)
 	} else {

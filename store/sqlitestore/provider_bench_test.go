@@ -99,17 +99,20 @@ func BenchmarkProvider(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pairs/s")
 }
 
-// BenchmarkProviderStart opens the store and the provider of a fleet of full instances, and creates a session.
+// BenchmarkProviderStart opens the store and the provider of a fleet of 1,000 full instances with 100,000 sessions, and
+// creates one more.
 func BenchmarkProviderStart(b *testing.B) {
-	const instances, slots = 100, 100
+	const instances, slots = 1000, 100
 	const live = instances*slots - slots // the last instance is for the sessions that are measured
 	f := newFleet(b)
 	p, closeBoth := f.open(b, instances, slots)
 	began := time.Now()
-	concurrently(b, live, func(i int) error {
-		_, err := create(p, fmt.Sprintf("live-%d", i), i/slots)
-		return err
-	})
+	for r := range live / slots { // one after another: a container lies on the fullest instance, and is to have all of its slots
+		concurrently(b, slots, func(i int) error {
+			_, err := create(p, fmt.Sprintf("live-%d-%d", r, i), r)
+			return err
+		})
+	}
 	b.Logf("%.0f creates per second", live/time.Since(began).Seconds())
 	if _, err := create(p, "first", instances); err != nil {
 		b.Fatal(err)
