@@ -2,6 +2,7 @@ package crash_test
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"io"
 	"os"
@@ -17,7 +18,7 @@ import (
 type entry struct {
 	task    string
 	created bool   // acknowledged
-	ending  bool   // somebody was about to terminate it
+	ending  bool   // somebody was about to terminate it, or it ends by itself
 	ended   bool   // acknowledged
 	uses    int    // acknowledged
 	marks   int    // that it has at least
@@ -53,6 +54,7 @@ func (b *books) note(r report) {
 			b.t.Errorf("session %s was created for %s and for %s", r.Session, e.task, r.Task)
 		}
 		e.task, e.created = r.Task, true
+		e.ending = e.ending || r.Brief
 	case opRefused:
 		b.refusals[strings.Replace(r.Err, r.Task, "T", 1)]++
 	case opUsed:
@@ -110,7 +112,7 @@ func (b *books) start(o orders) *process {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	p := &process{t: b.t, cmd: exec.Command(os.Args[0]), up: make(chan struct{}), done: make(chan struct{})}
+	p := &process{t: b.t, cmd: exec.Command(cmp.Or(o.program, os.Args[0])), up: make(chan struct{}), done: make(chan struct{})}
 	if p.log, err = os.CreateTemp(b.t.TempDir(), "worker"); err != nil {
 		b.t.Fatal(err)
 	}

@@ -31,6 +31,8 @@ type orders struct {
 	URLs    []string // repositories
 	Seed    uint64
 	Callers int
+
+	program string // the worker; "" = this program
 }
 
 const ordersVariable = "BERTH_CRASH_ORDERS"
@@ -76,6 +78,7 @@ type report struct {
 	Op      op
 	Task    string `json:",omitempty"`
 	Session string `json:",omitempty"`
+	Brief   bool   `json:",omitempty"` // it expires when it is not used
 	Marks   int    `json:",omitempty"` // lines in the file to which every use adds one
 	Err     string `json:",omitempty"`
 }
@@ -155,10 +158,10 @@ func (w *worker) call(ctx context.Context, n int) {
 		switch dice := random.IntN(100); {
 		case any == nil || dice < 40 && len(live) < most:
 			task := fmt.Sprintf("t%x-%d-%d", w.Seed, n, i)
-			w.create(ctx, task, w.URLs[random.IntN(len(w.URLs))])
+			w.create(ctx, task, w.URLs[random.IntN(len(w.URLs))], random.IntN(4) == 0)
 		case dice < 50: // again, the same request
 			info := any.Info()
-			w.create(ctx, info.TaskID, w.urlOf(info))
+			w.create(ctx, info.TaskID, w.urlOf(info), false)
 		case dice < 75:
 			w.use(ctx, any)
 		default:
@@ -180,13 +183,20 @@ func (w *worker) urlOf(info berth.SessionInfo) string {
 	return ""
 }
 
-func (w *worker) create(ctx context.Context, task, url string) {
+// briefly is how long a session lives that nobody uses, if it is a brief one.
+const briefly = 3 * time.Second
+
+func (w *worker) create(ctx context.Context, task, url string, brief bool) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	s, err := w.CreateSession(ctx, berth.SessionRequest{TaskID: task, UserID: "user-" + task[len(task)-1:], Repository: url})
+	r := berth.SessionRequest{TaskID: task, UserID: "user-" + task[len(task)-1:], Repository: url}
+	if brief {
+		r.IdleTimeout = briefly
+	}
+	s, err := w.CreateSession(ctx, r)
 	switch {
 	case err == nil:
-		w.say(report{Op: opCreated, Task: task, Session: s.ID()})
+		w.say(report{Op: opCreated, Task: task, Session: s.ID(), Brief: brief})
 	case !errors.Is(err, context.Canceled):
 		w.say(report{Op: opRefused, Task: task, Err: err.Error()})
 	}
