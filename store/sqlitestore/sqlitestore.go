@@ -24,6 +24,7 @@ type Store struct {
 
 	watched chan struct{} // has a value when somebody may have begun to watch
 	closing chan struct{} // closed by Close
+	mostLog int64         // see the constant
 	polling sync.WaitGroup
 	close   sync.Once
 }
@@ -85,9 +86,9 @@ func create(path string) error {
 func open(ctx context.Context, f *file) (*Store, error) {
 	s := &Store{
 		readers: &readers{file: f, room: make(chan struct{}, mostViews)},
-		watched: make(chan struct{}, 1), closing: make(chan struct{}),
+		watched: make(chan struct{}, 1), closing: make(chan struct{}), mostLog: mostLog,
 	}
-	s.writer = &writer{file: f, foreign: s.watch.WakeAll}
+	s.writer = &writer{file: f, foreign: s.watch.WakeAll, many: make(chan struct{}, 1)}
 	err := patiently(ctx, func() error {
 		err := s.writer.connect()
 		if err == nil {
@@ -137,7 +138,7 @@ func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) {
 	return wake, stop
 }
 
-// poll looks for the commits of other processes while anybody watches.
+// poll looks for the commits of other processes while anybody watches, and at the log after many commits of this one.
 func (s *Store) poll() {
 	for {
 		wait := s.watched
@@ -149,6 +150,8 @@ func (s *Store) poll() {
 		case <-wait:
 		case <-tick:
 			s.writer.poll()
+		case <-s.writer.many:
+			s.shorten()
 		case <-s.closing:
 			return
 		}

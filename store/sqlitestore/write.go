@@ -22,6 +22,9 @@ type writer struct {
 	c       *conn      // nil: it must be opened; guarded by mu
 	version int64      // PRAGMA data_version as of the last look: it changes with the commits of others; guarded by mu
 	closed  bool       // guarded by mu
+	commits int        // guarded by mu
+
+	many chan struct{} // capacity 1: gets a value after each logEvery commits
 }
 
 var _ rows.Backend = (*writer)(nil)
@@ -175,6 +178,7 @@ func (t *txn) Commit(puts []rows.Row, deletes []store.Key) error {
 	}
 	err := w.c.exec(context.Background(), "COMMIT")
 	if err == nil {
+		w.count()
 		return nil
 	}
 	w.end()
@@ -190,6 +194,16 @@ func (t *txn) Commit(puts []rows.Row, deletes []store.Key) error {
 		w.c = nil
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, w.file.explain(err))
+}
+
+// count counts a commit.
+func (w *writer) count() {
+	if w.commits++; w.commits%logEvery == 0 {
+		select {
+		case w.many <- struct{}{}:
+		default:
+		}
+	}
 }
 
 var (
