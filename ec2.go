@@ -163,7 +163,7 @@ func bootable(cfg *Config, ca []byte, networks []netip.Prefix) error {
 // the pool and kept in its record, its key sealed. Each start seals that again: so an old key of the Sealer is of no use
 // any more once every process has been started with a new one.
 func poolClients(ctx context.Context, cfg *Config) (clients *hostboot.Clients, ca []byte, err error) {
-	record, err := ensurePool(ctx, cfg.Store)
+	record, err := ensurePool(ctx, cfg.Store, "")
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the store: %w", err)
 	}

@@ -18,6 +18,17 @@ type SessionFilter struct {
 	States         []SessionState // none = creating, active, terminating
 }
 
+// unfit names a field that no session can have, and that a database would refuse to look for.
+func (f *SessionFilter) unfit() string {
+	switch {
+	case !printable(f.TaskID):
+		return "TaskID"
+	case !printable(f.UserID):
+		return "UserID"
+	}
+	return ""
+}
+
 // GetSession returns a session, whichever replica made it. Ended ones are found for Config.SessionRetention; after
 // that, and for an unknown ID, ErrSessionNotFound.
 func (p *Provider) GetSession(ctx context.Context, id string) (*Session, error) {
@@ -48,6 +59,10 @@ func (p *Provider) ListSessions(ctx context.Context, filter SessionFilter) iter.
 			for _, s := range filter.States {
 				q.States = append(q.States, store.SessionState(s))
 			}
+		}
+		if field := filter.unfit(); field != "" {
+			yield(nil, &FieldError{Field: "SessionFilter." + field, Reason: "must be printable UTF-8"})
+			return
 		}
 		if filter.Repository != "" {
 			r, err := parseEither(filter.Repository)

@@ -156,3 +156,18 @@ func TestStatsAddUp(t *testing.T) {
 		}
 	})
 }
+
+// TestFilterThatCanSelectNothingIsRefused: a database would refuse it in words of its own.
+func TestFilterThatCanSelectNothingIsRefused(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		for field, filter := range map[string]berth.SessionFilter{
+			"TaskID": {TaskID: "a\x00b"}, "UserID": {UserID: "\xff"}, "Repository": {Repository: "no such thing"},
+		} {
+			for s, err := range w.ListSessions(t.Context(), filter) {
+				if s != nil || !errors.Is(err, berth.ErrInvalid) || !fieldsOf(err)["SessionFilter."+field] {
+					t.Errorf("%s: %v, %v", field, s, err)
+				}
+			}
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,13 +94,14 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	if _, memory := cfg.Store.(*memstore.Store); !memory { // which always answers
 		cfg.Store = store.Bounded(cfg.Store, storeTimeout)
 	}
-	record, err := ensurePool(ctx, cfg.Store)
+	replica := "r-" + strings.ToLower(rand.Text()[:16])
+	record, err := ensurePool(ctx, cfg.Store, replica)
 	if err != nil {
 		return nil, fmt.Errorf("berth: cannot use the store: %w", err)
 	}
 	p := &Provider{
 		cfg:     cfg,
-		replica: "r-" + strings.ToLower(rand.Text()[:16]),
+		replica: replica,
 		store:   cfg.Store,
 		events:  events{fn: cfg.OnEvent},
 		kick:    make(chan struct{}, 1),
@@ -156,8 +158,9 @@ func (p *Provider) startLoops() {
 	p.loops.Go(p.heedLoop)
 }
 
-// ensurePool makes the pool's record if there is none, and returns it. A pool that was destroyed is opened again.
-func ensurePool(ctx context.Context, st store.Store) (p *store.Pool, err error) {
+// ensurePool makes the pool's record if there is none, and returns it. A pool that was destroyed is opened again. The
+// process, if it is named, is listed on it before it takes its lease, so that this is found and removed if it dies.
+func ensurePool(ctx context.Context, st store.Store, replica string) (p *store.Pool, err error) {
 	err = st.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) (err error) {
 		p, err = store.Find[*store.Pool](tx, store.PoolKey())
 		if err != nil {
@@ -168,6 +171,9 @@ func ensurePool(ctx context.Context, st store.Store) (p *store.Pool, err error) 
 		}
 		if p.Draining && p.Instances == 0 && p.Destroyer == "" { // a Destroy has done its work
 			p.Closed, p.Draining = false, false
+		}
+		if replica != "" && !slices.Contains(p.Replicas, replica) {
+			p.Replicas = append(p.Replicas, replica)
 		}
 		return tx.Put(p)
 	})
