@@ -33,7 +33,7 @@ func (c *Client) Fetch(ctx context.Context, f Fetch, progress func(Progress)) (M
 func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 	open := &wire.Session{
 		ID: s.ID, UID: s.UID, Dir: s.Dir, URL: s.URL, Branch: s.Branch,
-		AuthorName: s.Author.Name, AuthorEmail: s.Author.Email, MaxProcesses: s.MaxProcesses,
+		AuthorName: s.Author.Name, AuthorEmail: s.Author.Email,
 	}
 	for key, value := range s.Env {
 		open.Env = append(open.Env, []byte(key+"="+value))

@@ -53,6 +53,7 @@ var helpers = map[string]func(args []string) error{
 	"ipc":     makeIPC,
 	"deep":    makeDeep,
 	"intrude": intrude,
+	"harass":  harass,
 	"whoami": func([]string) error {
 		me, err := user.Current()
 		if err != nil {

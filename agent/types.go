@@ -43,8 +43,6 @@ type Session struct {
 	Branch string // "" = the remote's default branch
 	Author Author
 	Env    map[string]string // for each of its commands; kept in the agent's memory only
-	// MaxProcesses is RLIMIT_NPROC of the session's uid. 0 = 1024.
-	MaxProcesses int
 }
 
 // Author is who commits in a checkout: git's user.name and user.email.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -208,4 +209,26 @@ func (a *Agent) Client(opts agent.ClientOptions) *agent.Client {
 	c := agent.NewClient(a.Dial, opts)
 	a.tb.Cleanup(func() { c.Close() })
 	return c
+}
+
+// A Thread is one of the program's.
+type Thread struct{ ID, Nice int }
+
+// Threads returns those that the program has now.
+func (a *Agent) Threads() (threads []Thread) {
+	a.tb.Helper()
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", a.Pid()))
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(text), ") ") // the program's name may hold anything but that
+		fields := strings.Fields(rest)                // from the state on, the third field
+		thread := Thread{}
+		fmt.Sscan(filepath.Base(filepath.Dir(file)), &thread.ID)
+		fmt.Sscan(fields[19-3], &thread.Nice)
+		threads = append(threads, thread)
+	}
+	return threads
 }

@@ -174,7 +174,7 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	}
 	c.proc, err = d.table.Start(proc.Spec{
 		Args: stringsOf(s.Args), Env: env, Path: lookup(env, "PATH"), Dir: dir,
-		UID: sess.UID, Files: streams.child, MaxProcesses: d.lowered(sess.MaxProcesses),
+		UID: sess.UID, Files: streams.child,
 	})
 	streams.closeChild()
 	if err != nil {

@@ -176,14 +176,6 @@ func (d *Daemon) killAll() {
 	proc.KillUser(ctx, mirror.UID)
 }
 
-// lowered returns the limit to set on a command: 0 if what it inherits is as low.
-func (d *Daemon) lowered(max int) int {
-	if max <= 0 || max >= d.MaxProcesses {
-		return 0
-	}
-	return max
-}
-
 // listen opens the socket that only root can use.
 func listen(socket string) (net.Listener, error) {
 	dir := filepath.Dir(socket)

@@ -4,108 +4,76 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"syscall"
 	"unsafe"
 )
 
-// As runs fn on a thread that has the ids of uid and no capabilities. fn must make plain system calls only.
+// unused is a uid that no process has: neither a session nor the mirror, and a container's account of that number
+// would keep the agent from starting.
+const unused = 9998
+
+// Unused reports whether a uid is As' own.
+func Unused(uid int) bool { return uid == unused }
+
+// As runs fn on a thread whose effective uid is uid, and which has no capabilities in effect. fn must make plain system
+// calls only.
 //
-// Until the thread is gone, processes of that uid may signal it, and a signal to one thread of a program is one to
-// the program. So the thread blocks all signals first; what is pending on it vanishes with it. It must not be the
-// first thread, which never goes away: Main keeps that one busy.
+// To signal a uid's processes or to remove its objects, the effective uid will do. But who may signal or limit a thread
+// is decided by its real and its saved one, and a signal to a thread is one to the whole program. So those are uids that
+// no session has: the real one, by which the thread may signal too, nobody's, and the saved one root's, which is the way
+// back. Threads come back since a new one may not be had, while tasks use up the container's processes.
 func As(uid int, fn func()) error {
 	if uid <= 0 {
 		return fmt.Errorf("cannot act as uid %d", uid)
 	}
 	failed := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-		failed <- func() error {
-			if syscall.Gettid() == syscall.Getpid() {
-				return errors.New("the first thread cannot change its uid")
-			}
-			all := ^uint64(0)
-			if _, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, 0, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0); e != 0 {
-				return fmt.Errorf("sigprocmask: %w", e)
-			}
-			id := uintptr(uid)
-			if _, _, e := syscall.RawSyscall(syscall.SYS_SETRESGID, id, id, id); e != 0 {
-				return fmt.Errorf("setresgid: %w", e)
-			}
-			if _, _, e := syscall.RawSyscall(syscall.SYS_SETRESUID, id, id, id); e != 0 {
-				return fmt.Errorf("setresuid: %w", e)
-			}
-			fn()
-			return nil
-		}()
+		runtime.LockOSThread()
+		back, err := as(uid, fn)
+		if back {
+			runtime.UnlockOSThread()
+		} // or else the thread ends with this goroutine
+		failed <- err
 	}()
 	return <-failed
 }
 
-// Prewarm makes n threads at once, which the Go runtime then keeps for later. Creating a thread while tasks have used
-// up the container's processes would end this program, and with it the container.
-func Prewarm(n int) {
-	var ready, done sync.WaitGroup
-	release := make(chan struct{})
-	ready.Add(n)
-	for range n {
-		done.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			ready.Done()
-			<-release
-		})
+// as reports whether the thread is what it was before.
+func as(uid int, fn func()) (back bool, err error) {
+	if syscall.Gettid() == syscall.Getpid() { // it never goes away; Main keeps it busy
+		return true, errors.New("the first thread cannot change its uid")
 	}
-	ready.Wait()
-	close(release)
-	done.Wait()
+	before := standingNow()
+	if err := setresuid(unused, uid, 0); err != nil {
+		return false, err
+	}
+	fn()
+	err = setresuid(0, 0, 0)
+	return err == nil && before == standingNow(), err
 }
 
-// LimitProcesses sets RLIMIT_NPROC of this program: what it starts inherits it. Root itself is exempt.
-func LimitProcesses(n int) error {
-	limit := syscall.Rlimit{Cur: uint64(n), Max: uint64(n)}
-	_, _, e := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, rlimitNPROC, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+func setresuid(real, effective, saved int) error {
+	_, _, e := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(real), uintptr(effective), uintptr(saved))
 	if e != 0 {
-		return fmt.Errorf("prlimit: %w", e)
+		return fmt.Errorf("setresuid: %w", e)
 	}
 	return nil
 }
 
-const rlimitNPROC = 6
-
-// LimitFiles sets how many files what this program starts may have open: n, or what the hard limit allows if that is
-// less. The hard limit stays. It holds for this program too. Package syscall sets it, since that gives children the soft
-// limit that this program was started with until it is told another one.
-func LimitFiles(n int) error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("getrlimit: %w", err)
-	}
-	limit.Cur = min(uint64(n), limit.Max)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("setrlimit: %w", err)
-	}
-	return nil
+// standing is what the kernel lets anybody lower who has the effective uid of a thread, and the thread itself, without
+// CAP_SYS_NICE, cannot raise again.
+type standing struct {
+	nice, policy, io uintptr
+	cpus             [128]byte
 }
 
-// limitProcesses lowers the limit of a process that runs already. What it forked before that keeps the program's
-// own limit.
-func limitProcesses(pid, uid, n int) {
-	limit := syscall.Rlimit{Cur: uint64(n), Max: uint64(n)}
-	As(uid, func() {
-		syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), rlimitNPROC, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
-	})
+func standingNow() (s standing) {
+	s.nice, _, _ = syscall.RawSyscall(syscall.SYS_GETPRIORITY, 0, 0, 0)
+	s.policy, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_GETSCHEDULER, 0, 0, 0)
+	s.io, _, _ = syscall.RawSyscall(syscall.SYS_IOPRIO_GET, 1, 0, 0)
+	syscall.RawSyscall(syscall.SYS_SCHED_GETAFFINITY, 0, uintptr(len(s.cpus)), uintptr(unsafe.Pointer(&s.cpus)))
+	return s
 }
 
 // Main keeps the calling goroutine on the first thread, where As never runs then. Call it from an init function.
 func Main() { runtime.LockOSThread() }
-
-// AdoptOrphans makes this program the parent of orphaned descendants, as PID 1 is by nature.
-func AdoptOrphans() error {
-	const prSetChildSubreaper = 36
-	if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0); e != 0 {
-		return fmt.Errorf("prctl: %w", e)
-	}
-	return nil
-}

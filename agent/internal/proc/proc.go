@@ -51,8 +51,6 @@ type Spec struct {
 	UID  int // and gid
 	// Files become the process's descriptors 0, 1 and 2.
 	Files [3]uintptr
-	// MaxProcesses lowers RLIMIT_NPROC. 0 keeps what this program has.
-	MaxProcesses int
 }
 
 // A Process is one that was started.
@@ -101,9 +99,6 @@ func (t *Table) Start(s Spec) (*Process, error) {
 	for pause := 2 * time.Millisecond; ; pause *= 2 {
 		p, err := t.startOne(candidates, s.Args, attr, mark)
 		if err == nil {
-			if s.MaxProcesses > 0 {
-				limitProcesses(p.Pid, s.UID, s.MaxProcesses)
-			}
 			discourageOOM(p.Pid)
 			return p, nil
 		}

@@ -120,15 +120,14 @@ type Progress struct {
 
 // Session is agent.Session.
 type Session struct {
-	ID           string   `json:"id"`
-	UID          int      `json:"uid"`
-	Dir          string   `json:"dir"`
-	URL          string   `json:"url"`
-	Branch       string   `json:"branch,omitempty"`
-	AuthorName   string   `json:"author_name,omitempty"`
-	AuthorEmail  string   `json:"author_email,omitempty"`
-	Env          [][]byte `json:"env,omitempty"` // "key=value"
-	MaxProcesses int      `json:"max_processes,omitempty"`
+	ID          string   `json:"id"`
+	UID         int      `json:"uid"`
+	Dir         string   `json:"dir"`
+	URL         string   `json:"url"`
+	Branch      string   `json:"branch,omitempty"`
+	AuthorName  string   `json:"author_name,omitempty"`
+	AuthorEmail string   `json:"author_email,omitempty"`
+	Env         [][]byte `json:"env,omitempty"` // "key=value"
 }
 
 // Checkout is agent.Checkout.
