@@ -57,7 +57,8 @@ type Config struct {
 	Image string
 	// ImageFor gives the image of one repository; "" = Image. nil = Image for all
 	ImageFor func(naming.Repository) string
-	// Limits bound each container
+	// Limits bound each container. Its tasks share them, except for processes: each may have at most its share of
+	// Limits.PIDs, which by default is 1024 processes and threads
 	Limits orchestrator.Limits
 	// MirrorMaxAge is how old the mirror may be when a task is attached to a running container; an older one is
 	// fetched first. Default 1 min; -1 = any age

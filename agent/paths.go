@@ -17,7 +17,7 @@ const (
 
 // ServeOptions are the container's parameters.
 type ServeOptions struct {
-	// MaxProcesses is the highest RLIMIT_NPROC that a session can have. 0 = 1024.
+	// MaxProcesses is RLIMIT_NPROC of each session: how many processes and threads it may have. 0 = 1024.
 	MaxProcesses int
 	// OrphanTimeout ends the container when no manager was connected for so long. 0 = 6 h, -1 = never.
 	OrphanTimeout time.Duration

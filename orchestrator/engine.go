@@ -144,14 +144,20 @@ type ContainerSpec struct {
 	Key    naming.Key
 	Image  string
 	Limits Limits
+	// Sessions is how many the container will have at once, at most: they share its Limits. 0 = 10
+	Sessions int
 }
 
 // Limits bound what one container, with all its sessions, may use. Zero is no limit, unless it says otherwise.
 type Limits struct {
 	MemoryBytes int64
 	CPUs        float64
-	PIDs        int64 // 0 = 4096, -1 = no limit
-	TmpBytes    int64 // size of the tmpfs on /tmp; 0 = 1 GiB
+	// PIDs is how many processes and threads there may be. 256 of them are the agent's, and each session may have an
+	// equal share of the others, 64 to 1024 of them, whether or not there are other sessions. So no number of sessions
+	// can use up the container's processes, unless there are fewer than 256 and 64 for each session.
+	// 0 = 256, and 1024 for each session that the instance has room for; -1 = no limit, and 1024 for a session
+	PIDs     int64
+	TmpBytes int64 // size of the tmpfs on /tmp; 0 = 1 GiB
 }
 
 // Container is a container of the pool as its engine sees it.

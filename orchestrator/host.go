@@ -73,6 +73,15 @@ func (m *Manager) connect(h *host, instance, trust string) {
 
 // hostOf is host for the instance of that ID. It is errInstanceGone when the instance will never answer again.
 func (m *Manager) hostOf(ctx context.Context, instance string) (Host, error) {
+	in, err := m.instanceOf(ctx, instance)
+	if err != nil {
+		return nil, err
+	}
+	return m.host(ctx, in)
+}
+
+// instanceOf returns the instance of that ID, if it can answer.
+func (m *Manager) instanceOf(ctx context.Context, instance string) (*store.Instance, error) {
 	var in *store.Instance
 	err := m.cfg.Store.View(ctx, func(v store.View) (err error) {
 		in, err = store.Find[*store.Instance](v, store.InstanceKey(instance))
@@ -84,7 +93,7 @@ func (m *Manager) hostOf(ctx context.Context, instance string) (Host, error) {
 	if !serves(in) {
 		return nil, fmt.Errorf("instance %s: %w", instance, errInstanceGone)
 	}
-	return m.host(ctx, in)
+	return in, nil
 }
 
 // Probe returns nil when the engine of an instance takes work.

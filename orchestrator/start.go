@@ -129,11 +129,15 @@ func lasting(err error) bool {
 }
 
 func (k *keeper) ensureOnce(ctx context.Context, c *store.Container) (Inside, error) {
-	h, err := k.m.hostOf(ctx, c.Instance)
+	in, err := k.m.instanceOf(ctx, c.Instance)
 	if err != nil {
 		return nil, err
 	}
-	spec := ContainerSpec{Name: c.Name, Key: c.SharingKey, Limits: k.m.cfg.Limits}
+	h, err := k.m.host(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	spec := ContainerSpec{Name: c.Name, Key: c.SharingKey, Limits: k.m.cfg.Limits, Sessions: in.Slots}
 	if k.m.cfg.ImageFor != nil {
 		spec.Image = k.m.cfg.ImageFor(c.SharingKey.Repository)
 	}

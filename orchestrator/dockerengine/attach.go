@@ -72,7 +72,7 @@ func (h *host) reach(ctx context.Context, id string, observe bool) (*inside, err
 func (h *host) join(ctx context.Context, id string, ghost *ghosts) (net.Conn, error) {
 	ctx, cancel := h.bound(ctx)
 	defer cancel()
-	conn, err := h.exec(ctx, id, programPath, "join")
+	conn, err := h.exec(ctx, id, agent.JoinCommand()...)
 	if err == nil {
 		return conn, nil
 	}

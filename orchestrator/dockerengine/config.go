@@ -8,16 +8,16 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/orchestrator"
 )
 
 const (
-	mirrorDir  = "/berth/mirror" // the mirror volume
-	runDir     = "/berth/run"    // the agent's sockets
-	sessionDir = "/sessions"     // the work volume: homes and checkouts
+	mirrorDir  = agent.MirrorDir   // the mirror volume
+	runDir     = agent.RunDir      // the agent's sockets
+	sessionDir = agent.SessionsDir // the work volume: homes and checkouts
 
-	defaultPIDs = 4096
-	defaultTmp  = 1 << 30
+	defaultTmp = 1 << 30
 )
 
 // capabilities are what the agent needs as root to make and to end sessions. What a session runs has none of them in
@@ -34,13 +34,14 @@ func (h *host) config(spec orchestrator.ContainerSpec, image, network, attempt s
 	}
 	l := labels(kindContainer)
 	l[labelAgent] = h.agent.version
+	pids, ofSession := processes(spec)
 	return client.ContainerCreateOptions{
 		Name: spec.Name,
 		Config: &container.Config{
 			Image:       image,
 			Hostname:    spec.Name,
 			User:        "0:0", // images may name another, and the agent starts sessions under theirs
-			Entrypoint:  []string{programPath, "serve"},
+			Entrypoint:  agent.ServeCommand(agent.ServeOptions{MaxProcesses: ofSession}),
 			WorkingDir:  "/",
 			Labels:      l,
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
@@ -63,7 +64,7 @@ func (h *host) config(spec orchestrator.ContainerSpec, image, network, attempt s
 				volumeMount(spec.Name, mirrorDir, labels(kindMirror)),
 				volumeMount(workVolume(spec.Name), sessionDir, labels(kindWork)),
 			},
-			Resources: resources(spec.Limits),
+			Resources: resources(spec.Limits, pids),
 		},
 	}
 }
@@ -80,8 +81,7 @@ func volumeMount(name, target string, labels map[string]string) mount.Mount {
 
 // resources sets no ulimits: an engine without CAP_SYS_RESOURCE cannot start a container that asks for more than the
 // engine has itself, and what it has is not known. The agent bounds each session by what it finds.
-func resources(l orchestrator.Limits) container.Resources {
-	pids := cmp.Or(l.PIDs, defaultPIDs)
+func resources(l orchestrator.Limits, pids int64) container.Resources {
 	return container.Resources{
 		Memory:     l.MemoryBytes,
 		MemorySwap: l.MemoryBytes, // as much as without swap: what is swapped out is slow, not dead

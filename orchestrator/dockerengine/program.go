@@ -9,17 +9,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
+
+	"github.com/berth-go/berth/agent"
 )
 
 const (
-	programDir  = "/berth/bin"
-	programName = "berth-agent"
-	programPath = programDir + "/" + programName
+	programDir  = agent.ProgramDir
+	programPath = agent.Program
 )
 
 // program is the agent's program and the volume that brings it into containers. A volume is never changed: another
@@ -130,7 +132,7 @@ func (h *host) removeHelper(ctx context.Context, id string) error {
 func (p program) archive() (io.Reader, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	err := w.WriteHeader(&tar.Header{Name: programName, Mode: 0o755, Size: int64(len(p.binary))})
+	err := w.WriteHeader(&tar.Header{Name: path.Base(programPath), Mode: 0o755, Size: int64(len(p.binary))})
 	if err == nil {
 		_, err = w.Write(p.binary)
 	}

@@ -99,7 +99,7 @@ func TestContainer(t *testing.T) {
 
 	t.Run("its limits, its network and its mounts are as they should be", func(t *testing.T) {
 		host := found.Container.HostConfig
-		if host.PidsLimit == nil || *host.PidsLimit != 4096 || host.Privileged || host.PublishAllPorts || len(host.Binds) != 0 {
+		if host.PidsLimit == nil || *host.PidsLimit != 256+10*1024 || host.Privileged || host.PublishAllPorts || len(host.Binds) != 0 {
 			t.Errorf("the host configuration is %+v", host)
 		}
 		network, err := docker.NetworkInspect(t.Context(), string(host.NetworkMode), client.NetworkInspectOptions{})

@@ -160,8 +160,8 @@ func setUp(o Options) (*Daemon, error) {
 	return d, nil
 }
 
-// spareThreads is more than the agent ever has in system calls at once: 8 for heavy, and some.
-const spareThreads = 24
+// spareThreads is more than the agent ever has in system calls at once: 8 for heavy, 8 that list processes, and some.
+const spareThreads = 32
 
 // killAll ends what sessions have running. In a container the kernel does that when the agent ends.
 func (d *Daemon) killAll() {

@@ -20,9 +20,14 @@ type info struct {
 // has reports whether a process runs as uid, in whatever sense.
 func (p info) has(uid int) bool { return slices.Contains(p.uids[:], uid) }
 
+// scans bounds how many list the processes at once. Each keeps a thread busy, and there may be no other to have.
+var scans = make(chan struct{}, 8)
+
 // each calls fn for every process that it can see. vanished counts those that ended before they could be looked at:
 // such a one may have left a child that was not there when the list was made.
 func each(fn func(info)) (vanished int) {
+	scans <- struct{}{}
+	defer func() { <-scans }()
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return 1
