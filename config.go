@@ -52,8 +52,9 @@ type Config struct {
 	// ScopeFor gives the scope of a session's sharing key: sessions on one repository share a container only within
 	// one scope (a branch, a user, a tenant). nil = one scope for all
 	ScopeFor func(SessionRequest) string
-	// Image is the image of the containers: it needs git and a POSIX shell. Default: berth-workspace:bookworm if the
-	// engine has it (see make image), else buildpack-deps:bookworm-scm, which is pulled
+	// Image is the image of the containers: it needs git and a POSIX shell, and no account or group of its own may have
+	// an id from 9998 to 60000, which berth gives to sessions. Default: berth-workspace:bookworm if the engine has it
+	// (see make image), else buildpack-deps:bookworm-scm, which is pulled
 	Image string
 	// ImageFor gives the image of one repository; "" = Image. nil = Image for all
 	ImageFor func(naming.Repository) string

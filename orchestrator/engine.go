@@ -142,7 +142,7 @@ type Process interface {
 type ContainerSpec struct {
 	Name   string // naming.Key.ContainerName
 	Key    naming.Key
-	Image  string
+	Image  string // "" = the engine's default. It has no account or group of an id from 9998 to 60000
 	Limits Limits
 	// Sessions is how many the container will have at once, at most: they share its Limits. 0 = 10
 	Sessions int

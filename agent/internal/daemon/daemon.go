@@ -145,7 +145,7 @@ func setUp(o Options) (*Daemon, error) {
 		Root: o.SessionsDir, Etc: o.EtcDir, Shared: d.Shared, Env: env, Path: path, Table: d.table,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sessions: %w", err)
+		return nil, err
 	}
 	d.mirror, err = mirror.Open(mirror.Config{
 		Dir: o.MirrorDir, Env: env, Path: path, Askpass: program, Table: d.table, Log: o.Log,

@@ -19,7 +19,7 @@ func (p *Places) addAccount(name string, uid int, home string) error {
 
 // AddMirror does the same for the mirror's owner: ssh wants it.
 func (p *Places) AddMirror(uid int, home string) error {
-	return p.addAccount("berth-mirror", uid, home)
+	return p.addAccount(mirrorName, uid, home)
 }
 
 func (p *Places) removeAccount(uid int) error { return p.setAccount(uid, "", "") }

@@ -39,8 +39,11 @@ type Places struct {
 	accounts sync.Mutex // held while passwd and group are written: short file work only
 }
 
-// Open wipes what an earlier life of the container left.
+// Open wipes what an earlier life of the container left. An image whose accounts are in the way is an error.
 func Open(c Config) (*Places, error) {
+	if err := checkAccounts(c.Etc); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(c.Root, 0o711); err != nil {
 		return nil, err
 	}
@@ -118,7 +121,7 @@ func (p *Places) Make(ctx context.Context, s wire.Session, refs *mirror.Refs) (_
 	}
 	pl := &Place{
 		Checkout: wire.Checkout{Workdir: filepath.Join(top, dir), Branch: branch, Commit: commit},
-		User:     fmt.Sprintf("berth%d", s.UID),
+		User:     userName(s.UID),
 	}
 	for _, d := range []string{filepath.Join(top, "home"), filepath.Join(top, "tmp"), pl.Workdir} {
 		if err := errors.Join(os.Mkdir(d, 0o700), os.Chown(d, s.UID, s.UID)); err != nil {

@@ -8,12 +8,8 @@ import (
 	"unsafe"
 )
 
-// unused is a uid that no process has: neither a session nor the mirror, and a container's account of that number
-// would keep the agent from starting.
-const unused = 9998
-
-// Unused reports whether a uid is As' own.
-func Unused(uid int) bool { return uid == unused }
+// Unused is a uid that no process has: neither a session's nor the mirror's. An image that has such an account is refused.
+const Unused = 9998
 
 // As runs fn on a thread whose effective uid is uid, and which has no capabilities in effect. fn must make plain system
 // calls only.
@@ -44,7 +40,7 @@ func as(uid int, fn func()) (back bool, err error) {
 		return true, errors.New("the first thread cannot change its uid")
 	}
 	before := standingNow()
-	if err := setresuid(unused, uid, 0); err != nil {
+	if err := setresuid(Unused, uid, 0); err != nil {
 		return false, err
 	}
 	fn()

@@ -33,7 +33,7 @@ func TestOnlyTheEffectiveUIDIsAnothers(t *testing.T) {
 	act(t, 10001, func() {
 		syscall.RawSyscall(syscall.SYS_GETRESUID, uintptr(unsafe.Pointer(&ids[0])), uintptr(unsafe.Pointer(&ids[1])), uintptr(unsafe.Pointer(&ids[2])))
 	})
-	if ids != [3]uint32{unused, 10001, 0} {
+	if ids != [3]uint32{Unused, 10001, 0} {
 		t.Errorf("the real, effective and saved uid are %v", ids)
 	}
 }
