@@ -40,7 +40,8 @@ const longPoll = wire.Poll + 25*time.Second
 const short = 30 * time.Second
 
 // Start runs a command in a session. ctx bounds the start only: once Start has returned, Kill ends the command. If
-// ctx ends first, nothing of the command is left running.
+// ctx ends first, nothing of the command is left running: what was started is killed as soon as the agent can be told,
+// unless the client is closed before that.
 //
 // ErrUnknownSession: the session is not open. ErrNotExecutable: the program cannot be run.
 func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
@@ -83,7 +84,8 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	return p, nil
 }
 
-// abandon kills a command that may have been started, and forgets it.
+// abandon kills a command that may have been started, and forgets it. Nobody else knows of it, so that nothing but the
+// client's end bounds the attempt: the connection may be away for long.
 func (c *Client) abandon(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,9 +93,7 @@ func (c *Client) abandon(path string) {
 		return
 	}
 	c.last.Go(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, time.Minute)
-		defer cancel()
-		c.untilDead(ctx, http.MethodDelete, path+"?kill=1")
+		c.untilDead(c.ctx, http.MethodDelete, path+"?kill=1")
 	})
 }
 

@@ -116,7 +116,8 @@ type Inside interface {
 	// again is not opened later. agent.ErrUnknownSession; errors.ErrUnsupported: the container runs an agent that is too
 	// old to tell.
 	Idle(ctx context.Context, session string) (time.Duration, error)
-	// Start runs a command. ctx bounds the start only. agent.ErrUnknownSession, agent.ErrNotExecutable.
+	// Start runs a command. ctx bounds the start only; if it ends first, what was started is killed as soon as the host
+	// can be reached. agent.ErrUnknownSession, agent.ErrNotExecutable.
 	Start(ctx context.Context, c agent.Command) (Process, error)
 	// Done is closed when the container is gone for good or Close was called.
 	Done() <-chan struct{}

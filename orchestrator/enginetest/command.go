@@ -2,7 +2,9 @@ package enginetest
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/berth-go/berth/agent"
 )
@@ -116,6 +118,25 @@ var commandCases = []testCase{{
 		w.Close()
 		if exit, err := f.wait(p); err != nil || exit.Code != 0 || out.String() != "still here" {
 			f.Errorf("it ended with %+v, %v and printed %q", exit, err, out.String())
+		}
+	},
+}, {
+	rule: "of a start that is given up nothing is left running",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		for _, after := range []time.Duration{time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond} {
+			ctx, cancel := context.WithTimeout(f.ctx, after)
+			p, err := in.Start(ctx, agent.Command{Session: s.ID, Args: cmdForever})
+			cancel()
+			if err == nil { // it was faster
+				err = p.Kill(f.ctx)
+			} else if errors.Is(err, context.DeadlineExceeded) {
+				err = nil
+			}
+			if err != nil {
+				f.Errorf("after %v: %v", after, err)
+			}
+			f.eventually("nothing runs", func() bool { return f.idle(in, s.ID) > 0 })
 		}
 	},
 }, {
