@@ -11,7 +11,8 @@ var (
 	ErrUnknownSession = errors.New("the container has no such session")
 	// ErrBranchNotFound says that the repository has no branch of that name.
 	ErrBranchNotFound = errors.New("no such branch")
-	// ErrNotExecutable says that a command could not be started: not found, no permission, no such directory.
+	// ErrNotExecutable says that a command cannot be started: not found, no permission, no such directory. What may pass,
+	// such as a lack of processes, is another error.
 	ErrNotExecutable = errors.New("the command cannot be started")
 	// ErrIncompatible says that the agent and this program speak no common version of the protocol.
 	ErrIncompatible = errors.New("the agent is too old or too new for this program")

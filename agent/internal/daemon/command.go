@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,7 +178,7 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	streams.closeChild()
 	if err != nil {
 		streams.closeOurs()
-		return &wire.Error{Code: wire.CodeNotExecutable, Message: startMessage(string(s.Args[0]), err)}
+		return startError(string(s.Args[0]), err)
 	}
 	if streams.in != nil {
 		c.in = newInput(streams.in)
@@ -191,18 +190,6 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 		c.errs = newOutput(streams.errs, &d.kept)
 	}
 	return nil
-}
-
-// startMessage says what failed in the words of os/exec.
-func startMessage(name string, err error) string {
-	var failed *os.PathError
-	if !errors.As(err, &failed) {
-		return err.Error()
-	}
-	if failed.Op == "exec" && !strings.Contains(name, "/") {
-		return fmt.Sprintf("exec: %q: %v", name, failed.Err)
-	}
-	return failed.Error()
 }
 
 // lookup returns the last value of a key.
