@@ -41,6 +41,10 @@ func (m *Mirror) update(ctx context.Context, r wire.Fetch, progress func(wire.Pr
 	return true, m.clone(ctx, r, progress)
 }
 
+// headDelay is how long the remote's HEAD is waited for after a fetch has ended, well or not: it is asked at the same
+// time, and answers before the objects come. Without an answer HEAD stays as it is.
+const headDelay = 10 * time.Second
+
 // fetch fetches into the mirror and follows the remote's HEAD. reached tells whether the remote answered.
 func (m *Mirror) fetch(ctx context.Context, r wire.Fetch, progress func(wire.Progress)) (reached bool, err error) {
 	type answer struct {
@@ -48,14 +52,18 @@ func (m *Mirror) fetch(ctx context.Context, r wire.Fetch, progress func(wire.Pro
 		err  error
 	}
 	asked := make(chan answer, 1)
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
 	go func() {
 		job := m.job("ls-remote", r, nil, "ls-remote", "--symref", "--", r.URL, "HEAD")
-		out, err := git.Run(ctx, m.Table, job)
+		out, err := git.Run(asking, m.Table, job)
 		asked <- answer{parseHead(string(out)), err}
 	}()
 	_, err = git.Run(ctx, m.Table, m.job("fetch", r, progress,
 		"--git-dir="+m.repo, "fetch", "--progress", "--prune", "--no-tags", "--no-recurse-submodules",
 		"--no-write-fetch-head", "--force", "--", r.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"))
+	// It reports no progress, so that nothing but this ends it where the remote takes connections and is silent.
+	defer time.AfterFunc(headDelay, stop).Stop()
 	remote := <-asked
 	if err == nil && remote.head != "" {
 		err = m.writeHead(remote.head)
