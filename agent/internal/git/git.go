@@ -81,7 +81,7 @@ func Run(ctx context.Context, table *proc.Table, j Job) ([]byte, error) {
 
 	var heard atomic.Int64 // when git last said something
 	heard.Store(time.Now().UnixNano())
-	words := &lastWords{progress: j.Progress, heard: &heard}
+	words := &lastWords{progress: j.Progress, heard: &heard, secrets: j.Secrets}
 	var out bytes.Buffer
 	streams := make(chan struct{}, 2)
 	go func() {

@@ -13,13 +13,17 @@ import (
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// maxWords is how much of git's stderr an error holds.
-const maxWords = 4 << 10
+const (
+	maxWords = 4 << 10  // of git's stderr that an error holds
+	maxLine  = 64 << 10 // of a line that has not ended: far more than a secret, whose beginning may be its end
+)
 
-// lastWords takes git's stderr apart: progress goes to the function, the rest is kept, as far as it fits.
+// lastWords takes git's stderr apart: progress goes to the function, the rest is kept, as far as it fits. Secrets are
+// removed before anything is cut off: of one that is cut through, nobody would know what is left.
 type lastWords struct {
 	progress func(wire.Progress)
 	heard    *atomic.Int64
+	secrets  []string
 	line     []byte // not ended yet
 	kept     []byte
 }
@@ -35,8 +39,8 @@ func (w *lastWords) Write(p []byte) (int, error) {
 		w.take(string(w.line[:i]), w.line[i] == '\n')
 		w.line = w.line[i+1:]
 	}
-	if len(w.line) > maxWords {
-		w.line = w.line[len(w.line)-maxWords:]
+	if len(w.line) > maxLine {
+		w.line = cut([]byte(Scrub(string(w.line), w.secrets...)))
 	}
 	return len(p), nil
 }
@@ -52,11 +56,11 @@ func (w *lastWords) take(line string, ended bool) {
 	if line = strings.TrimSpace(line); line == "" || !ended || strings.HasPrefix(line, "Cloning into ") {
 		return
 	}
-	w.kept = append(append(w.kept, line...), '\n')
-	if over := len(w.kept) - maxWords; over > 0 {
-		w.kept = w.kept[over:]
-	}
+	w.kept = cut(append(append(w.kept, Scrub(line, w.secrets...)...), '\n'))
 }
+
+// cut leaves the end of a text.
+func cut(text []byte) []byte { return text[max(0, len(text)-maxWords):] }
 
 func (w *lastWords) String() string {
 	w.take(string(w.line), true)
