@@ -45,8 +45,9 @@ func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 	return Checkout(*line.Checkout), nil
 }
 
-// CloseSession kills every process of the session's uid, then removes all that it owned, and returns when both are
-// done. Closing an unknown session does the same for its uid; closing twice is fine.
+// CloseSession kills every process of the session's uid, then removes all that it owned: its place, System V objects,
+// and what it left in directories that any uid may write in, as far as those are not more than three levels below the
+// root. It returns when both are done. Closing an unknown session does the same for its uid; closing twice is fine.
 func (c *Client) CloseSession(ctx context.Context, id string, uid int) error {
 	_, err := c.call(ctx, wire.Call{Op: wire.OpClose, Close: &wire.Close{ID: id, UID: uid}}, nil)
 	return err

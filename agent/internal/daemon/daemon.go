@@ -139,7 +139,8 @@ func setUp(o Options) (*Daemon, error) {
 		managers: managers{now: make(map[string]int), left: make(map[string]time.Time), since: time.Now()},
 	}
 	if d.Shared == nil {
-		d.Shared = place.Writable("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")
+		d.Shared = place.Writable("/", []string{"/proc", "/sys", "/berth", o.MirrorDir, o.SessionsDir},
+			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")
 	}
 	d.places, err = place.Open(place.Config{
 		Root: o.SessionsDir, Etc: o.EtcDir, Shared: d.Shared, Env: env, Path: path, Table: d.table,
