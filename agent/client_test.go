@@ -84,10 +84,14 @@ func TestSessionFromEndToEnd(t *testing.T) {
 		t.Errorf("opened twice: %+v, then %+v", co, again)
 	}
 	out, exit := r.run(t, "one", `id -u; id -g; pwd; cat README.md; git status --short; git log -1 --format=%s; git config user.name
-		echo $HOME $TMPDIR $USER $LANG; umask; ulimit -u; sh dir/run.sh; touch /tmp/x-$$ && ls -l $HOME; git branch -vv; exit 3`)
-	t.Log(out)
-	if exit.Code != 3 || !strings.HasPrefix(out, "10001\n10001\n"+co.Workdir+"\nhello\nmore\nAnn\n") {
-		t.Errorf("exit %+v", exit)
+		echo $HOME $TMPDIR $USER; umask; stat -c '%a %u %g' $HOME $TMPDIR $(pwd) $(dirname $(pwd))
+		grep 'Max processes' /proc/self/limits | tr -s ' ' | cut -d ' ' -f 3,4; sh dir/run.sh; git branch; exit 3`)
+	top := filepath.Dir(co.Workdir)
+	want := "10001\n10001\n" + co.Workdir + "\nhello\nmore\nAnn\n" +
+		top + "/home " + top + "/tmp berth10001\n0077\n" + strings.Repeat("700 10001 10001\n", 4) +
+		"1024 1024\nran\n* main\n"
+	if exit.Code != 3 || out != want {
+		t.Errorf("exit %+v, and it says\n%s\nwant\n%s", exit, out, want)
 	}
 	uids, err := r.Sessions(ctx)
 	if err != nil || len(uids) != 1 || uids["one"] != 10001 {

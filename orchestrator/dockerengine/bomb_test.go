@@ -2,7 +2,6 @@ package dockerengine_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,7 +65,7 @@ func TestTasksThatForkWithoutEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			docker := testenv.Docker(t)
 			at := orchestrator.Endpoint{Pool: testenv.PoolName(t), PoolUID: "one", Launch: "launch-1", Address: docker.DaemonHost()}
-			s := newBoundedSite(t, at, orchestrator.Limits{PIDs: limit}, 4)
+			s := newLimitedSite(t, dockerengine.Options{Logger: testLogger(t)}, at, orchestrator.Limits{PIDs: limit}, 4)
 			roomy := limit >= 256+4*64
 			bomb := buildBomb(t)
 			var others []agent.Session
@@ -144,18 +143,6 @@ func TestTasksThatForkWithoutEnd(t *testing.T) {
 			}
 		})
 	}
-}
-
-// newBoundedSite makes a site whose container has limits, for so many sessions.
-func newBoundedSite(t *testing.T, at orchestrator.Endpoint, limits orchestrator.Limits, sessions int) *site {
-	t.Helper()
-	s := newSite(t, dockerengine.Options{Logger: testLogger(t)}, at)
-	if err := s.host.Remove(context.Background(), s.spec.Name, ""); err != nil {
-		t.Fatal(err)
-	}
-	s.spec.Limits, s.spec.Sessions = limits, sessions
-	s.open(t)
-	return s
 }
 
 // write makes a program in a session's checkout.

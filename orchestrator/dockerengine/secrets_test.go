@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/client"
 
@@ -28,6 +29,20 @@ func (s *site) output(t *testing.T, args ...string) string {
 	return out.String()
 }
 
+// processes returns what the engine tells of the container's processes now.
+func (s *site) processes(t *testing.T, docker *client.Client) string {
+	t.Helper()
+	top, err := docker.ContainerTop(t.Context(), s.spec.Name, client.ContainerTopOptions{Arguments: []string{"-ef"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // status returns a field of a process' /proc/PID/status.
 func status(t *testing.T, text, field string) string {
 	t.Helper()
@@ -43,7 +58,8 @@ func status(t *testing.T, text, field string) string {
 func TestContainer(t *testing.T) {
 	docker := testenv.Docker(t)
 	at := orchestrator.Endpoint{Pool: testenv.PoolName(t), PoolUID: "one", Launch: "launch-1", Address: docker.DaemonHost()}
-	s := newSite(t, dockerengine.Options{Logger: testLogger(t)}, at)
+	limits := orchestrator.Limits{MemoryBytes: 512 << 20, CPUs: 1.5, TmpBytes: 64 << 20}
+	s := newLimitedSite(t, dockerengine.Options{Logger: testLogger(t)}, at, limits, 3)
 	found, err := docker.ContainerInspect(t.Context(), s.spec.Name, client.ContainerInspectOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -79,16 +95,33 @@ func TestContainer(t *testing.T) {
 			}
 			shown += string(volume.Raw)
 		}
-		top, err := docker.ContainerTop(t.Context(), s.spec.Name, client.ContainerTopOptions{Arguments: []string{"-ef"}})
-		if err != nil {
-			t.Fatal(err)
+		// The fetch takes as long as the remote likes.
+		s.remote.RequireCredentials("ann", "fetch-s3cret")
+		s.remote.Delay(500 * time.Millisecond)
+		fetched := make(chan error, 1)
+		go func() {
+			_, err := s.in.Fetch(t.Context(), agent.Fetch{URL: s.remote.URL(), Username: "ann", Password: "fetch-s3cret"}, nil)
+			fetched <- err
+		}()
+		looks := 0
+		for over := false; !over; looks++ {
+			shown += s.processes(t, docker)
+			shown += s.output(t, "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/1/environ 2>/dev/null; true")
+			select {
+			case err := <-fetched:
+				if over = true; err != nil {
+					t.Errorf("Fetch with credentials: %v", err)
+				}
+			default:
+			}
 		}
-		processes, err := json.Marshal(top)
-		if err != nil {
-			t.Fatal(err)
+		s.remote.Delay(0)
+		s.remote.RequireCredentials("", "")
+		if looks < 3 || !strings.Contains(shown, "git-remote-http") || !strings.Contains(shown, "berth-agent") {
+			t.Errorf("in %d looks the fetch was not seen", looks)
 		}
 		for _, secret := range []string{"env-s3cret", "fetch-s3cret"} {
-			if strings.Contains(shown+string(processes), secret) {
+			if strings.Contains(shown, secret) {
 				t.Errorf("%s is shown", secret)
 			}
 		}
@@ -99,8 +132,14 @@ func TestContainer(t *testing.T) {
 
 	t.Run("its limits, its network and its mounts are as they should be", func(t *testing.T) {
 		host := found.Container.HostConfig
-		if host.PidsLimit == nil || *host.PidsLimit != 256+10*1024 || host.Privileged || host.PublishAllPorts || len(host.Binds) != 0 {
+		if host.PidsLimit == nil || *host.PidsLimit != 256+3*1024 || host.Privileged || host.PublishAllPorts || len(host.Binds) != 0 {
 			t.Errorf("the host configuration is %+v", host)
+		}
+		if host.Memory != 512<<20 || host.MemorySwap != 512<<20 || host.NanoCPUs != 1.5e9 || host.IpcMode != "private" {
+			t.Errorf("memory %d, with swap %d, CPUs %d, IPC %q", host.Memory, host.MemorySwap, host.NanoCPUs, host.IpcMode)
+		}
+		if got := found.Container.Config.Labels["berth.launch"]; got != at.Launch {
+			t.Errorf("the label of the launch is %q", got)
 		}
 		network, err := docker.NetworkInspect(t.Context(), string(host.NetworkMode), client.NetworkInspectOptions{})
 		if err != nil {
@@ -113,6 +152,18 @@ func TestContainer(t *testing.T) {
 			if m.Destination == "/berth/bin" && m.RW {
 				t.Error("the agent's program can be changed from inside")
 			}
+		}
+	})
+
+	t.Run("a session has its own and shares what it should", func(t *testing.T) {
+		got := s.output(t, "sh", "-ec", `
+			umask
+			stat -c '%a %u' $HOME $TMPDIR $(dirname $HOME) /tmp
+			grep 'Max processes' /proc/self/limits | tr -s ' ' | cut -d ' ' -f 3,4
+			grep ' /tmp ' /proc/mounts | grep -o '^tmpfs\|nosuid\|nodev\|noexec\|size=.*k'`)
+		want := "0077\n700 20001\n700 20001\n700 20001\n1777 0\n1024 1024\ntmpfs\nnosuid\nnodev\nsize=65536k\n"
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	})
 

@@ -30,13 +30,19 @@ var session = agent.Session{
 
 func newSite(t testing.TB, opts dockerengine.Options, at orchestrator.Endpoint) *site {
 	t.Helper()
+	return newLimitedSite(t, opts, at, orchestrator.Limits{}, 0)
+}
+
+// newLimitedSite makes one whose container has limits, for so many sessions.
+func newLimitedSite(t testing.TB, opts dockerengine.Options, at orchestrator.Endpoint, limits orchestrator.Limits, sessions int) *site {
+	t.Helper()
 	s := &site{remote: gittest.NewSmartServer(t).Create("acme/widgets", gittest.Files(map[string]string{"README": "Widgets.\n"}))}
 	repository, err := naming.ParseRepository(s.remote.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := naming.Key{Repository: repository}
-	s.spec = orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: testenv.Image(t)}
+	s.spec = orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: testenv.Image(t), Limits: limits, Sessions: sessions}
 	if s.host, err = dockerengine.New(opts).Connect(t.Context(), at); err != nil {
 		t.Fatal(err)
 	}
