@@ -179,7 +179,7 @@ func TestLocalFailuresLeaveNothingAndHurtNobody(t *testing.T) {
 	if s := l.create("again", strings.Replace(secret.URL(), "://", "://robot:s3cret-token@", 1), ""); sh(t, s, "git log --oneline | wc -l") != "400" {
 		t.Error("with the right credential it does not work")
 	} else {
-		out := sh(t, s, "cat .git/config; env; cat /proc/*/cmdline /proc/*/environ 2>/dev/null | tr '\\0' '\\n'")
+		out := sh(t, s, "cat .git/config; env") // and for processes, see TestLocalCredentialIsNotSeenDuringAFetch
 		if strings.Contains(out, "s3cret-token") {
 			t.Errorf("the credential can be seen in the session:\n%s", out)
 		}
