@@ -54,6 +54,7 @@ var helpers = map[string]func(args []string) error{
 	"deep":    makeDeep,
 	"intrude": intrude,
 	"harass":  harass,
+	"stop":    stop,
 	"whoami": func([]string) error {
 		me, err := user.Current()
 		if err != nil {

@@ -2,6 +2,7 @@
 //
 //	berth-agent serve   is the agent itself
 //	berth-agent join    connects its stdin and stdout to the agent of the container that it runs in
+//	berth-agent guard   is started by serve, and helps it when it starts commands
 //	berth-agent version prints the protocol that it speaks
 //
 // Called by git, with BERTH_ASKPASS in its environment, it answers git's question for a credential.
@@ -45,6 +46,8 @@ func main() {
 		err = serve(os.Args[2:])
 	case "join":
 		err = join(os.Args[2:])
+	case "guard":
+		proc.GuardForks(os.Stdin)
 	case "version":
 		fmt.Printf("berth-agent, protocol %d\n", wire.Protocol)
 	default:

@@ -121,6 +121,10 @@ func setUp(o Options) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	table := proc.NewTable()
+	if err := table.Guard(program, "guard"); err != nil {
+		return nil, err
+	}
 	env := os.Environ()
 	path := lookup(env, "PATH")
 	if path == "" {
@@ -130,7 +134,7 @@ func setUp(o Options) (*Daemon, error) {
 		Options:  o,
 		boot:     rand.Text(),
 		build:    sync.OnceValue(func() string { return hash(program) }),
-		table:    proc.NewTable(),
+		table:    table,
 		heavy:    make(gate, 8),
 		sessions: sessions{byID: make(map[string]*session), busy: make(map[any]chan struct{})},
 		kept:     budget{limit: maxKept},

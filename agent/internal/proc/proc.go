@@ -19,6 +19,7 @@ import (
 // to PID 1, so there must be one Table only and nobody else may wait for children.
 type Table struct {
 	marks marks
+	guard guard
 
 	mu       sync.Mutex // protects what follows
 	seq      uint64
@@ -114,7 +115,7 @@ func (t *Table) startOne(candidates, args []string, attr *syscall.ProcAttr, mark
 	var failed error
 	for _, path := range candidates {
 		begun := t.begin()
-		pid, err := syscall.ForkExec(path, args, attr)
+		pid, err := t.guard.fork(mark, func() (int, error) { return syscall.ForkExec(path, args, attr) })
 		p := t.register(begun, pid, mark, err == nil)
 		if err == nil {
 			return p, nil

@@ -101,6 +101,7 @@ func living(uid int) []int {
 // census is which processes carry a mark.
 type census struct {
 	pids    []int // without zombies
+	stopped []int // of them
 	running int   // of them, those that are not stopped
 	sure    bool  // none was missed
 }
@@ -114,7 +115,9 @@ func carriers(mark int) (c census) {
 			ending++
 		default:
 			c.pids = append(c.pids, p.pid)
-			if !p.stopped {
+			if p.stopped {
+				c.stopped = append(c.stopped, p.pid)
+			} else {
 				c.running++
 			}
 		}
