@@ -241,7 +241,8 @@ func (p *process) kill() {
 	p.end(exitKilled, nil)
 }
 
-// abandonTime is how long the agent's client tries to kill a command whose start was given up.
+// abandonTime bounds how long a command whose start was given up may go on where its host is out of reach: the client of
+// a real agent tries for as long as it lives.
 const abandonTime = time.Minute
 
 // abandon kills a command whose start was given up: nobody else could. While its host is out of reach it runs on.
