@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,11 +47,9 @@ func (c *Config) settings() map[string]string {
 		"SessionIdleTimeout": c.SessionIdleTimeout.String(),
 	}
 	ec2 := c.EC2
-	ec2.AWS = nil
-	if text, err := json.Marshal(ec2); err == nil { // what can be told of it; too long to be told itself
-		sum := sha256.Sum256(text)
-		all["EC2"] = "of digest " + hex.EncodeToString(sum[:4])
-	}
+	ec2.AWS = nil // which is each process's own
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", ec2))
+	all["EC2"] = "of digest " + hex.EncodeToString(sum[:4]) // it is too long to be told itself
 	return all
 }
 
