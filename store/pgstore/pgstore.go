@@ -16,7 +16,7 @@
 // them, Views the rest; a View whose function opens another needs a second connection meanwhile.
 //
 // Behind PgBouncer, use a pool in session mode. Transaction and statement mode will not do: LISTEN, prepared statements
-// and the settings of a session do not work there. (No test runs a PgBouncer.) A standby will not do either.
+// and the settings of a session do not work there. A standby will not do either.
 //
 // PostgreSQL 12 and later have all that is needed; the tests run on 15. The database's encoding is UTF8.
 //
