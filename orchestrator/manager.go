@@ -87,6 +87,8 @@ type Manager struct {
 	cancel context.CancelFunc
 	going  sync.WaitGroup // keepers and what they have started
 
+	tended map[string]time.Time // states of containers that Tend has seen, since when; for it alone
+
 	starts, startFailures, lost, fetches, errors atomic.Int64
 
 	mu      sync.Mutex // protects what follows; never held across a call
@@ -233,23 +235,32 @@ func (m *Manager) Stop(ctx context.Context, container string) error {
 }
 
 // Tend goes on with what this process has begun with containers and nobody does: a start that was cut off is given
-// up, and what is marked stopping is removed. It is to be called now and then, and forgets instances that are gone.
+// up, and what is marked stopping is removed. It is to be called now and then, by one caller at a time, and forgets
+// instances that are gone.
 func (m *Manager) Tend(ctx context.Context) error {
 	q := store.ContainerQuery{
 		Owner: m.cfg.Replica, States: []store.ContainerState{store.ContainerStarting, store.ContainerStopping},
 	}
+	seen := make(map[string]time.Time)
 	for c, err := range store.Containers(ctx, m.cfg.Store, q) {
 		if err != nil {
 			return err
 		}
-		if time.Since(c.Since) >= tendAfter { // else it has only just been written down
+		key := c.ID + " " + string(c.State)
+		since, again := m.tended[key]
+		if !again {
+			since = time.Now()
+		}
+		if seen[key] = since; time.Since(since) >= tendAfter { // else it has only just been written down
 			m.tend(c)
 		}
 	}
+	m.tended = seen
 	return m.forgetGone(ctx)
 }
 
-// tendAfter is how old a state must be before it seems that nobody minds it.
+// tendAfter is for how long a state must have been seen before it seems that nobody minds it. Its Since is of no use for
+// that: another replica may have written it, by its own clock.
 const tendAfter = 5 * time.Second
 
 func (m *Manager) tend(c *store.Container) {

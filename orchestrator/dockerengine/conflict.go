@@ -79,7 +79,8 @@ func (e *ensuring) takeOver(ctx context.Context, found container.InspectResponse
 	case used:
 		return errOtherPool(e.at.Pool)
 	}
-	e.log.Info("replacing a container that an ended process left behind", "container", e.spec.Name)
+	e.log.Warn("replacing a container that another store of this pool's name has left, and that no process uses: what was in it "+
+		"is lost", "container", e.spec.Name)
 	return e.replace(ctx, found.ID)
 }
 
