@@ -3,7 +3,6 @@ package main
 import (
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -30,30 +29,16 @@ func stubEngine(t *testing.T, socket string) {
 func TestConnectLooksWhereNewLocalProviderDoes(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	stubEngine(t, socket)
-	wantHost := func(t *testing.T, want string) {
-		t.Helper()
-		t.Setenv("DOCKER_CERT_PATH", filepath.Join(t.TempDir(), "none"))
-		docker, err := connect(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer docker.Close()
-		if got := docker.DaemonHost(); got != want || got != localcloud.DefaultAddress() {
-			t.Errorf("it is connected to %s; want %s, and NewLocalProvider takes %s", got, want, localcloud.DefaultAddress())
-		}
+	t.Setenv("DOCKER_CERT_PATH", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("DOCKER_HOST", "unix://"+socket)
+	docker, err := connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Run("DOCKER_HOST", func(t *testing.T) {
-		t.Setenv("DOCKER_HOST", "unix://"+socket)
-		wantHost(t, "unix://"+socket)
-	})
-	t.Run("an engine without root", func(t *testing.T) {
-		if _, err := os.Stat("/var/run/docker.sock"); err == nil {
-			t.Skip("the usual socket is there, and comes first")
-		}
-		t.Setenv("DOCKER_HOST", "")
-		t.Setenv("XDG_RUNTIME_DIR", filepath.Dir(socket))
-		wantHost(t, "unix://"+socket)
-	})
+	defer docker.Close()
+	if got := docker.DaemonHost(); got != "unix://"+socket || got != localcloud.DefaultAddress() {
+		t.Errorf("it is connected to %s; NewLocalProvider takes %s", got, localcloud.DefaultAddress())
+	}
 }
 
 // TestStoryOnGivenRepositories is -repo on the engine.
