@@ -317,7 +317,7 @@ func (p *Provider) markEnded(ctx context.Context, is *store.Session) (s *store.S
 		return tx.Put(s)
 	})
 	if err == nil {
-		p.line.went(seq, id)
+		p.line.went(seq, s)
 	}
 	return s, last, err
 }

@@ -170,8 +170,13 @@ type waiting struct {
 	since     time.Time
 }
 
+// compare orders by arrival.
+func (w waiting) compare(other waiting) int {
+	return cmp.Or(w.since.Compare(other.since), cmp.Compare(w.id, other.id))
+}
+
 func waitingOf(s *store.Session) waiting {
-	return waiting{s.ID, s.UserID, s.ContainerName, s.CreatedAt}
+	return waiting{s.ID, s.UserID, s.ContainerName, s.CreatedAt.Truncate(time.Microsecond)} // as every store keeps it
 }
 
 // queue returns the sessions that wait, in the order of arrival, and how many slots each of their users holds.
@@ -204,9 +209,6 @@ func (p *Provider) queue(ctx context.Context) (queue []waiting, held map[string]
 		}
 		return nil
 	})
-	slices.SortFunc(queue, func(a, b waiting) int {
-		return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.id, b.id))
-	})
 	return queue, held, err
 }
 
@@ -219,6 +221,7 @@ func readQueue(v store.View) (queue []waiting, err error) {
 		}
 		queue = append(queue, waitingOf(s))
 	}
+	slices.SortFunc(queue, waiting.compare)
 	return queue, nil
 }
 
@@ -279,7 +282,7 @@ func (p *Provider) placeQueued(ctx context.Context, id string) (placed bool, err
 			return tx.Put(s)
 		})
 		if err == nil {
-			p.line.went(seq, id)
+			p.line.went(seq, s)
 			p.hints.placed(s)
 		}
 		if !errors.Is(err, errNeedsInstance) {
