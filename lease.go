@@ -150,7 +150,7 @@ func (p *Provider) renewWhile(ctx context.Context, r *store.Session) {
 }
 
 func (p *Provider) renewLogged(ctx context.Context, r *store.Session) {
-	err := p.renew(ctx, r.ID)
+	err := p.renewSince(ctx, r, time.Now()) // leases only grow: while the one that was read last will do, nothing is read
 	if err != nil && ctx.Err() == nil && !ended(err) {
 		p.failed("cannot renew a lease", err, "session", r.ID, "instance", r.Instance)
 	}
