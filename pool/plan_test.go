@@ -119,6 +119,11 @@ func old(d time.Duration) fact {
 	return func(_ *snapshot, in *store.Instance, _ *sight) { in.CreatedAt = t0.Add(-d) }
 }
 
+// lasting says for how long it has been in its state.
+func lasting(d time.Duration) fact {
+	return func(_ *snapshot, in *store.Instance, _ *sight) { in.Since = t0.Add(-d) }
+}
+
 func strikes(n int) fact { return func(_ *snapshot, _ *store.Instance, g *sight) { g.strikes = n } }
 
 func failedBefore(pause time.Duration) fact {

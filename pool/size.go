@@ -39,7 +39,7 @@ func planSize(s snapshot, cfg Config, next map[string]verb, now time.Time) []act
 	}
 	acts := planCordoned(s, next, &all, want)
 	if s.frozen {
-		return append(acts, planAdvised(s, next, &ready, &all, want)...)
+		return append(acts, planAdvised(s, next, &ready, &all, want, now)...)
 	}
 	room := cfg.MaxInstances - len(s.instances) - len(s.strangers)
 	acts = append(acts, planRenewal(s, cfg, next, &ready, &all, want, room > 0 || starting > 0, now)...)
@@ -51,7 +51,7 @@ func planSize(s snapshot, cfg Config, next map[string]verb, now time.Time) []act
 		all.slots += cfg.SlotsPerInstance
 		all.instances++
 	}
-	acts = append(acts, planAdvised(s, next, &ready, &all, want)...)
+	acts = append(acts, planAdvised(s, next, &ready, &all, want, now)...)
 	return append(acts, planIdle(s, cfg, next, ready, want, now)...)
 }
 
@@ -108,9 +108,14 @@ func planCordoned(s snapshot, next map[string]verb, all *tally, want tally) []ac
 	return acts
 }
 
+// advisedTerm is how long an instance that the cloud advises to leave stays in use once it is ready, or was taken back.
+const advisedTerm = 10 * time.Second
+
 // planAdvised lets instances that the cloud advises to leave take no more sessions, and retires those that have none.
-// It is an advice: where the pool is short of slots and can launch no more, such an instance is better than none.
-func planAdvised(s snapshot, next map[string]verb, ready, all *tally, want tally) []action {
+// It is an advice: where the pool is short of slots and can launch no more, such an instance is better than none. It is
+// then in use for a while: when it takes sessions again, those that wait for one of its containers, which may have no
+// room, are no demand for another instance any more.
+func planAdvised(s snapshot, next map[string]verb, ready, all *tally, want tally, now time.Time) []action {
 	var acts []action
 	for _, in := range s.instances {
 		if !inUse(in) || next[in.ID] != "" || !s.advised(in) {
@@ -118,11 +123,12 @@ func planAdvised(s snapshot, next map[string]verb, ready, all *tally, want tally
 		}
 		cordoned := in.State == store.InstanceCordoned
 		o, reason := s.outlook(in)
+		back := now.Sub(in.Since) < advisedTerm
 		switch short := all.short(want); {
-		case short && cordoned:
+		case short && cordoned && in.Sessions < in.Slots:
 			acts = append(acts, action{verb: doUncordon, instance: in.ID})
 			all.add(in)
-		case short:
+		case !cordoned && (short || back):
 			ready.add(in)
 			all.add(in)
 		case !cordoned:

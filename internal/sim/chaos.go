@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berth-go/berth/pool"
@@ -93,6 +94,18 @@ func (w *world) befall(ctx context.Context, t trouble, at string) {
 			return
 		}
 		w.cloud.IgnoreTerminate(launch, 1)
+	case advised:
+		launch := w.machine(at)
+		if launch == "" {
+			return
+		}
+		w.cloud.Foretell(launch, pool.OutlookRebalance, "advice")
+		w.actors.Go(func() {
+			pause(ctx, while)
+			if slices.Contains(w.running(), launch) {
+				w.cloud.Foretell(launch, "", "")
+			}
+		})
 	case noCapacity:
 		w.cloud.SetCapacity(d.between(0, 2, "capacity", at))
 		w.actors.Go(func() {
@@ -114,14 +127,18 @@ func (w *world) killAll() {
 	}
 }
 
-// machine returns a machine that runs.
-func (w *world) machine(at string) string {
-	var running []string
+func (w *world) running() (launches []string) {
 	for _, m := range w.cloud.Machines() {
 		if m.State == pool.MachineRunning && !m.Foreign {
-			running = append(running, m.LaunchID)
+			launches = append(launches, m.LaunchID)
 		}
 	}
+	return launches
+}
+
+// machine returns a machine that runs.
+func (w *world) machine(at string) string {
+	running := w.running()
 	if len(running) == 0 {
 		return ""
 	}

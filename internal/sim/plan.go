@@ -32,11 +32,12 @@ const (
 	storeSlow    trouble = "the store takes long"
 	paused       trouble = "a replica is paused for longer than its lease"
 	ignored      trouble = "a termination has no effect"
+	advised      trouble = "the cloud advises to leave an instance, for a while"
 )
 
 var troubles = []trouble{
 	failBefore, failAfter, slow, hang, storeFails, storeUnknown, storeCut, crash, closing, killed, removed, vanished,
-	unreachable, noCapacity, storeSlow, paused, ignored,
+	unreachable, noCapacity, storeSlow, paused, ignored, advised,
 }
 
 // oldTroubles is how many of them are drawn together. Those that were added later are drawn each by itself, so that the

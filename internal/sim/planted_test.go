@@ -65,6 +65,8 @@ var planted = []struct {
 		{"pool/launch.go", "room = min(n, max(r.cfg.MaxInstances-pool.Instances-strangers, 0))", "room = n"}}},
 	{"a machine is forgotten before it has ended", []edit{{"pool/plan.go",
 		"case there && seen.asked.After(now): // it is ending, or will be asked for again", "case there && seen.asked.After(now):\n\t\treturn action{verb: doForget}"}}},
+	{"a container is joined again when its instance comes back", []edit{{"orchestrator/join.go",
+		"in.State == store.InstanceReady && !c.Superseded &&", "in.State == store.InstanceReady &&"}}},
 	{"a machine that another pool launched is ended", []edit{{"pool/sight.go",
 		"if !machine.of(s.pool.UID) {", "if false {"}}},
 	{"a call to an engine has no deadline", []edit{{"orchestrator/remove.go",
