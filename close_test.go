@@ -159,3 +159,33 @@ func TestCloseDoesNotWaitForEverForTheHost(t *testing.T) {
 		p.Close()
 	})
 }
+
+// TestDestroyByTwoOfWhomOneDies: the pool stays closed as long as one is at it, and is opened by the next New when it is
+// done, whoever came last.
+func TestDestroyByTwoOfWhomOneDies(t *testing.T) {
+	inWorld(t, setup{}, func(t *testing.T, w *world) {
+		reach := &cutStore{Store: w.store}
+		w.store = reach
+		dies := w.provider()
+		w.store = reach.Store
+		s := w.create("t", repoA)
+		w.cloud.IgnoreTerminate(s.Info().Instance.ID, 3)
+		ctx, giveUp := context.WithCancel(t.Context())
+		defer giveUp()
+		var all sync.WaitGroup
+		defer all.Wait()
+		lives := make(chan error, 1)
+		all.Go(func() { lives <- w.Destroy(t.Context()) })
+		time.Sleep(time.Second)
+		all.Go(func() { dies.Destroy(ctx) }) // the later one
+		time.Sleep(time.Second)
+		reach.cut.Store(true)
+		if err := <-lives; err != nil {
+			t.Errorf("the one that lives: %v", err)
+		}
+		giveUp()
+		w.provider()
+		w.Provider = w.provider()
+		w.create("t", repoA)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -68,9 +69,9 @@ func (p *Provider) destroy(ctx context.Context) error {
 // purge removes all that the pool has on an instance's engine. It tries until that is done, or the instance is lost.
 func (p *Provider) purge(ctx context.Context, in *store.Instance) error {
 	for {
-		err := p.orch.Purge(ctx, in)
-		if err == nil {
-			return nil
+		err := p.purgeOnce(ctx, in)
+		if err == nil || errors.Is(err, errReopened) {
+			return err
 		}
 		p.failed("cannot clear an engine; trying again", err, "instance", in.ID)
 		select {
@@ -89,6 +90,22 @@ func (p *Provider) purge(ctx context.Context, in *store.Instance) error {
 	}
 }
 
+// purgeOnce asks the engine once, as long as this process may act: when it is taken for dead, another opens the pool
+// again, and there are new containers.
+func (p *Provider) purgeOnce(ctx context.Context, in *store.Instance) error {
+	held, err := p.tenure.await(ctx)
+	if err == nil {
+		err = p.destroying(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(held, cancel)()
+	return p.orch.Purge(ctx, in)
+}
+
 // setClosed stores that the pool takes no sessions and, if draining, that its instances are to be retired. It takes
 // nothing back: another Destroy may be further. If this process dies, the planner does: see reopen.
 func (p *Provider) setClosed(ctx context.Context, draining bool) error {
@@ -100,19 +117,22 @@ func (p *Provider) setClosed(ctx context.Context, draining bool) error {
 		if draining && !record.Closed {
 			return errReopened
 		}
-		record.Closed, record.Draining, record.Destroyer = true, record.Draining || draining, p.replica
+		record.Closed, record.Draining = true, record.Draining || draining
+		if !slices.Contains(record.Destroyers, p.replica) {
+			record.Destroyers = append(record.Destroyers, p.replica)
+		}
 		return tx.Put(record)
 	})
 }
 
-// setDestroyed stores that this process has destroyed the pool, unless another one is about to say so.
+// setDestroyed stores that the pool is destroyed, for all that have been at it: the next New opens it again.
 func (p *Provider) setDestroyed(ctx context.Context) error {
 	return p.store.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
 		record, err := store.Get[*store.Pool](tx, store.PoolKey())
-		if err != nil || record.Destroyer != p.replica {
+		if err != nil || !record.Closed || record.Instances > 0 { // somebody has opened it meanwhile
 			return err
 		}
-		record.Destroyer = ""
+		record.Destroyers = nil
 		return tx.Put(record)
 	})
 }

@@ -30,6 +30,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 		sharing = &store.Sharing{ID: s.ContainerName, SharingKey: s.SharingKey}
 	}
 	joinable := 0
+	var spare *store.Container // one that was superseded, runs where there is room, and may be the last that is left
 	removing := false             // one of its containers is being removed: the next takes its place, where the mirror is
 	var busy []string             // instances that have a container of this name
 	var beside []*store.Container // those containers that cannot be joined, although they run
@@ -44,18 +45,26 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 		busy = append(busy, in.ID)
 		if !orchestrator.Joinable(c, in) {
 			removing = removing || in.State == store.InstanceReady && !c.Superseded
-			if c.State != store.ContainerStopping && !c.Superseded {
+			switch {
+			case c.State == store.ContainerStopping:
+			case c.Superseded && in.State == store.InstanceReady && pool.HasSlot(in):
+				spare = c
+			case !c.Superseded:
 				beside = append(beside, c)
 			}
 			continue
 		}
 		joinable++
 		if pool.HasSlot(in) {
-			return true, join(tx, c, s)
+			return true, join(tx, c, nil, s)
 		}
 	}
 	if removing || joinable >= most {
 		return false, nil
+	}
+	if spare != nil {
+		spare.Superseded = false
+		return true, join(tx, spare, beside, s)
 	}
 	if candidates == nil && !last {
 		return false, errNeedsInstance
@@ -82,8 +91,8 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 	return false, errNeedsInstance // somebody was faster
 }
 
-// join gives a session its slot in a container that is there.
-func join(tx store.Tx, c *store.Container, s *store.Session) (err error) {
+// join gives a session its slot in a container that is there. It supersedes those beside it.
+func join(tx store.Tx, c *store.Container, beside []*store.Container, s *store.Session) (err error) {
 	if s.UID, err = pool.Place(tx, c.Instance); err != nil {
 		return err
 	}
@@ -93,7 +102,7 @@ func join(tx store.Tx, c *store.Container, s *store.Session) (err error) {
 	if c.State == store.ContainerReady {
 		s.Start = string(StartAttached)
 	}
-	return orchestrator.Join(tx, c, s)
+	return orchestrator.Join(tx, c, beside, s)
 }
 
 // count adds to the number of slots that a user holds.

@@ -169,7 +169,7 @@ func ensurePool(ctx context.Context, st store.Store, replica string) (p *store.P
 		if p == nil {
 			p = &store.Pool{UID: strings.ToLower(rand.Text())}
 		}
-		if p.Draining && p.Instances == 0 && p.Destroyer == "" { // a Destroy has done its work
+		if p.Draining && p.Instances == 0 && len(p.Destroyers) == 0 { // a Destroy has done its work
 			p.Closed, p.Draining = false, false
 		}
 		if replica != "" && !slices.Contains(p.Replicas, replica) {

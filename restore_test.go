@@ -87,7 +87,7 @@ func TestSessionThatItsContainerDoesNotHaveIsEnded(t *testing.T) {
 			if s.UID, err = pool.Place(tx, s.Instance); err != nil {
 				return err
 			}
-			if err := orchestrator.Join(tx, c, s); err != nil {
+			if err := orchestrator.Join(tx, c, nil, s); err != nil {
 				return err
 			}
 			if err := tx.Put(&store.Task{ID: s.TaskID, Session: s.ID}); err != nil {

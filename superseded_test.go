@@ -39,3 +39,20 @@ func TestAnInstanceThatComesBackBringsNoSecondContainer(t *testing.T) {
 		w.terminate(second)
 	})
 }
+
+// TestTheLastContainerOfAKeyIsJoined, also if another one was made beside it, which has ended: a new one would take an
+// instance more, or wait for it.
+func TestTheLastContainerOfAKeyIsJoined(t *testing.T) {
+	inWorld(t, setup{Config: berth.Config{MinInstances: 1, MaxInstances: 2}}, func(t *testing.T, w *world) {
+		first := w.create("t1", repoA)
+		w.cloud.Foretell(first.Info().Instance.CloudID, pool.OutlookRebalance, "advice")
+		after(time.Minute)
+		second := w.create("t2", repoA)
+		w.cloud.Foretell(first.Info().Instance.CloudID, "", "")
+		after(time.Minute)
+		w.terminate(second)
+		if third := w.create("t3", repoA); third.Info().Container.ID != first.Info().Container.ID {
+			t.Errorf("the third task is in container %s, not in %s", third.Info().Container.ID, first.Info().Container.ID)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package berth
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -155,30 +156,44 @@ func (r *reaper) adoptContainer(ctx context.Context, c *store.Container, from *o
 	})
 }
 
-// reopen undoes what is left of a Destroy whose process is gone: whoever begins to use the pool after that means to use
-// it, and cannot know that it was being destroyed.
+// reopen undoes what is left of a Destroy whose process is gone, if no other one goes on with it: whoever begins to use
+// the pool after that means to use it, and cannot know that it was being destroyed.
 func (r *reaper) reopen(ctx context.Context, look func(string) (*owner, error)) error {
 	record, err := r.poolRecord(ctx)
-	if err != nil || record.Destroyer == "" {
+	if err != nil {
 		return err
 	}
-	o, err := look(record.Destroyer)
-	if err != nil || o == nil || !o.dead {
-		return err
+	for _, replica := range record.Destroyers {
+		o, err := look(replica)
+		if err == nil && o != nil && o.dead {
+			err = r.forgetDestroyer(ctx, o)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (r *reaper) forgetDestroyer(ctx context.Context, o *owner) error {
+	opened := false
 	keys := []store.Key{store.PoolKey(), store.LeaseKey(replicaLease(o.replica))}
-	err = r.update(ctx, keys, func(tx store.Tx) error {
-		now, err := store.Get[*store.Pool](tx, store.PoolKey())
-		if err != nil || now.Destroyer != o.replica {
+	err := r.update(ctx, keys, func(tx store.Tx) error {
+		opened = false
+		record, err := store.Get[*store.Pool](tx, store.PoolKey())
+		if err != nil || !slices.Contains(record.Destroyers, o.replica) {
 			return err
 		}
 		if dead, err := o.stillDead(tx); err != nil || !dead {
 			return err
 		}
-		now.Closed, now.Draining, now.Destroyer = false, false, ""
-		return tx.Put(now)
+		record.Destroyers = slices.DeleteFunc(record.Destroyers, func(id string) bool { return id == o.replica })
+		if opened = len(record.Destroyers) == 0; opened {
+			record.Closed, record.Draining = false, false
+		}
+		return tx.Put(record)
 	})
-	if err == nil {
+	if err == nil && opened {
 		r.cfg.Logger.Warn("a process ended while it was destroying the pool: what is left of the pool goes on", "replica", o.replica)
 		r.pool.Wake()
 	}

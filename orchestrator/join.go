@@ -14,23 +14,24 @@ func Joinable(c *store.Container, in *store.Instance) bool {
 }
 
 // Join makes a session one of those that hold a container. It is a step of the transaction that creates the session,
-// which has taken a slot on the container's instance; the caller puts the session.
-func Join(tx store.Tx, c *store.Container, s *store.Session) error {
+// which has taken a slot on the container's instance; the caller puts the session. beside are the containers of its key
+// that cannot be joined now: their instances may take sessions again, when there is this one.
+func Join(tx store.Tx, c *store.Container, beside []*store.Container, s *store.Session) error {
+	for _, other := range beside {
+		other.Superseded = true
+		if err := tx.Put(other); err != nil {
+			return err
+		}
+	}
 	c.Sessions++
 	s.Container, s.ContainerName, s.Instance = c.ID, c.Name, c.Instance
 	return tx.Put(c)
 }
 
 // Create writes down a new container for a session, which joins it, and whose owner will start it. id is one of
-// NewContainerID: it is made before the transaction, which may run again and must then ask for the same keys. beside are
-// the containers of the key that cannot be joined now: their instances may take sessions again, when there is this one.
+// NewContainerID: it is made before the transaction, which may run again and must then ask for the same keys. beside is as
+// for Join.
 func Create(tx store.Tx, id string, sharing *store.Sharing, beside []*store.Container, s *store.Session, instance string, now time.Time) error {
-	for _, c := range beside {
-		c.Superseded = true
-		if err := tx.Put(c); err != nil {
-			return err
-		}
-	}
 	c := &store.Container{
 		ID:   id,
 		Name: sharing.ID, SharingKey: sharing.SharingKey, Instance: instance, Remote: s.Remote,
@@ -40,7 +41,7 @@ func Create(tx store.Tx, id string, sharing *store.Sharing, beside []*store.Cont
 	if err := tx.Put(sharing); err != nil {
 		return err
 	}
-	return Join(tx, c, s)
+	return Join(tx, c, beside, s)
 }
 
 // Leave undoes Join: it is a step of the transaction that ends a session. It returns the container if that was its

@@ -34,9 +34,9 @@ type Pool struct {
 	LaunchFailures int
 	LaunchAfter    time.Time
 	LaunchFailure  string
-	Closed         bool   // the pool is being destroyed, or was: no new sessions, no launches
-	Draining       bool   // and its instances are being retired
-	Destroyer      string // the replica that is destroying it; "" = none is, or it has done so
+	Closed         bool     // the pool is being destroyed, or was: no new sessions, no launches
+	Draining       bool     // and its instances are being retired
+	Destroyers     []string // the replicas that are destroying it; none: it is not, or that is done
 }
 
 // InstanceState is the state of an instance.
@@ -253,7 +253,7 @@ func (r *Lease) Key() Key { return LeaseKey(r.ID) }
 // Clone implements Record.
 func (r *Pool) Clone() Record {
 	c := *r
-	c.Replicas = slices.Clone(r.Replicas)
+	c.Replicas, c.Destroyers = slices.Clone(r.Replicas), slices.Clone(r.Destroyers)
 	c.Settings = maps.Clone(r.Settings)
 	c.ClientCA, c.ClientKey = slices.Clone(r.ClientCA), slices.Clone(r.ClientKey)
 	c.Pins = slices.Clone(r.Pins)
