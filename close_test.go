@@ -153,8 +153,8 @@ func TestCloseDoesNotWaitForEverForTheHost(t *testing.T) {
 		if _, err := p.CreateSession(t.Context(), asking("t", repoA)); err != nil {
 			t.Fatal(err)
 		}
-		if p.Stats().Events == 0 {
-			t.Error("Stats does not count the events that wait")
+		if n := p.Stats().Events; n < 3 { // of the instance, of the container, of the session
+			t.Errorf("Stats counts %d events that wait", n)
 		}
 		p.Close()
 	})

@@ -106,7 +106,7 @@ func (p *Provider) admit(ctx context.Context, r *request, id string) (s *store.S
 			}
 			placed := false
 			if record.Queued == 0 { // who waits goes first
-				placed, err = p.place(tx, s, candidates, newID, p.cfg.ruled(record).maxContainers, try > placeTries, now)
+				placed, err = p.place(tx, s, candidates, newID, p.cfg.maxContainers(record), try > placeTries, now)
 				if err != nil {
 					return err
 				}

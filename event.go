@@ -48,6 +48,7 @@ type events struct {
 
 	mu      sync.Mutex // protects what follows
 	queue   []Event
+	left    int  // events that were not delivered yet
 	running bool // a goroutine delivers
 	going   sync.WaitGroup
 }
@@ -60,6 +61,7 @@ func (e *events) emit(ev Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.queue = append(e.queue, ev)
+	e.left++
 	if !e.running {
 		e.running = true
 		e.going.Go(e.deliver)
@@ -78,6 +80,9 @@ func (e *events) deliver() {
 		}
 		for _, ev := range batch {
 			e.fn(ev)
+			e.mu.Lock()
+			e.left--
+			e.mu.Unlock()
 		}
 	}
 }
@@ -100,9 +105,9 @@ func (e *events) wait(patience time.Duration) (delivered bool) {
 	}
 }
 
-// waiting returns how many events the host's function has not been given yet.
+// waiting returns for how many events the host's function has not returned yet.
 func (e *events) waiting() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.queue)
+	return e.left
 }

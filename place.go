@@ -30,7 +30,7 @@ func (p *Provider) place(tx store.Tx, s *store.Session, candidates []string, new
 		sharing = &store.Sharing{ID: s.ContainerName, SharingKey: s.SharingKey}
 	}
 	joinable := 0
-	var spare *store.Container // one that was superseded, runs where there is room, and may be the last that is left
+	var spare *store.Container    // one that was superseded, runs where there is room, and may be the last that is left
 	removing := false             // one of its containers is being removed: the next takes its place, where the mirror is
 	var busy []string             // instances that have a container of this name
 	var beside []*store.Container // those containers that cannot be joined, although they run

@@ -271,7 +271,7 @@ func (p *Provider) placeQueued(ctx context.Context, id string) (placed bool, err
 			if err != nil {
 				return err
 			}
-			placed, err = p.place(tx, s, candidates, newID, p.cfg.ruled(record).maxContainers, try > placeTries, time.Now())
+			placed, err = p.place(tx, s, candidates, newID, p.cfg.maxContainers(record), try > placeTries, time.Now())
 			if err != nil || !placed {
 				return err
 			}

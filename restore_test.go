@@ -198,3 +198,22 @@ func TestContainersOfALostStoreAreToldOfAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestContainerThatCannotBeVisitedIsTold: nobody else may notice that its agent does not answer.
+func TestContainerThatCannotBeVisitedIsTold(t *testing.T) {
+	inWorld(t, setup{Config: berth.Config{SessionIdleTimeout: -1}}, func(t *testing.T, w *world) {
+		s := w.create("t", repoA)
+		w.Close()
+		w.engine.Hang(fake.Attach)
+		w.Provider = w.provider()
+		after(3 * time.Minute)
+		if n := w.Stats().Containers.Errors; n < 2 {
+			t.Errorf("%d failures are counted of several visits", n)
+		}
+		w.engine.Heal()
+		after(2 * time.Minute)
+		if err := mustGet(t, w, s.ID()).Command(t.Context(), "true").Run(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-go/berth/store"
@@ -41,16 +43,27 @@ func (c *Config) settings() map[string]string {
 		maxContainersPerRepository: strconv.Itoa(c.MaxContainersPerRepository),
 
 		"Image":              c.Image,
-		"Limits":             fmt.Sprintf("%+v", c.Limits),
+		"Limits":             setFields(c.Limits),
 		"MirrorMaxAge":       c.MirrorMaxAge.String(),
 		"MirrorBudget":       strconv.FormatInt(c.MirrorBudget, 10),
 		"SessionIdleTimeout": c.SessionIdleTimeout.String(),
 	}
 	ec2 := c.EC2
 	ec2.AWS = nil // which is each process's own
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", ec2))
+	sum := sha256.Sum256([]byte(setFields(ec2)))
 	all["EC2"] = "of digest " + hex.EncodeToString(sum[:4]) // it is too long to be told itself
 	return all
+}
+
+// setFields prints those fields of a struct that are set: a version that has one more prints the same, where nobody sets it.
+func setFields(s any) string {
+	var b strings.Builder
+	for field, value := range reflect.ValueOf(s).Fields() {
+		if !value.IsZero() {
+			fmt.Fprintf(&b, "%s=%+v ", field.Name, value)
+		}
+	}
+	return strings.TrimSpace(b.String())
 }
 
 const maxContainersPerRepository = "MaxContainersPerRepository"
@@ -106,14 +119,18 @@ func (p *Provider) heedLoop() {
 
 // ruled returns what is in force by the pool's record.
 func (c *Config) ruled(record *store.Pool) *ruling {
-	r := &ruling{
-		generation: record.SettingsGeneration, maxContainers: c.MaxContainersPerRepository,
+	return &ruling{
+		generation: record.SettingsGeneration, maxContainers: c.maxContainers(record),
 		differs: differences(record.Settings, c.settings()),
 	}
+}
+
+// maxContainers is the MaxContainersPerRepository that is in force.
+func (c *Config) maxContainers(record *store.Pool) int {
 	if n, err := strconv.Atoi(record.Settings[maxContainersPerRepository]); err == nil && n >= 1 {
-		r.maxContainers = n
+		return n
 	}
-	return r
+	return c.MaxContainersPerRepository
 }
 
 // differences describes the settings that both know and that differ: one that only a newer version knows is its own matter.

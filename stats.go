@@ -20,7 +20,7 @@ type Stats struct {
 	Expired  int64
 	Errors   int64 // failed background work of the Provider itself; Pool and Containers count theirs
 
-	// Events is how many events wait for Config.OnEvent to return, beside those that it was called for at once.
+	// Events is how many events Config.OnEvent has not returned for yet.
 	Events int
 
 	// Planner: this process plans the pool now. Of all replicas, one does; for a while after its death, none.

@@ -98,7 +98,7 @@ func (c *Client) Close() error {
 // waitFor waits for a group, but not longer than d.
 func waitFor(g *sync.WaitGroup, d time.Duration) {
 	all := make(chan struct{})
-	go func() { // ends with the group, whose members all have a deadline
+	go func() { // ends with the group, whose members end with the client or before
 		g.Wait()
 		close(all)
 	}()

@@ -71,7 +71,7 @@ func azureElements(s *spelling, elems []string) ([]string, error) {
 		project = strings.TrimSuffix(repository, ".git") // as identify does for the repository
 	case 4:
 		// It is no part of the identity, but a ".." in it changes what is fetched.
-		if err := checkElement(elems[1], forges[azureHost].alsoInNames); err != nil {
+		if err := checkElements(elems[1:2], forges[azureHost].alsoInNames); err != nil {
 			return nil, err
 		}
 	}

@@ -37,6 +37,7 @@ func TestDecoys(t *testing.T) {
 func TestUsersAreNoDecoys(t *testing.T) {
 	for _, userinfo := range []string{
 		"john.doe", "john.doe:1234", "john.doe:00000", "john.doe:123456", "jane.m.smith:4321", "svc.ci-bot:2024", "a.b:12", "admin:1234", "user.name+tag:1234",
+		"wei.li.xu", "wei.li.xu:s3cret", "ho.chi.le%40corp.example:TOKEN",
 		"jane.dev", "jane.dev:s3cret", "jane.li", "jane.li:s3cret", "john.doe%40host.example", "john.doe%40host.example:1234", "john.doe@host.example:pw", "jane.dev%40host.example:1234",
 		"jane%2Bgithub.com%40host.example:pw", "github:x", "github.company:x", "notgithub.com.au:x", "owner.name:a.b.c%2Fd%3D",
 		"CORP%5Cjane.doe:pw", "corp.host.example%5Cjane:pw", "git-jane.gmail.com:1%2F%2F0abcdef",

@@ -32,6 +32,9 @@ var (
 	otherHostEnds = []string{"info", "biz", "dev", "app", "cloud", "tech", "xyz", "internal", "intranet", "corp", "home", "lan", "local", "localdomain", "private", "test", "invalid"}
 )
 
+// gitHostStarts are first parts of the names of hosts that serve git.
+var gitHostStarts = []string{"git", "gitlab", "gitea", "github", "bitbucket", "code", "source", "ssh", "scm", "www"}
+
 // isHostLike reports whether name is rather a host than a user. withPort says
 // that the number of a port may follow it, which leaves less room for doubt.
 func isHostLike(name string, withPort bool) bool {
@@ -48,5 +51,9 @@ func isHostLike(name string, withPort bool) bool {
 	case len(labels) == 2 && !withPort:
 		return false
 	}
-	return len(last) == 2 && !isDigits(last) || slices.Contains(otherHostEnds, last)
+	if slices.Contains(otherHostEnds, last) {
+		return true
+	}
+	// The two letters of a country may as well end a person's name, as in wei.li.xu.
+	return len(last) == 2 && !isDigits(last) && (withPort || slices.Contains(gitHostStarts, labels[0]))
 }

@@ -128,6 +128,7 @@ func (m *Manager) Forget(instance string) {
 	h := m.hosts[instance]
 	delete(m.hosts, instance)
 	delete(m.unknown, instance)
+	delete(m.visited, instance)
 	delete(m.foreign, instance)
 	if h != nil {
 		m.spawn(h.close)

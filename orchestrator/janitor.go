@@ -11,9 +11,8 @@ import (
 
 // Sweep compares what the engine of an instance holds with what is stored. A container of this pool that the store has
 // not known for a while is removed, and a mirror that the store does not know is adopted. Containers of another store that
-// uses the same pool name are left alone: whoever needs their name decides, in Ensure. To the containers that are ready
-// it attaches: so their agents know that the pool lives, although nobody has used them since this process began, and one
-// that does not run is found to be lost.
+// uses the same pool name are left alone: whoever needs their name decides, in Ensure. A container that is ready and does
+// not run is lost. The others are visited now and then; see visit.
 func (m *Manager) Sweep(ctx context.Context, in *store.Instance) error {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.CallTimeout)
 	defer cancel()
@@ -29,11 +28,7 @@ func (m *Manager) Sweep(ctx context.Context, in *store.Instance) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range known {
-		if c.State == store.ContainerReady {
-			m.keeper(c.ID, Credential{})
-		}
-	}
+	m.visitAll(h, in.ID, known, have.Containers)
 	m.noteForeign(in.ID, have.Containers)
 	for _, c := range m.orphans(in.ID, have.Containers, known, time.Now()) {
 		m.cfg.Logger.Warn("removing a container that nobody knows", "container", c.Name, "instance", in.ID)

@@ -97,7 +97,8 @@ type Manager struct {
 	hosts   map[string]*host
 	// Containers that the engine of an instance has and the store has not, by their engine's ID: since when.
 	unknown map[string]map[string]time.Time
-	foreign map[string]int // containers of another store that uses this pool's name, by instance
+	visited map[string]map[string]time.Time // when containers were visited, by ID, by instance
+	foreign map[string]int                  // containers of another store that uses this pool's name, by instance
 }
 
 // NewManager returns a Manager. Close ends it.
@@ -106,7 +107,7 @@ func NewManager(cfg Config) *Manager {
 	return &Manager{
 		cfg: cfg.withDefaults(), ctx: ctx, cancel: cancel,
 		keepers: make(map[string]*keeper), hosts: make(map[string]*host), unknown: make(map[string]map[string]time.Time),
-		foreign: make(map[string]int),
+		foreign: make(map[string]int), visited: make(map[string]map[string]time.Time),
 	}
 }
 

@@ -14,15 +14,17 @@ const (
 	mostLog = 256 << 20
 	// logEvery is after how many commits the log's size is looked at.
 	logEvery = 256
-	// logPatience bounds that wait. One that was in vain is repeated after the next logEvery commits.
+	// logPatience bounds that wait, and logPause is for how long none follows one that was in vain.
 	logPatience = 2 * time.Second
+	logPause    = time.Minute
 )
 
-// shorten begins the log anew if it is too long. Views of other processes can keep it from doing so.
-func (s *Store) shorten() {
+// shorten begins the log anew if it is too long, and returns when that may be tried again. Views of other processes, which
+// are not waited for, can keep it from doing so.
+func (s *Store) shorten(now time.Time) (next time.Time) {
 	info, err := os.Stat(s.writer.file.path + "-wal")
 	if err != nil || info.Size() <= s.mostLog {
-		return
+		return now
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
 	defer cancel()
@@ -37,19 +39,26 @@ func (s *Store) shorten() {
 		case s.readers.room <- struct{}{}:
 			taken++
 		case <-ctx.Done():
-			return
+			return now.Add(logPause)
 		case <-s.closing:
-			return
+			return now
 		}
 	}
-	s.writer.truncate()
+	if !s.writer.truncate() {
+		return now.Add(logPause)
+	}
+	return now
 }
 
-// truncate writes the log to the database and begins it anew. A failure leaves the log as it is, which does no harm.
-func (w *writer) truncate() {
+// truncate writes the log to the database and begins it anew, unless another process reads or writes just now. A failure
+// leaves the log as it is, which does no harm.
+func (w *writer) truncate() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.c != nil {
-		_ = w.c.once("PRAGMA wal_checkpoint(TRUNCATE)")
+	if w.c == nil || w.c.once("PRAGMA busy_timeout = 0") != nil {
+		return false
 	}
+	defer func() { _ = w.c.once(busyTimeout) }()
+	busy, err := w.c.number("PRAGMA wal_checkpoint(TRUNCATE)") // the first of three columns
+	return err == nil && busy == 0
 }

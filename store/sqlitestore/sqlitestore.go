@@ -140,6 +140,7 @@ func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) {
 
 // poll looks for the commits of other processes while anybody watches, and at the log after many commits of this one.
 func (s *Store) poll() {
+	var next time.Time // when the log is looked at again
 	for {
 		wait := s.watched
 		var tick <-chan time.Time
@@ -151,7 +152,9 @@ func (s *Store) poll() {
 		case <-tick:
 			s.writer.poll()
 		case <-s.writer.many:
-			s.shorten()
+			if now := time.Now(); !now.Before(next) {
+				next = s.shorten(now)
+			}
 		case <-s.closing:
 			return
 		}
