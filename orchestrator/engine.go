@@ -154,8 +154,9 @@ type Limits struct {
 	MemoryBytes int64
 	CPUs        float64
 	// PIDs is how many processes and threads there may be. 256 of them are the agent's, and each session may have an
-	// equal share of the others, 64 to 1024 of them, whether or not there are other sessions. So no number of sessions
-	// can use up the container's processes, unless there are fewer than 256 and 64 for each session.
+	// equal share of the others, 128 to 1024 of them, whether or not there are other sessions. So no number of sessions
+	// can use up the container's processes, unless there are fewer than 256 and 128 for each session. A share below 1024 also
+	// bounds what fetches on one instance, of all its containers together, may have.
 	// 0 = 256, and 1024 for each session that the instance has room for; -1 = no limit, and 1024 for a session
 	PIDs     int64
 	TmpBytes int64 // size of the tmpfs on /tmp; 0 = 1 GiB

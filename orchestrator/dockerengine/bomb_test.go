@@ -61,7 +61,7 @@ func buildBomb(t *testing.T) []byte {
 // nothing but the sessions themselves is the worse for it; and where there are too few even for the sessions, the agent
 // still ends them.
 func TestTasksThatForkWithoutEnd(t *testing.T) {
-	for name, limit := range map[string]int64{"with room for the agent": 512, "without": 160} {
+	for name, limit := range map[string]int64{"with room for the agent": 768, "without": 160} {
 		t.Run(name, func(t *testing.T) {
 			docker := testenv.Docker(t)
 			at := orchestrator.Endpoint{Pool: testenv.PoolName(t), PoolUID: "one", Launch: "launch-1", Address: docker.DaemonHost()}

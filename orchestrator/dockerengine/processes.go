@@ -9,7 +9,7 @@ import (
 // The share of a container's processes and threads, which the kernel counts alike.
 const (
 	mostPerSession  = 1024
-	leastPerSession = 64  // less is no room to work in
+	leastPerSession = 128 // less is no room to work in, nor for the git of the mirrors, which has the same limit
 	agentProcesses  = 256 // for the agent, its git, and what the engine starts to reach it
 	usualSessions   = 10
 )

@@ -19,8 +19,8 @@ func TestProcessesOfAContainer(t *testing.T) {
 		{4096, 10, 4096, 384},
 		{4096, 1, 4096, 1024},
 		{1024, 1, 1024, 768},
-		{512, 4, 512, 64},
-		{200, 10, 200, 64}, // too few for a promise
+		{1024, 4, 1024, 192},
+		{512, 4, 512, 128}, // too few for a promise
 	} {
 		all, session := processes(orchestrator.ContainerSpec{Sessions: c.sessions, Limits: orchestrator.Limits{PIDs: c.pids}})
 		if all != c.all || session != c.session {

@@ -154,7 +154,8 @@ func setUp(o Options) (*Daemon, error) {
 	}
 	d.mirror, err = mirror.Open(mirror.Config{
 		Dir: o.MirrorDir, Env: env, Path: path, Askpass: program, Table: d.table, Log: o.Log,
-		Borrowed: func() bool { return len(d.sessions.list()) > 0 },
+		Borrowed:   func() bool { return len(d.sessions.list()) > 0 },
+		FewThreads: o.MaxProcesses < proc.UsualProcesses,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mirror: %w", err)

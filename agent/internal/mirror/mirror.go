@@ -31,6 +31,9 @@ type Config struct {
 	Log     *slog.Logger
 	// Borrowed tells whether a checkout exists that may need what the mirror has now.
 	Borrowed func() bool
+	// FewThreads says that its uid may have few processes: git is then to use one thread where it would use as many as
+	// there are CPUs.
+	FewThreads bool
 }
 
 // A Mirror is the mirror in a volume.

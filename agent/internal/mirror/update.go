@@ -192,6 +192,9 @@ func (m *Mirror) job(op string, r wire.Fetch, progress func(wire.Progress), args
 		"-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60",
 		"-c", "fetch.unpackLimit=1",
 	}
+	if m.FewThreads { // they count as processes of its uid, those in the mirrors of all containers together
+		settings = append(settings, "-c", "pack.threads=1", "-c", "index.threads=1")
+	}
 	return git.Job{
 		Op: op, UID: UID, Umask: "022", Dir: m.Dir, Args: append(settings, args...),
 		Env: m.environ(r), Path: m.Path, Progress: progress, Secrets: secrets(r),

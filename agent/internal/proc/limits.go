@@ -2,7 +2,10 @@ package proc
 
 import (
 	"fmt"
+	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -27,15 +30,29 @@ func Prewarm(n int) {
 	done.Wait()
 }
 
-// LimitProcesses sets RLIMIT_NPROC of this program: what it starts inherits it. Root itself is exempt.
+// UsualProcesses is how many processes and threads a uid may have where nothing else is said.
+const UsualProcesses = 1024
+
+// LimitProcesses sets RLIMIT_NPROC of this program: what it starts inherits it. Root itself is exempt, but not that of a
+// user namespace, as rootless engines have it: there the kernel counts the engine's own processes and those of all
+// containers together, so that the limit is not lowered much.
 func LimitProcesses(n int) error {
 	const rlimitNPROC = 6
+	if inUserNamespace() {
+		n = max(n, UsualProcesses)
+	}
 	limit := syscall.Rlimit{Cur: uint64(n), Max: uint64(n)}
 	_, _, e := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, rlimitNPROC, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
 	if e != 0 {
 		return fmt.Errorf("prlimit: %w", e)
 	}
 	return nil
+}
+
+// inUserNamespace reports whether root here is somebody else outside.
+func inUserNamespace() bool {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && !slices.Equal(strings.Fields(string(ids)), []string{"0", "0", "4294967295"})
 }
 
 // LimitFiles sets how many files what this program starts may have open: n, or what the hard limit allows if that is
