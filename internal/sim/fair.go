@@ -16,9 +16,18 @@ const known = 15 * time.Second
 type fair struct {
 	rules *rules
 	since map[string]time.Time // those in the queue: since when
-	turns map[string]int       // their turns, as of the last look
+	turns []turnsAt            // as of the looks of the last moment
 	seen  map[string]bool      // sessions
 }
+
+// turnsAt are the turns of those in the queue, by session ID.
+type turnsAt struct {
+	at time.Time
+	of map[string]int
+}
+
+// moment is how long a dispatcher may go by what it has seen of the queue: so long it may take to serve all of it.
+const moment = 100 * time.Millisecond
 
 func newFair(r *rules) *fair {
 	return &fair{rules: r, since: make(map[string]time.Time), seen: make(map[string]bool)}
@@ -51,7 +60,11 @@ func (f *fair) look(s *audit.Snapshot) {
 			since[x.ID] = now
 		}
 	}
-	f.since, f.turns = since, turns(s, waiting)
+	f.since = since
+	f.turns = append(f.turns, turnsAt{now, turns(s, waiting)})
+	for len(f.turns) > 1 && now.Sub(f.turns[1].at) > moment {
+		f.turns = f.turns[1:]
+	}
 }
 
 // waited reports whether somebody waited all the time since the last look.
@@ -69,11 +82,15 @@ func (f *fair) served(x *store.Session, waiting []*store.Session, now time.Time)
 		if other.ContainerName != x.ContainerName || since.IsZero() || now.Sub(since) < known {
 			continue
 		}
-		// What the dispatcher saw may be a moment old.
-		late := f.turns[x.ID] - f.turns[other.ID]
-		if late > 2 || late > 0 && other.UserID == x.UserID {
+		wrong := true // at each look of the last moment: what the dispatcher saw may be as old
+		for _, then := range f.turns {
+			late := then.of[x.ID] - then.of[other.ID]
+			wrong = wrong && (late > 2 || late > 0 && other.UserID == x.UserID)
+		}
+		if wrong {
+			last := f.turns[len(f.turns)-1].of
 			f.rules.broken("session %s of %s and %s was served at turn %d, and %s of %s and %s at turn %d waits since %v",
-				x.ID, x.TaskID, x.UserID, f.turns[x.ID], other.ID, other.TaskID, other.UserID, f.turns[other.ID], now.Sub(since))
+				x.ID, x.TaskID, x.UserID, last[x.ID], other.ID, other.TaskID, other.UserID, last[other.ID], now.Sub(since))
 		}
 	}
 }

@@ -62,7 +62,7 @@ var planted = []struct {
 		{"pool/launch.go", "now.State != store.InstanceLaunching || len(now.Frozen) > 0", "now.State != store.InstanceLaunching"}}},
 	{"more instances are launched than there may be", []edit{
 		{"pool/size.go", "room := cfg.MaxInstances - len(s.instances)", "room := 1 + cfg.MaxInstances - len(s.instances)"},
-		{"pool/launch.go", "room = min(n, max(r.cfg.MaxInstances-pool.Instances-strangers, 0))", "room = n"}}},
+		{"pool/launch.go", "room = min(n, max(r.cfg.MaxInstances-pool.Instances-strangers, 0))", "room = n + 0*strangers"}}},
 	{"a machine is forgotten before it has ended", []edit{{"pool/plan.go",
 		"case there && seen.asked.After(now): // it is ending, or will be asked for again", "case there && seen.asked.After(now):\n\t\treturn action{verb: doForget}"}}},
 	{"a container is joined again when its instance comes back", []edit{{"orchestrator/join.go",
