@@ -5,6 +5,8 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCH       ?= .
 FUZZTIME    ?= 30s
 ARGS        ?=
+# Packages that are tested at the same time: one more than there are CPUs, since tests of real systems wait a lot.
+TESTP       ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .PHONY: help test soak fuzz bench demo fleet replicas image agent lint fmt fmt-check vet staticcheck
@@ -16,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: lint ## all checks, then all tests that this machine can run, with the race detector
-	$(GO) test -race -vet=off -timeout 9m ./...
+	$(GO) test -race -vet=off -p $(TESTP) -timeout 9m ./...
 
 soak: ## the long versions of random and crash tests, then every fuzz test for FUZZTIME
 	BERTH_SOAK=1 $(GO) test -race -vet=off -count=1 -timeout 2h ./...

@@ -167,6 +167,8 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	if filepath.IsAbs(string(s.Dir)) {
 		dir = string(s.Dir)
 	}
+	d.starts <- struct{}{} // not for as long as ctx only: whoever repeats the request means this start
+	defer d.starts.leave()
 	streams, err := openStreams(s, sess.UID)
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ type Daemon struct {
 	mirror   *mirror.Mirror
 	places   *place.Places
 	heavy    gate // opening and closing: work for the disk
+	starts   gate // commands whose streams are open and that do not run yet: forks come one after another
 	sessions sessions
 	commands commands
 	kept     budget
@@ -136,6 +137,7 @@ func setUp(o Options) (*Daemon, error) {
 		build:    sync.OnceValue(func() string { return hash(program) }),
 		table:    table,
 		heavy:    make(gate, 8),
+		starts:   make(gate, 64),
 		sessions: sessions{byID: make(map[string]*session), busy: make(map[any]chan struct{})},
 		kept:     budget{limit: maxKept},
 		commands: commands{byID: make(map[string]*command)},
