@@ -14,21 +14,32 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
+// edit changes what the store has of a session and its container, as one that is set back to a backup does.
+func (w *world) edit(id string, change func(tx store.Tx, s *store.Session, c *store.Container) error) {
+	w.t.Helper()
+	err := w.store.Update(w.t.Context(), nil, func(tx store.Tx) error {
+		s, err := store.Get[*store.Session](tx, store.SessionKey(id))
+		if err != nil {
+			return err
+		}
+		c, err := store.Get[*store.Container](tx, store.ContainerKey(s.Container))
+		if err != nil {
+			return err
+		}
+		return change(tx, s, c)
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // TestSessionsThatNobodyKnowsAreClosed forgets a session, as a store does that is set back to a backup: its place in the
 // container, and with it its uid, is free again when the next process uses that container.
 func TestSessionsThatNobodyKnowsAreClosed(t *testing.T) {
 	inWorld(t, setup{Config: berth.Config{MinInstances: 1}}, func(t *testing.T, w *world) {
 		kept, lost := w.create("kept", repoA), w.create("lost", repoA)
 		w.Close()
-		err := w.store.Update(t.Context(), nil, func(tx store.Tx) error {
-			s, err := store.Get[*store.Session](tx, store.SessionKey(lost.ID()))
-			if err != nil {
-				return err
-			}
-			c, err := store.Get[*store.Container](tx, store.ContainerKey(s.Container))
-			if err != nil {
-				return err
-			}
+		w.edit(lost.ID(), func(tx store.Tx, s *store.Session, c *store.Container) error {
 			in, err := store.Get[*store.Instance](tx, store.InstanceKey(s.Instance))
 			if err != nil {
 				return err
@@ -51,9 +62,6 @@ func TestSessionsThatNobodyKnowsAreClosed(t *testing.T) {
 			}
 			return tx.Delete(store.TaskKey("lost"))
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		w.Provider = w.provider()
 		next := w.create("next", repoA)
 		open := make(map[string]bool)
@@ -74,19 +82,13 @@ func TestSessionThatItsContainerDoesNotHaveIsEnded(t *testing.T) {
 	inWorld(t, setup{Config: berth.Config{MinInstances: 1}}, func(t *testing.T, w *world) {
 		kept := w.create("kept", repoA)
 		w.Close()
-		err := w.store.Update(t.Context(), nil, func(tx store.Tx) error {
-			s, err := store.Get[*store.Session](tx, store.SessionKey(kept.ID()))
-			if err != nil {
-				return err
-			}
-			c, err := store.Get[*store.Container](tx, store.ContainerKey(s.Container))
-			if err != nil {
-				return err
-			}
+		w.edit(kept.ID(), func(tx store.Tx, s *store.Session, c *store.Container) error {
 			s.ID, s.TaskID = "s-ended", "ended"
-			if s.UID, err = pool.Place(tx, s.Instance); err != nil {
+			uid, err := pool.Place(tx, s.Instance)
+			if err != nil {
 				return err
 			}
+			s.UID = uid
 			if err := orchestrator.Join(tx, c, nil, s); err != nil {
 				return err
 			}
@@ -98,9 +100,6 @@ func TestSessionThatItsContainerDoesNotHaveIsEnded(t *testing.T) {
 			}
 			return tx.Put(s)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		w.Provider = w.provider()
 		s, err := w.GetSession(t.Context(), "s-ended")
 		if err != nil || s.Info().State != berth.SessionActive {
@@ -131,24 +130,13 @@ func TestSessionOfAnEarlierContainerIsEnded(t *testing.T) {
 	inWorld(t, setup{Config: berth.Config{MinInstances: 1}}, func(t *testing.T, w *world) {
 		id := w.create("t", repoA).ID()
 		w.Close()
-		err := w.store.Update(t.Context(), nil, func(tx store.Tx) error {
-			s, err := store.Get[*store.Session](tx, store.SessionKey(id))
-			if err != nil {
-				return err
-			}
-			c, err := store.Get[*store.Container](tx, store.ContainerKey(s.Container))
-			if err != nil {
-				return err
-			}
+		w.edit(id, func(tx store.Tx, s *store.Session, c *store.Container) error {
 			c.EngineID, s.EngineID = "earlier", "earlier"
 			if err := tx.Put(s); err != nil {
 				return err
 			}
 			return tx.Put(c)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		w.Provider = w.provider()
 		s := mustGet(t, w, id)
 		after(2 * time.Minute)
