@@ -1,6 +1,10 @@
 package naming_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/berth-go/berth/naming"
+)
 
 // TestForbiddenHosts holds that addresses of the surroundings are refused, also
 // in disguise.
@@ -51,5 +55,19 @@ func TestPrivateHosts(t *testing.T) {
 		"https://release-169-254.host.xz/o/r":        "release-169-254.host.xz/o/r",
 	} {
 		wantIdentity(t, remote, want)
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for remote, want := range map[string]bool{
+		"http://localhost/o/r": true, "http://LOCALHOST:3000/o/r": true, "git@localhost:o/r": true, "http://git.localhost/r": true,
+		"http://127.0.0.1/o/r": true, "http://127.8.0.1:80/o/r": true, "http://[::1]/o/r": true, "ssh://git@[::1]:2222/o/r": true,
+		"http://[::ffff:127.0.0.1]/o/r": true,
+		"http://10.0.0.1/o/r":           false, "http://localhost.example/o/r": false, "http://[fd00::1]/o/r": false, "https://github.com/o/r": false,
+	} {
+		repository, err := naming.ParseRepository(remote)
+		if err != nil || repository.IsLoopback() != want {
+			t.Errorf("%s: %v, %v", remote, repository.IsLoopback(), err)
+		}
 	}
 }

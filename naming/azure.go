@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// azureHost is where the spellings of Azure DevOps meet.
+// azureHost is the host of every Azure DevOps identity.
 const azureHost = "dev.azure.com"
 
 const (
@@ -34,9 +34,9 @@ func isAzure(host string) bool {
 // where DefaultCollection may stand before the project, and _full or _optimized,
 // which choose the refs that are offered, before the repository.
 //
-// The names are left in the case they have in the remote, although Azure DevOps
-// ignores it. A host knows no case, so ORG.visualstudio.com gives the organisation
-// in lower case, and meets the others only where they are written so.
+// The names keep the case that they have in the remote, although Azure DevOps ignores case. A host has no case, so
+// ORG.visualstudio.com gives the organisation in lower case, and equals the other forms only if they are written in
+// lower case.
 func azureElements(s *spelling, elems []string) ([]string, error) {
 	errForm := badRemote("Azure DevOps needs organisation/project/_git/repository over https, v3/organisation/project/repository over ssh")
 	if n := len(elems); n > 2 && isAzureWord(elems[n-2], "_full", "_optimized") {
@@ -45,14 +45,14 @@ func azureElements(s *spelling, elems []string) ([]string, error) {
 	var org string
 	switch {
 	case isAzureSSH(s.host) && s.transport != "ssh":
-		return nil, errForm // there the user may be a token, which must not become the organisation
+		return nil, errForm // there the user may be a token, and must not become the organisation
 	case isAzureSSH(s.host) && isAzureWord(elems[0], "v3"):
 		if len(elems) != 4 {
 			return nil, errForm
 		}
 		return elems[1:], nil
 	case s.host == azureOldSSH:
-		org = s.user // the only place where the old form names it
+		org = s.user // the old form names the organisation only here
 	case s.host == azureHost:
 		org, elems = elems[0], elems[1:]
 	case strings.HasSuffix(s.host, azureOldSuffix):
@@ -68,9 +68,9 @@ func azureElements(s *spelling, elems []string) ([]string, error) {
 	project, repository := elems[0], elems[n-1]
 	switch n {
 	case 2:
-		project = strings.TrimSuffix(repository, ".git") // as identify does for the repository
+		project = strings.TrimSuffix(repository, ".git") // as identify does with the repository
 	case 4:
-		// It is no part of the identity, but a ".." in it changes what is fetched.
+		// The element is no part of the identity, but a ".." in it would change the repository that is fetched.
 		if err := checkElements(elems[1:2], forges[azureHost].alsoInNames); err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func azureElements(s *spelling, elems []string) ([]string, error) {
 	return []string{org, project, repository}, nil
 }
 
-// isAzureWord reports whether elem is one of words, whose case does not count.
+// isAzureWord reports whether elem is one of words, ignoring case.
 func isAzureWord(elem string, words ...string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.EqualFold(elem, word) })
 }

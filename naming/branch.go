@@ -5,21 +5,18 @@ import (
 	"unicode/utf8"
 )
 
-// MaxBranchLen is the length in bytes that a branch name may have. Git has no
-// limit of its own, file systems and forges do.
+// MaxBranchLen is the largest length of a branch name in bytes. Git itself has no limit, but file systems and forges
+// do.
 const MaxBranchLen = 1024
 
-// ValidateBranch returns an error that wraps [ErrInvalid] unless name can be
-// the name of a branch. It accepts what "git check-ref-format --branch" accepts
-// outside a repository, but for names that are not UTF-8 or longer than
-// [MaxBranchLen], which records could not hold.
+// ValidateBranch returns an error that wraps [ErrInvalid] unless name can be the name of a branch. It accepts the names
+// that "git check-ref-format --branch" accepts outside a repository, except those that are not UTF-8 or longer than
+// [MaxBranchLen], because records could not hold them.
 //
-// A name always stands for refs/heads/<name>, and has to be handed to git so.
-// Then "@", a name that looks like a commit ID and "refs/heads/main" (of
-// refs/heads/refs/heads/main) are legal and mean one thing, and "main" has no
-// second spelling. "-", "@{-1}" and the like, which git replaces by another
-// branch, are refused. A valid name may hold characters that shells act on, or
-// that change how text is shown: quote it.
+// It is a rule for text, and does not say which branch is meant. A commit's ID and "refs/heads/main" are legal branch
+// names, and mean something else in a repository without such a branch. Pass a name to git as refs/heads/<name>.
+// ValidateBranch refuses "-", "@{-1}" and the like, because git replaces them by another branch. A valid name may
+// contain characters that have a meaning in a shell or that change how text is shown, so quote it.
 func ValidateBranch(name string) error {
 	const what = "branch"
 	switch {

@@ -46,7 +46,8 @@ func TestParseRepositoryTable(t *testing.T) {
 			if folding[host] {
 				path = strings.ToLower(path)
 			}
-			if want := (naming.Repository{Host: host, Path: path}); got != want {
+			// The table says nothing of logins: see TestLogins.
+			if want := (naming.Repository{Host: host, Path: path, Login: got.Login}); got != want {
 				t.Errorf("got %v, want %v (%s)", got, want, c.Note)
 			}
 			if owner := got.Owner(); !strings.EqualFold(owner, c.OwnerPath) {

@@ -6,10 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// posesAsHost reports whether userinfo, which is decoded, seems made to be read
-// as the host, as in https://github.com:443@evil.example/o/r. A forge that is
-// known is looked for wherever a reader would see it; of other hosts, users and
-// passwords can be told apart only by their form.
+// posesAsHost reports whether decoded userinfo seems made to be read as the host, as in
+// https://github.com:443@evil.example/o/r. It looks for known forges everywhere a reader would see one. Other hosts can
+// be distinguished from users and passwords only by their form.
 func posesAsHost(user, password string) bool {
 	if user == "" && password == "" {
 		return false
@@ -18,7 +17,8 @@ func posesAsHost(user, password string) bool {
 	if strings.ContainsAny(user, "[]") || showsForge(user) {
 		return true
 	}
-	// What follows "user:" is read as a password, up to what ends one in a URL.
+	// The text after "user:" is read as a password, up to a character that ends
+	// one in a URL.
 	if i := strings.IndexAny(password, "@/"); user == "" && showsForge(password) || i >= 0 && showsForge(password[i:]) {
 		return true
 	}
@@ -29,18 +29,16 @@ func posesAsHost(user, password string) bool {
 	return startsLikeURL(text)
 }
 
-// otherDots are what browsers take for '.' in a host (the IDEOGRAPHIC, the
-// FULLWIDTH and the HALFWIDTH FULL STOP) and what looks like it (ONE DOT LEADER,
-// SMALL FULL STOP).
+// otherDots has the characters that browsers take for '.' in a host (IDEOGRAPHIC, FULLWIDTH and HALFWIDTH FULL STOP),
+// and those that look like it (ONE DOT LEADER, SMALL FULL STOP).
 var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".", "\u2024", ".", "\ufe52", ".")
 
 func foldForReaders(s string) string {
 	return otherDots.Replace(strings.ToLower(s))
 }
 
-// showsForge reports whether the name of a known forge, or of a host below it,
-// stands in text. In a longer word and in the tag of a mail address
-// (jane+github.com@host.xz) it does not count.
+// showsForge reports whether text contains the name of a known forge, or of a host below it. A name within a longer
+// word, or in the tag of a mail address (jane+github.com@host.xz), does not count.
 func showsForge(text string) bool {
 	shows := func(name string) bool {
 		for from := 0; ; {
@@ -69,10 +67,9 @@ func isWordRune(r rune) bool {
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r))
 }
 
-// startsLikeURL reports whether text begins with what a URL may begin with: a
-// scheme or not, a host, a port or not, and then nothing or a path. A host with
-// another password than a port's number is let through: Google's servers give
-// out users such as git-jane.gmail.com, with passwords that begin with "1//".
+// startsLikeURL reports whether text begins like a URL: an optional scheme, a host, an optional port, and then the end
+// or a path. A host with a password that is no port number is accepted: Google's servers give out users such as
+// git-jane.gmail.com, with passwords that begin with "1//".
 func startsLikeURL(text string) bool {
 	if _, after, ok := strings.Cut(text, "://"); ok {
 		text = after
@@ -90,8 +87,8 @@ func startsLikeURL(text string) bool {
 	return ok && (isServicePort(port) || rest[0] == ':' && isHostLike(host, true))
 }
 
-// cutPort returns the number that follows the first ':' of text, if it may be
-// read as a port there. One of a single digit is none that a git server has.
+// cutPort returns the number after the first ':' of text, if it may be read as a port. A single digit is not, because
+// no git server has such a port.
 func cutPort(text string) (port string, ok bool) {
 	before, after, _ := strings.Cut(text, ":")
 	rest := strings.TrimLeft(after, "0123456789")
@@ -99,13 +96,13 @@ func cutPort(text string) (port string, ok bool) {
 	return port, before != "" && 2 <= len(port) && len(port) <= 5 && endsHost(rest)
 }
 
-// endsHost reports whether a reader would end the host of a URL before rest.
+// endsHost reports whether a reader would take rest for what follows the host of a URL.
 func endsHost(rest string) bool {
 	if rest == "" {
 		return true
 	}
 	r, size := utf8.DecodeRuneInString(rest)
-	if r == '\\' { // corp.example.com\jane is how Windows writes a user
+	if r == '\\' { // Windows writes a user as corp.example.com\jane
 		next, _ := utf8.DecodeRuneInString(rest[size:])
 		return !isWordRune(next)
 	}

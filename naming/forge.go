@@ -2,16 +2,16 @@ package naming
 
 import "strings"
 
-// forge is what is known of a public git host beyond its name.
+// forge describes a public git host.
 type forge struct {
 	minElems    int
 	maxElems    int    // 0 = no limit
-	foldCase    bool   // it ignores the case of paths
-	alsoInNames string // characters that may stand there, and nowhere else: see isBadInPath
+	foldCase    bool   // whether it ignores the case of paths
+	alsoInNames string // characters that are allowed in its paths only: see isBadInPath
 }
 
-// forges is keyed by the canonical host. A forge that is not here works like
-// any other git server; being here refuses more, and folds more.
+// forges has the known forges by their canonical hosts. A forge that is missing works like any other git server. For a
+// known one, more paths are refused, and more spellings have the same identity.
 var forges = map[string]forge{
 	"github.com":      {minElems: 2, maxElems: 2, foldCase: true},
 	"gitlab.com":      {minElems: 2, foldCase: true},
@@ -22,7 +22,7 @@ var forges = map[string]forge{
 	azureHost:         {minElems: 3, maxElems: 3, alsoInNames: "&()"},
 }
 
-// forgeOf returns nil for a host that is no known forge.
+// forgeOf returns the forge at a host, or nil if the host is no known forge.
 func forgeOf(host string) *forge {
 	if f, ok := forges[host]; ok {
 		return &f
@@ -30,7 +30,7 @@ func forgeOf(host string) *forge {
 	return nil
 }
 
-// check says what is wrong with the elements of a path. f may be nil.
+// check returns an error that says what is wrong with the elements of a path. f may be nil.
 func (f *forge) check(elems []string) error {
 	if f == nil {
 		return checkElements(elems, "")
@@ -47,8 +47,7 @@ func (f *forge) check(elems []string) error {
 	return nil
 }
 
-// httpsPortHosts are other names of a forge at which it serves ssh on port 443,
-// for networks that block port 22.
+// httpsPortHosts are the names under which a forge serves ssh on port 443, for networks that block port 22.
 var httpsPortHosts = map[string]string{
 	"ssh.github.com":       "github.com",
 	"altssh.gitlab.com":    "gitlab.com",
@@ -67,13 +66,13 @@ func canonicalName(host, port string) (canonical, canonicalPort string) {
 	return host, port
 }
 
-// identify says which repository a spelling names.
+// identify returns the repository that a spelling names.
 func identify(s *spelling) (Repository, error) {
 	elems, err := s.elements()
 	if err != nil {
 		return Repository{}, err
 	}
-	host, port := s.host, s.port
+	host, port, login := s.host, s.port, ""
 	if port == defaultPorts[s.transport] {
 		port = ""
 	}
@@ -90,6 +89,11 @@ func identify(s *spelling) (Repository, error) {
 			}
 			elems = dropSCM(host, elems)
 		}
+		if forgeOf(host) == nil {
+			if login, elems, err = homeOf(s, elems); err != nil {
+				return Repository{}, err
+			}
+		}
 	}
 	if port != "" {
 		host += ":" + port
@@ -104,15 +108,15 @@ func identify(s *spelling) (Repository, error) {
 	if err := f.check(elems); err != nil {
 		return Repository{}, err
 	}
-	r := Repository{Host: host, Path: path}
+	r := Repository{Host: host, Path: path, Login: login}
 	if len(r.String()) > MaxIdentityLen {
 		return Repository{}, badRemote("its host and path are longer than 1024 bytes")
 	}
 	return r, nil
 }
 
-// dropSCM drops what Bitbucket Server puts before project/repository over http
-// but not over ssh. A longer path is no address of Bitbucket Server's.
+// dropSCM drops the element that Bitbucket Server puts before project/repository over http, but not over ssh. Bitbucket
+// Server has no longer paths.
 func dropSCM(host string, elems []string) []string {
 	if len(elems) == 3 && elems[0] == "scm" && forgeOf(host) == nil {
 		return elems[1:]
@@ -120,8 +124,7 @@ func dropSCM(host string, elems []string) []string {
 	return elems
 }
 
-// isCanonicalAuthority reports whether text is what identify makes of some
-// host and port.
+// isCanonicalAuthority reports whether identify returns text for some host and port.
 func isCanonicalAuthority(text string) bool {
 	name, port := text, ""
 	if inner, after, ok := cutBrackets(text); ok {

@@ -37,7 +37,7 @@ func TestParseRemoteParts(t *testing.T) {
 			part(t, "port", "", "", ":", ":22", ":443", ":0080", ":9418", ":7999", ":x") +
 			part(t, "separator", "/", ":", ":/", "//", "")
 		for range rapid.IntRange(0, 5).Draw(t, "elements") {
-			remote += part(t, "element", "o", "r.git", "R.GIT", "~u", "scm", "v3", "_git", "_ssh", "_full", "R&D", "DefaultCollection", "a%20b", "%41", "%2541", "%2e%2e", "a:b",
+			remote += part(t, "element", "o", "r.git", "R.GIT", "~u", "~", "scm", "v3", "_git", "_ssh", "_full", "R&D", "DefaultCollection", "a%20b", "%41", "%2541", "%2e%2e", "a:b",
 				"caf\u00e9", "tree", "projects", "repos", ".git", "..git", "-x", "x.git.git") + part(t, "slash", "/", "/", "")
 		}
 		checkFixedPoint(t, remote+part(t, "tail", "", "", "/", "?q", "#f", "?token=x", "#a@b", "\n", " "))
@@ -77,6 +77,9 @@ func cloneURL(repo naming.Repository) string {
 	}
 	if repo.Host == "dev.azure.com" {
 		return "git@ssh.dev.azure.com:v3/" + strings.Join(elems, "/") + ".git"
+	}
+	if repo.Login != "" {
+		return "ssh://" + strings.ReplaceAll(repo.Login, "@", "%40") + "@" + repo.Host + "/~/" + strings.Join(elems, "/") + ".git"
 	}
 	scheme := "ssh"
 	if strings.HasSuffix(repo.Host, ":22") {
@@ -134,7 +137,7 @@ func FuzzContainerName(f *testing.F) {
 // FuzzText holds that text which is accepted as an identity or a key is the one
 // spelling of it.
 func FuzzText(f *testing.F) {
-	for _, text := range []string{"github.com/o/r", "github.com/o/r#main", "[::1]:8080/a b/c", "h:022/r", "h/r#%41", "1.2.3.4/x.git"} {
+	for _, text := range []string{"github.com/o/r", "github.com/o/r#main", "ann@h/r", "a@b@h:7/~/r", "git@h/r", "ann@h:22/r", "ann@github.com/o/r", "[::1]:8080/a b/c", "h:022/r", "h/r#%41", "1.2.3.4/x.git"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

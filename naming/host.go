@@ -13,7 +13,7 @@ func (s *spelling) setHostPort(text string) (err error) {
 			return err
 		}
 	} else if strings.Contains(port, ":") && !s.isHTTP() {
-		host, port = text, "" // git takes an IPv6 address without brackets for ssh and git
+		host, port = text, "" // git accepts an IPv6 address without brackets for ssh and git
 	}
 	if s.host, err = parseHost(host); err != nil {
 		return err
@@ -22,8 +22,8 @@ func (s *spelling) setHostPort(text string) (err error) {
 	return err
 }
 
-// unbracket reads "[inner]after". In brackets, http and git take an IPv6
-// address alone; ssh takes [host], [host:port] and [user@host] as well.
+// unbracket reads "[inner]after". In brackets, http and git accept only an IPv6 address. ssh also accepts [host],
+// [host:port] and [user@host].
 func (s *spelling) unbracket(inner, after string) (host, port string, err error) {
 	if after != "" && after[0] != ':' {
 		return "", "", badRemote("something other than a port follows the bracketed host")
@@ -61,21 +61,21 @@ func cutBrackets(text string) (inner, after string, ok bool) {
 	return strings.Cut(text[1:], "]")
 }
 
-// parsePort returns the port without leading zeros, "" if there is none.
+// parsePort returns the port without leading zeros, or "" if there is none.
 func parsePort(port string) (string, error) {
 	if port == "" {
 		return "", nil // "host:/path" is legal, and means the default
 	}
 	trimmed := strings.TrimLeft(port, "0")
-	// Equal length makes the order of the strings that of the numbers.
+	// Strings of digits with equal lengths compare like numbers.
 	if !isDigits(port) || trimmed == "" || len(trimmed) > 5 || len(trimmed) == 5 && trimmed > "65535" {
 		return "", badRemote("its port must be a number from 1 to 65535")
 	}
 	return trimmed, nil
 }
 
-// parseHost returns the canonical form of a host name or an address, which
-// comes without brackets and is returned with them if it is IPv6.
+// parseHost returns the canonical form of a host name or an address. An IPv6 address comes without brackets and is
+// returned with them.
 func parseHost(host string) (string, error) {
 	if host == "" {
 		return "", badRemote("it has no host")
@@ -99,7 +99,7 @@ func parseHost(host string) (string, error) {
 	if isNumeric(host) {
 		addr, err := netip.ParseAddr(host)
 		if err != nil {
-			// What getaddrinfo would read as an address. It would be a second
+			// getaddrinfo would read this as an address. It would be a second
 			// spelling of one, and pass for a name.
 			return "", badRemote("an IPv4 address must be written as four decimal numbers")
 		}

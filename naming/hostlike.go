@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// isServicePort reports whether port is one at which git servers are, and so
-// hardly a password.
+// isServicePort reports whether git servers use port, so that it is hardly a password.
 func isServicePort(port string) bool {
 	for _, usual := range defaultPorts {
 		if port == usual {
@@ -17,7 +16,7 @@ func isServicePort(port string) bool {
 	return slices.Contains(otherPorts, port)
 }
 
-// otherPorts are those of proxies, of Gitea, of Bitbucket Server and of Gerrit.
+// otherPorts are the ports of proxies, Gitea, Bitbucket Server and Gerrit.
 var otherPorts = []string{"8080", "8443", "3000", "7999", "29418"}
 
 func isAddress(text string) bool {
@@ -25,18 +24,18 @@ func isAddress(text string) bool {
 	return err == nil
 }
 
-// Last parts of host names. The first are hardly in use for people; the second
-// may well end a user's name (jane.dev), as may the two letters of a country.
+// Last parts of host names. The names of people hardly ever end in the first ones. They may end in the second ones
+// (jane.dev), and in the two letters of a country.
 var (
 	plainHostEnds = []string{"com", "org", "net", "edu", "gov", "example"}
 	otherHostEnds = []string{"info", "biz", "dev", "app", "cloud", "tech", "xyz", "internal", "intranet", "corp", "home", "lan", "local", "localdomain", "private", "test", "invalid"}
 )
 
-// gitHostStarts are first parts of the names of hosts that serve git.
+// gitHostStarts are the first parts of names of hosts that serve git.
 var gitHostStarts = []string{"git", "gitlab", "gitea", "github", "bitbucket", "code", "source", "ssh", "scm", "www"}
 
-// isHostLike reports whether name is rather a host than a user. withPort says
-// that the number of a port may follow it, which leaves less room for doubt.
+// isHostLike reports whether name looks more like a host than like a user. withPort says that a port number may follow
+// it, which makes a host more likely.
 func isHostLike(name string, withPort bool) bool {
 	if isAddress(name) || name == "localhost" {
 		return true
@@ -54,6 +53,6 @@ func isHostLike(name string, withPort bool) bool {
 	if slices.Contains(otherHostEnds, last) {
 		return true
 	}
-	// The two letters of a country may as well end a person's name, as in wei.li.xu.
+	// The name of a person may also end in the two letters of a country, as in wei.li.xu.
 	return len(last) == 2 && !isDigits(last) && (withPort || slices.Contains(gitHostStarts, labels[0]))
 }

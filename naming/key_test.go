@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// dockerName is what dockerd accepts, without upper case.
+// dockerName matches the names that dockerd accepts, without upper case.
 var dockerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]+$`)
 
 func checkContainerName(t interface{ Errorf(string, ...any) }, name string) {

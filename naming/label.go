@@ -18,11 +18,10 @@ var reservedPrefixes = []string{"aws:", "com.docker.", "io.docker.", "org.docker
 // ValidateLabel returns an error that wraps [ErrInvalid] unless key and value
 // can be the label of a session.
 //
-// A key is 1 to 63 letters, digits and . _ : / - of ASCII, begins and ends with
-// a letter or a digit, and in no case has one of the prefixes aws:, com.docker.,
-// io.docker., org.dockerproject. and berth. . A value is up to 256 bytes of
-// printable UTF-8, and may be empty. So each is legal as a Docker label and as
-// an EC2 tag, and can be shown on a terminal.
+// A key is 1 to 63 letters, digits and . _ : / - of ASCII, begins and ends with a letter or a digit, and has none of
+// the prefixes aws:, com.docker., io.docker., org.dockerproject. and berth. in upper or lower case. A value is up to
+// 256 bytes of printable UTF-8, and may be empty. So each is legal as a Docker label and as an EC2 tag, and can be
+// shown on a terminal.
 func ValidateLabel(key, value string) error {
 	const what = "label"
 	switch {

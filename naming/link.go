@@ -5,30 +5,28 @@ import (
 	"strings"
 )
 
-// pageWords stand between a repository and what a page shows of it, at GitHub,
-// GitLab, Gitea, cgit and others. A group may have such a name.
+// pageWords are the elements between a repository and the subject of a page about it, at GitHub, GitLab, Gitea, cgit
+// and others. A group may have such a name.
 var pageWords = []string{"tree", "blob", "raw", "blame", "commit", "commits", "edit", "issues", "pull", "pulls", "merge_requests"}
 
-// pagePairs are two elements that do so, and that would be likely names if each
-// stood for itself.
+// pagePairs are pairs of elements in the place of a page word. Each alone is a likely name.
 var pagePairs = map[string][]string{
 	"src":      {"branch", "commit", "tag"}, // Gitea, Forgejo
 	"releases": {"tag", "download"},
 	"archive":  {"refs"},
 }
 
-// gitlabReserved can be no name of a subgroup or a project in GitLab.
+// gitlabReserved are words that GitLab does not allow as the name of a subgroup or a project.
 var gitlabReserved = []string{
 	"badges", "blame", "blob", "builds", "commits", "create", "create_dir", "edit", "files", "find_file",
 	"new", "preview", "raw", "refs", "tree", "update", "wikis",
 }
 
-// gitilesWords stand between a repository and its pages in Gitiles.
+// gitilesWords are the elements between a repository and its pages in Gitiles.
 var gitilesWords = []string{"+", "+archive", "+blame", "+diff", "+log", "+refs", "+show"}
 
-// isBrowserLink reports whether an http path is that of a page about a
-// repository. Taken for a repository, each page of it would get a container
-// of its own, and a fetch that fails.
+// isBrowserLink reports whether an http path is that of a page about a repository. If such a path were taken for a
+// repository, each page would get a container of its own, and a fetch that fails.
 func isBrowserLink(host string, elems []string) bool {
 	last := len(elems) - 1
 	for i, elem := range elems {
@@ -38,16 +36,16 @@ func isBrowserLink(host string, elems []string) bool {
 		}
 	}
 	if strings.HasSuffix(elems[last], ".git") {
-		return false // groups may have the names below, and pages do not end so
+		return false // groups may have the names below, and no page has this ending
 	}
 	for i, elem := range elems {
 		switch {
 		case i < last && strings.HasSuffix(elem, ".git"):
-			return true // what a server offers below a repository: refs, a wiki, a file
+			return true // things that a server offers below a repository: refs, a wiki, a file
 		case i >= 2 && elem == "repos" && forgeOf(host) == nil && (elems[i-2] == "projects" || elems[i-2] == "users"):
 			return true // Bitbucket Server: projects/OWNER/repos/NAME
 		case i >= 2 && i < last && slices.Contains(pageWords, elem):
-			return true // a page needs something to show, so the last element is a name
+			return true // a page needs a subject, so the last element is a name
 		case i >= 2 && i < last && slices.Contains(pagePairs[elem], elems[i+1]):
 			return true
 		case i >= 2 && i < last && elem == "repository" && host == "gitlab.com" && strings.HasPrefix(elems[last], "archive."):

@@ -12,11 +12,11 @@ func (s *spelling) elements() ([]string, error) {
 	if s.scp {
 		path = strings.TrimPrefix(path, "/")
 	}
-	// An encoded slash would make two elements of one, for those who decode it.
+	// A program that decodes an encoded slash would see two elements in place of one.
 	if strings.Contains(lowerASCII(path), "%2f") {
 		return nil, badRemote("its path holds an encoded slash (%2F)")
 	}
-	// Ssh gets the path as it stands, so a '%' means itself there.
+	// Ssh gets the path unchanged, so a '%' is a '%' there.
 	if !s.scp || isAzureSSH(s.host) {
 		decoded, err := url.PathUnescape(path)
 		if err != nil {
@@ -27,14 +27,14 @@ func (s *spelling) elements() ([]string, error) {
 	return strings.Split(path, "/"), nil
 }
 
-// checkElements refuses paths that two readers could understand differently.
-// Characters in also may stand there too.
+// checkElements refuses paths that two programs could understand differently. also has characters that are allowed in
+// addition.
 func checkElements(elems []string, also string) error {
 	for _, elem := range elems {
 		if err := checkElement(elem, also); err != nil {
 			return err
 		}
-		// A server may decode once more. What is harmless to us must be so to it.
+		// A server may decode once more. The element must be harmless then, too.
 		if again := decodeLoosely(elem); again != elem {
 			for part := range strings.SplitSeq(again, "/") {
 				if err := checkElement(part, also); err != nil || part != again {
@@ -61,8 +61,8 @@ func checkElement(elem, also string) error {
 	case strings.TrimSpace(elem) != elem:
 		return badRemote("an element of its path begins or ends with a blank")
 	case strings.Contains(elem, "@"):
-		// Either a revision, as pip writes it, or the end of a password with a
-		// slash or a colon in it that should have been encoded.
+		// This is either a revision, as pip writes it, or the end of a password with a slash or a colon that should
+		// have been encoded.
 		return badRemote("its path holds an '@'; give a revision as the branch, and encode a password")
 	case strings.ContainsFunc(elem, func(r rune) bool { return isBadInPath(r) && !strings.ContainsRune(also, r) }):
 		return badRemote("its path may hold letters, digits, blanks and . _ - ~ + , = : % only")
@@ -70,9 +70,9 @@ func checkElement(elem, also string) error {
 	return nil
 }
 
-// isBadInPath refuses what shells act on, and what cannot be seen. Combining
-// characters are among it because most have a precomposed twin that looks the
-// same: two repositories, to git, under one name.
+// isBadInPath reports whether a path may not contain r: a character that has a meaning in a shell, or that is
+// invisible. Combining characters are bad because most have a precomposed twin that looks the same, and git would see
+// two repositories.
 func isBadInPath(r rune) bool {
 	if r < unicode.MaxASCII {
 		return !isAlnum(r) && !strings.ContainsRune("._-~+,=:% ", r)
@@ -84,8 +84,7 @@ func isInvisible(r rune) bool {
 	return r == '\u2800' || !unicode.IsPrint(r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) // BRAILLE PATTERN BLANK
 }
 
-// encodeNonASCII encodes what may not stand in a URL, and leaves the rest as it
-// was spelled.
+// encodeNonASCII encodes the characters that a URL may not contain, and leaves the rest unchanged.
 func encodeNonASCII(path string) string {
 	var b strings.Builder
 	const hex = "0123456789ABCDEF"

@@ -7,46 +7,57 @@ import (
 	"strings"
 )
 
-// MaxRemoteLen is the length in bytes that a remote may have, and the URL that is
-// made of it. An identity may have [MaxIdentityLen].
+// MaxRemoteLen is the largest length in bytes of a remote and of its URL. The bound of an identity is [MaxIdentityLen].
 const MaxRemoteLen = 2048
 
-// Remote is a parsed remote: what is fetched, and who it is.
+// Remote is a parsed remote: the URL to fetch, and the identity of its repository.
 //
-// The credential is kept apart from the URL so that it can reach git by another
-// way than an argument, which every process of the machine could read. No
-// method of Remote shows it, and neither do fmt, slog and encoding/json; but
-// fmt prints the fields of a Remote that sits in an unexported field of another
-// struct, so do not print such a struct.
+// The credential is kept apart from the URL so that git need not get it as an argument, which every process of the
+// machine could read. No method of Remote shows it, and neither do fmt, slog and encoding/json. But fmt prints the
+// fields of a Remote in an unexported field of another struct, so do not print such a struct.
 type Remote struct {
 	// Repository is the identity.
 	Repository Repository
 
-	// URL is what git is given: a URL, or user@host:path where that is how the
-	// remote was written. It holds no password, query or fragment. Path and
+	// URL is the argument for git: a URL, or user@host:path if the remote was
+	// written in that form. It holds no password, query or fragment. Path and
 	// percent-encoding are as the caller spelled them.
 	URL string
 
-	// Username and Password are the decoded userinfo of an http or https
-	// remote. A user without a password is taken for a token, as
-	// https://TOKEN@github.com/owner/name is in use. Both are empty for other
-	// transports: the user of ssh stays in URL, and git:// knows no users.
+	// Username and Password are the decoded userinfo of an http or https remote. A user without a password is taken for
+	// a token, because https://TOKEN@github.com/owner/name is a common form. Both are empty for other transports: the
+	// user of ssh stays in URL, and git:// has no users.
 	Username, Password string
 }
 
-// ParseRemote reads a remote as git would, but accepts only what names a
-// repository on another machine:
+// ParseRemote reads a remote as git would, but accepts only the forms that name a repository on another machine:
 //
 //	https://host[:port]/path    also http, git and ssh, and with git+ before any of them
 //	[user@]host:path            the scp-like form of ssh
 //
-// It refuses local paths, file: and other transports, remote helpers
-// (anything::address), forge shorthand (owner/name, github:owner/name), links
-// to pages that browsers show, hosts that are link-local or otherwise no place
-// for a repository, and text that git, ssh or a shell could misread. Blanks
-// around the remote are no part of it. The error wraps [ErrInvalid] and holds
-// nothing of the remote.
+// It refuses local paths, file: and other transports, remote helpers (anything::address), forge shorthand (owner/name,
+// github:owner/name), links to pages that browsers show, hosts that are link-local or otherwise no place for a
+// repository, and text that git, ssh or a shell could misread. Blanks around the remote are ignored. The error wraps
+// [ErrInvalid] and contains no part of the remote.
 func ParseRemote(remote string) (Remote, error) {
+	r, err := parseRemote(remote)
+	if err != nil && mayHoldOpenPassword(remote) {
+		err = fmt.Errorf("%w; if its user or password holds '/', '#' or '?', write these as %%2F, %%23 and %%3F", err)
+	}
+	return r, err
+}
+
+// mayHoldOpenPassword reports whether an '@' follows a character that ends the host. A password with such a character
+// looks like that.
+func mayHoldOpenPassword(remote string) bool {
+	if _, rest, ok := strings.Cut(remote, "://"); ok {
+		remote = rest
+	}
+	end := strings.IndexAny(remote, "/?#")
+	return end >= 0 && strings.Contains(remote[end:], "@")
+}
+
+func parseRemote(remote string) (Remote, error) {
 	text, err := tidy(remote)
 	if err != nil {
 		return Remote{}, err
@@ -64,9 +75,9 @@ func ParseRemote(remote string) (Remote, error) {
 		return Remote{}, err
 	}
 	if strings.Contains(tail, "@") && forgeOf(repo.Host) == nil {
-		// More likely than a branch of that name: the '?' or '#' belongs to a
-		// password, and what was taken for host and path is the start of it.
-		return Remote{}, badRemote("an '@' follows its '?' or '#'; encode these characters in a password")
+		// The '?' or '#' more likely belongs to a password than to the name of a branch. The text that was taken for
+		// host and path is then the beginning of the password.
+		return Remote{}, badRemote("an '@' follows its '?' or '#'; one of them seems to belong to a password")
 	}
 	r := Remote{Repository: repo, URL: s.url()}
 	if len(r.URL) > MaxRemoteLen {
@@ -78,7 +89,7 @@ func ParseRemote(remote string) (Remote, error) {
 	return r, nil
 }
 
-// HasCredential reports whether the remote came with a username or a password.
+// HasCredential reports whether the remote had a username or a password.
 func (r Remote) HasCredential() bool {
 	return r.Username != "" || r.Password != ""
 }

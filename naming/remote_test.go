@@ -3,6 +3,7 @@ package naming_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -83,7 +84,40 @@ func TestParseRemoteErrorsAreOneLine(t *testing.T) {
 	}
 }
 
-// printAll returns what the usual ways of printing make of remote.
+// TestOpenPasswords holds that an error says how to write a password that ends
+// the host too early, and shows no part of it.
+func TestOpenPasswords(t *testing.T) {
+	for _, form := range []string{
+		"https://ann:%s@git.example/o/r", "https://%s@git.example/o/r", "https://ann:%s@github.com/o/r.git", "ssh://ann:%s@git.example:22/o/r",
+		"git+https://ann:%s@git.example:8443/o/r?ref=main", "ann:%s@git.example:o/r",
+	} {
+		for _, secret := range []string{"zq9/3cr", "zq9#3cr", "zq9?3cr", "9/3cr", "8080#3cr", "443?3cr", "zq9/3c#r?8", "/zq93cr", "zq93cr/", "zq9@x/3cr"} {
+			remote := fmt.Sprintf(form, secret)
+			_, err := naming.ParseRemote(remote)
+			if !errors.Is(err, naming.ErrInvalid) {
+				t.Errorf("%q: %v", remote, err)
+				continue
+			}
+			for _, code := range []string{"%2F", "%23", "%3F"} {
+				if !strings.Contains(err.Error(), code) {
+					t.Errorf("%q: %v, which does not say %s", remote, err, code)
+				}
+			}
+			for _, part := range []string{"zq9", "3cr"} {
+				if strings.Contains(err.Error(), part) {
+					t.Errorf("%q: %v, which shows a part of the password", remote, err)
+				}
+			}
+		}
+	}
+	for _, remote := range []string{"ftp://host.xz/o/r", "https://host.xz", "owner/name", "https://ann:pw@/o/r"} {
+		if _, err := naming.ParseRemote(remote); err == nil || strings.Contains(err.Error(), "%2F") {
+			t.Errorf("%q: %v", remote, err)
+		}
+	}
+}
+
+// printAll returns remote as the usual ways of printing show it.
 func printAll(t testing.TB, remote naming.Remote) string {
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%t", "%10v"} {

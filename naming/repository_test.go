@@ -9,7 +9,7 @@ import (
 	"github.com/berth-go/berth/naming"
 )
 
-// TestParseRepositoryRules holds what the tables from other projects leave open.
+// TestParseRepositoryRules has the cases that the tables of other projects do not have.
 func TestParseRepositoryRules(t *testing.T) {
 	for _, c := range []struct{ remote, want string }{ // want "" is ErrInvalid
 		// Transports.

@@ -2,7 +2,7 @@ package naming
 
 import "strings"
 
-// spelling is a remote taken apart, before anything is said about identity.
+// spelling has the parts of a remote, before its identity is determined.
 type spelling struct {
 	transport string // https, http, ssh or git
 	scp       bool   // written as [user@]host:path; transport is ssh
@@ -10,10 +10,10 @@ type spelling struct {
 	password  string // decoded
 	host      string // canonical: see parseHost
 	port      string // decimal without leading zeros; "" if not given
-	path      string // as spelled, for scp with the leading slash if there is one, without a trailing one
+	path      string // as spelled, without a trailing slash; for scp with the leading slash if there is one
 }
 
-// transports maps the schemes that are accepted to the one that git is given.
+// transports maps each accepted scheme to the one for git.
 var transports = map[string]string{
 	"https": "https", "http": "http", "ssh": "ssh", "git": "git",
 	"git+https": "https", "git+http": "http", "git+ssh": "ssh", "git+git": "git",
@@ -26,7 +26,7 @@ func (s *spelling) isHTTP() bool {
 	return s.transport == "https" || s.transport == "http"
 }
 
-// split takes a remote without query and fragment apart.
+// split splits a remote without query and fragment.
 func split(text string) (*spelling, error) {
 	// Git runs git-remote-<helper> for "<helper>::<address>" before it looks for
 	// anything else.
@@ -64,9 +64,8 @@ func splitURL(scheme, rest string) (*spelling, error) {
 	return s, s.setHostPort(hostport)
 }
 
-// cutUserinfo cuts at the last '@': a password may hold one that should have
-// been encoded, a host cannot. Git also knows ssh://[user@host]/path, where the
-// '@' is left for setHostPort.
+// cutUserinfo cuts at the last '@'. A password may contain an '@' that should have been encoded, and a host cannot. Git
+// also accepts ssh://[user@host]/path, whose '@' is left for setHostPort.
 func cutUserinfo(authority string) (userinfo, hostport string) {
 	at := strings.LastIndexByte(authority, '@')
 	if at < 0 {
@@ -78,8 +77,8 @@ func cutUserinfo(authority string) (userinfo, hostport string) {
 	return authority[:at], authority[at+1:]
 }
 
-// splitSCP takes [user@]host:path apart. As in git, a slash before the first
-// colon makes it a local path, and brackets keep colons in the host.
+// splitSCP splits [user@]host:path. As in git, a slash before the first colon makes it a local path, and brackets keep
+// colons in the host.
 func splitSCP(text string) (*spelling, error) {
 	s := &spelling{transport: "ssh", scp: true}
 	userhost, path, ok := cutSCP(text)
@@ -134,9 +133,8 @@ func cutSCP(text string) (userhost, path string, ok bool) {
 	return text[:from+colon], text[from+colon+1:], true
 }
 
-// isNoSCPHost reports whether "host:path" without a user is commonly something
-// else than ssh: a drive, a file URL, or what npm, gh and others expand to a
-// forge's address.
+// isNoSCPHost reports whether "host:path" without a user usually means something else than ssh: a drive, a file URL, or
+// a short form that npm, gh and others expand to a forge's address.
 func isNoSCPHost(host string) bool {
 	switch host {
 	case "file", "github", "gitlab", "bitbucket", "gist", "sourcehut", "gh", "gl", "bb":
@@ -145,7 +143,7 @@ func isNoSCPHost(host string) bool {
 	return len(host) == 1
 }
 
-// url spells the remote for git, without credential, query and fragment.
+// url returns the remote for git, without credential, query and fragment.
 func (s *spelling) url() string {
 	host := s.host
 	if s.scp {
@@ -160,7 +158,7 @@ func (s *spelling) url() string {
 	}
 	user := ""
 	if s.transport == "ssh" && s.user != "" {
-		user = strings.ReplaceAll(s.user, "@", "%40") + "@" // checkSSHUser lets nothing else through that needs it
+		user = strings.ReplaceAll(s.user, "@", "%40") + "@" // checkSSHUser accepts no other character that needs it
 	}
 	if s.port != "" {
 		host += ":" + s.port

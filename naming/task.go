@@ -2,23 +2,20 @@ package naming
 
 import "strings"
 
-// MaxTaskIDLen is the length in bytes that a task ID may have.
+// MaxTaskIDLen is the largest length of a task ID in bytes.
 const MaxTaskIDLen = 128
 
 // ValidateTaskID returns an error that wraps [ErrInvalid] unless id is 1 to 128
 // letters, digits and . _ : @ + = - of ASCII, and begins with a letter or a
 // digit.
 //
-// These are the characters of an EC2 tag value without blank and slash. An ID
-// is never used as a path, in a shell or as a Docker name by this library, but
-// programs around it tend to do that, so IDs that would be harmful there are
-// refused: everything with a slash (absolute, nested, "." and ".." as elements),
-// a leading "-", "." (".git") or "~", control characters, and the names that
-// Windows reserves for devices (CON, NUL, COM1), with or without an extension.
+// These are the characters of an EC2 tag value without blank and slash. This library never uses an ID as a path, in a
+// shell or as a Docker name, but programs around it may. So IDs that would be harmful there are refused: those with a
+// slash (absolute, nested, "." and ".." as elements), with a leading "-", "." (".git") or "~", with control characters,
+// and the names that Windows reserves for devices (CON, NUL, COM1), with or without an extension.
 //
-// IDs are compared byte by byte: "task" and "Task" are two tasks. A program
-// that makes file names of them has to know whether its file system can tell
-// them apart.
+// IDs are compared byte by byte: "task" and "Task" are two tasks. A program that makes file names of IDs must know
+// whether its file system distinguishes them.
 func ValidateTaskID(id string) error {
 	const what = "task ID"
 	switch {

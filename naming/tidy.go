@@ -8,8 +8,7 @@ import (
 
 const blanks = " \t\r\n"
 
-// tidy checks what holds for remotes of every form, and returns the remote
-// without the blanks around it.
+// tidy checks the rules for remotes of every form, and returns the remote without the blanks around it.
 func tidy(remote string) (string, error) {
 	if len(remote) > MaxRemoteLen {
 		return "", badRemote("it is longer than 2048 bytes")
@@ -21,9 +20,8 @@ func tidy(remote string) (string, error) {
 	padded := len(text) < len(remote)
 	inner := strings.TrimLeft(text, blanks)
 
-	// A blank after the remote, or blanks around it, is what a line or a table
-	// cell leaves when it is pasted. A blank in front alone is neither; it is how
-	// an option gets past a check for a leading '-', in this program or the next.
+	// A pasted line has a blank after the remote, and a pasted table cell has blanks around it. A blank only in front
+	// has no such cause, and could hide an option from a check for a leading '-', in this program or the next.
 	if len(inner) < len(text) && !padded {
 		return "", badRemote("it starts with a blank; leave that out")
 	}
@@ -35,15 +33,14 @@ func tidy(remote string) (string, error) {
 	case strings.ContainsFunc(inner, unicode.IsControl):
 		return "", badRemote("it holds a control character")
 	case strings.Contains(inner, `\`):
-		// Parsers disagree on whether it ends the host.
+		// Parsers disagree whether it ends the host.
 		return "", badRemote("it holds a backslash; use '/', or https or ssh instead of a local path")
 	}
 	return inner, nil
 }
 
-// cutQuery returns the remote without query and fragment, which are not for git
-// but for programs that put a branch or a directory there. Git would send them
-// to the server as part of the path. It also returns what it has cut off.
+// cutQuery returns the remote without query and fragment, and the part that it has cut off. Query and fragment are for
+// programs that put a branch or a directory there. Git would send them to the server as part of the path.
 func cutQuery(whole string) (text, tail string, err error) {
 	text, _, _ = strings.Cut(whole, "#")
 	text, query, _ := strings.Cut(text, "?")
@@ -53,7 +50,7 @@ func cutQuery(whole string) (text, tail string, err error) {
 		param, query, _ = strings.Cut(query, "&")
 		key, _, _ := strings.Cut(param, "=")
 		if isCredentialParam(lowerASCII(decodeLoosely(key))) {
-			// Dropping it would leave a fetch that fails for want of it.
+			// Without it, the fetch would fail.
 			return "", "", badRemote("its query holds a credential; put it into the userinfo (https://TOKEN@host/path)")
 		}
 	}
@@ -63,9 +60,8 @@ func cutQuery(whole string) (text, tail string, err error) {
 	return text, tail, nil
 }
 
-// isCredentialParam reports whether a query parameter is by its name a
-// credential. A bare "token" is not: servers also put page and signing tokens
-// there that have nothing to do with fetching.
+// isCredentialParam reports whether the name of a query parameter means a credential. A bare "token" does not, because
+// servers also use it for page and signing tokens, which fetching does not need.
 func isCredentialParam(key string) bool {
 	key = strings.ReplaceAll(key, "-", "_")
 	switch key {
@@ -75,8 +71,8 @@ func isCredentialParam(key string) bool {
 	return strings.HasSuffix(key, "_token") || strings.HasSuffix(key, "_secret") || strings.HasSuffix(key, "_password")
 }
 
-// lowerASCII folds A to Z only. Folding more would make names equal that no
-// forge takes for equal: the Kelvin sign becomes a k.
+// lowerASCII folds A to Z only. Full folding would make names equal that differ for every forge: it turns the Kelvin
+// sign into a k.
 func lowerASCII(s string) string {
 	if strings.IndexFunc(s, isUpperASCII) < 0 {
 		return s

@@ -11,7 +11,7 @@ func (s *spelling) setUserinfo(userinfo string) error {
 	user, password = decodeLoosely(user), decodeLoosely(password)
 	switch {
 	case strings.ContainsFunc(user, isInvisible) || strings.ContainsFunc(password, unicode.IsControl):
-		// Git's credential helpers take one value a line. A user is also looked at.
+		// Git's credential helpers take one value per line. A user is also shown to people.
 		return badRemote("its userinfo holds a control character, or a user with characters that are not seen")
 	case posesAsHost(user, password):
 		return badRemote("its userinfo looks like a host; nothing but a user and a password may stand before the '@'")
@@ -24,8 +24,8 @@ func (s *spelling) setUserinfo(userinfo string) error {
 	return nil
 }
 
-// checkSSHUser accepts what can be an argument of ssh, also within a shell. An
-// '@' is among it, as in john@example.org@host.
+// checkSSHUser accepts a user that is safe as an argument of ssh, even within a shell. It may contain an '@', as in
+// john@example.org@host.
 func checkSSHUser(user string) error {
 	bad := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._-+=~@", r) }
 	if user[0] == '-' || strings.ContainsFunc(user, bad) {
@@ -37,8 +37,7 @@ func checkSSHUser(user string) error {
 	return nil
 }
 
-// decodeLoosely resolves percent-encoding as git does in userinfo: what is not
-// a complete escape stands for itself.
+// decodeLoosely resolves percent-encoding as git does in userinfo: an incomplete escape stands for itself.
 func decodeLoosely(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

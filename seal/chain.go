@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// Chain returns a Sealer that seals with current, and opens what current or any of the old ones has sealed: the way from
-// one kind of Sealer to another. For a new key of AES, give the old one to [AES].
+// Chain returns a Sealer that seals with current, and opens secrets that current or one of the old Sealers has sealed. Use
+// it to go from one kind of Sealer to another. To replace a key of AES, give the old key to [AES].
 func Chain(current Sealer, old ...Sealer) Sealer {
 	return chain(append([]Sealer{current}, old...))
 }
@@ -18,7 +18,7 @@ func (c chain) Seal(ctx context.Context, plain, about []byte) ([]byte, error) {
 	return c[0].Seal(ctx, plain, about)
 }
 
-// Open implements [Sealer]. A Sealer that could not be asked is no reason to take the secret for lost.
+// Open implements [Sealer]. If a Sealer fails otherwise than by ErrUnsealable, the secret is not taken for lost.
 func (c chain) Open(ctx context.Context, sealed, about []byte) ([]byte, error) {
 	var unclear error
 	for _, s := range c {

@@ -8,7 +8,7 @@ import (
 	"github.com/berth-go/berth/seal"
 )
 
-// silent is a Sealer that cannot be asked.
+// silent is a Sealer that always fails.
 type silent struct{ error }
 
 func (s silent) Seal(context.Context, []byte, []byte) ([]byte, error) { return nil, s.error }

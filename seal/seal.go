@@ -1,4 +1,4 @@
-// Package seal encrypts what must not be read in the store: the keys that let somebody into an instance.
+// Package seal encrypts secrets in the store: the keys that give access to an instance.
 package seal
 
 import (
@@ -11,25 +11,25 @@ import (
 	"fmt"
 )
 
-// A Sealer encrypts small secrets, and decrypts what it or another Sealer with the same key has encrypted. All methods
-// are safe for concurrent use.
+// A Sealer encrypts small secrets, and decrypts secrets that it or another Sealer with the same key has encrypted. All
+// methods are safe for concurrent use.
 type Sealer interface {
-	// Seal encrypts plain. about says what it is and whose, such as a launch ID: Open must be given the same, so that
+	// Seal encrypts plain. about says what the secret belongs to, such as a launch ID. Open needs the same about, so that
 	// one secret cannot be put in the place of another.
 	Seal(ctx context.Context, plain, about []byte) ([]byte, error)
-	// Open decrypts what Seal returned. ErrUnsealable: no key that is known here fits, or it was changed.
+	// Open decrypts the result of Seal. ErrUnsealable: no known key fits, or sealed or about was changed.
 	Open(ctx context.Context, sealed, about []byte) ([]byte, error)
 }
 
 // ErrUnsealable says that a sealed secret cannot be opened.
-var ErrUnsealable = errors.New("seal: no key that is known here opens this secret")
+var ErrUnsealable = errors.New("seal: no known key opens this secret")
 
 // KeySize is the size in bytes of a key of AES.
 const KeySize = 32
 
 const (
-	version = 1 // the first byte of what is sealed
-	idSize  = 8 // then comes the key's ID, then the nonce
+	version = 1 // the first byte of a sealed secret
+	idSize  = 8 // of the key's ID, which comes next; then come the nonce and the ciphertext
 )
 
 type aesSealer struct {
@@ -37,9 +37,8 @@ type aesSealer struct {
 	keys    map[[idSize]byte]cipher.AEAD
 }
 
-// AES returns a Sealer that uses AES-256-GCM. It seals with key and opens with old ones too, so that a key can be
-// replaced: add the new one in front and keep the old one until nothing is left that it has sealed. A key has KeySize
-// random bytes.
+// AES returns a Sealer that uses AES-256-GCM. It seals with key, and opens with the old keys too. To replace a key, add the
+// new one in front, and keep the old one until nothing is left that it has sealed. A key has KeySize random bytes.
 func AES(key []byte, old ...[]byte) (Sealer, error) {
 	s := &aesSealer{keys: make(map[[idSize]byte]cipher.AEAD), current: idOf(key)}
 	for i, k := range append([][]byte{key}, old...) {
@@ -57,7 +56,7 @@ func AES(key []byte, old ...[]byte) (Sealer, error) {
 	return s, nil
 }
 
-// idOf names a key without telling anything of it.
+// idOf returns an ID of a key that reveals nothing of it.
 func idOf(key []byte) (id [idSize]byte) {
 	sum := sha256.Sum256(append([]byte("berth seal key "), key...))
 	copy(id[:], sum[:])

@@ -5,7 +5,7 @@ import (
 	"iter"
 )
 
-// All yields what a query selects, in the order of the IDs: next asks for one page of it. An error ends the sequence.
+// All yields the records that a query selects, in the order of their IDs. next reads one page. An error ends the sequence.
 func All[R Record](next func(Page) ([]R, error)) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
 		page := Page{Limit: MaxLimit}
@@ -29,39 +29,38 @@ func All[R Record](next func(Page) ([]R, error)) iter.Seq2[R, error] {
 	}
 }
 
-// Sessions yields the sessions that q selects, whatever its Page. Each page is from a View of its own, which is over
-// when they are yielded: a session that comes or goes meanwhile may be missing. q gives no order of its own.
-func Sessions(ctx context.Context, st Store, q SessionQuery) iter.Seq2[*Session, error] {
-	return All(func(page Page) (found []*Session, err error) {
-		q.Page = page
+// paged is All for a query that find makes, for one page, in a View of its own.
+func paged[R Record](ctx context.Context, st Store, find func(View, Page) ([]R, error)) iter.Seq2[R, error] {
+	return All(func(page Page) (found []R, err error) {
 		err = st.View(ctx, func(v View) error {
-			found, err = v.Sessions(q)
+			found, err = find(v, page)
 			return err
 		})
 		return found, err
+	})
+}
+
+// Sessions yields the sessions that q selects, on all pages. Each page is from a View of its own, which has ended when the
+// page's sessions are yielded. So a session that is made or deleted meanwhile may be missing. q has no order of its own.
+func Sessions(ctx context.Context, st Store, q SessionQuery) iter.Seq2[*Session, error] {
+	return paged(ctx, st, func(v View, page Page) ([]*Session, error) {
+		q.Page = page
+		return v.Sessions(q)
 	})
 }
 
 // Containers is Sessions for containers.
 func Containers(ctx context.Context, st Store, q ContainerQuery) iter.Seq2[*Container, error] {
-	return All(func(page Page) (found []*Container, err error) {
+	return paged(ctx, st, func(v View, page Page) ([]*Container, error) {
 		q.Page = page
-		err = st.View(ctx, func(v View) error {
-			found, err = v.Containers(q)
-			return err
-		})
-		return found, err
+		return v.Containers(q)
 	})
 }
 
 // Instances is Sessions for instances.
 func Instances(ctx context.Context, st Store, q InstanceQuery) iter.Seq2[*Instance, error] {
-	return All(func(page Page) (found []*Instance, err error) {
+	return paged(ctx, st, func(v View, page Page) ([]*Instance, error) {
 		q.Page = page
-		err = st.View(ctx, func(v View) error {
-			found, err = v.Instances(q)
-			return err
-		})
-		return found, err
+		return v.Instances(q)
 	})
 }

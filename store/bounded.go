@@ -6,14 +6,17 @@ import (
 	"time"
 )
 
-// Bounded returns a Store whose View and Update end after a time, whatever the deadline of their context: nobody waits
-// for ever for a database that does not answer. Closing it closes st.
+// Bounded returns a Store whose View and Update end after timeout at the latest, even if their context has no deadline
+// or a later one. So no caller waits without bound for a database that does not answer. Closing it closes st.
 func Bounded(st Store, timeout time.Duration) Store { return &bounded{st, timeout} }
 
 type bounded struct {
 	Store
 	timeout time.Duration
 }
+
+// Unwrap returns the Store whose calls are bounded: see Watch.
+func (b *bounded) Unwrap() Store { return b.Store }
 
 // View implements Store.
 func (b *bounded) View(ctx context.Context, fn func(View) error) error {

@@ -3,56 +3,66 @@ package store
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-go/berth/naming"
 )
 
-// Records are plain data: every field is exported and survives encoding/json. Times are written by whoever acts, from
+// Records are plain data: every field is exported and survives encoding/json. The process that acts writes the times, from
 // its own clock.
 
 // Pool is the one record of the pool itself.
 type Pool struct {
-	UID       string // made with the record; tells this store's things from those of another with the same pool name
-	Instances int    // number of Instance records: what costs money, or may
+	UID       string // made with the record; tells this store's things from those of another store with the same pool name
+	Instances int    // number of Instance records: the launches that cost money, or may
 	Queued    int    // number of sessions with Queued set
-	QueueSeq  uint64 // counts the changes of which sessions these are
-	// Replicas are the processes that have taken their lease and not been forgotten. Whoever takes over from one that
-	// died, when nothing of it is left, removes it together with its lease.
+	QueueSeq  uint64 // counts how often a session joined or left the queue
+	// Replicas are the processes that have taken their lease and have not been forgotten. The process that takes over from
+	// a dead replica removes the replica and its lease when nothing of it is left.
 	Replicas []string
 	// ClientCA is the certificate (PEM) of the authority that lets this pool's processes into its hosts, and ClientKey its
-	// key, sealed. Empty where hosts are reached otherwise.
+	// key, sealed. Both are empty if hosts are reached in another way.
 	ClientCA, ClientKey []byte
-	// Settings are those that concern the whole pool, as its last planner had them; SettingsGeneration counts how often
-	// they changed.
+	// Settings are the settings of the whole pool, as its last planner had them. SettingsGeneration counts their changes.
 	Settings           map[string]string
 	SettingsGeneration int
-	// Pins is what the planner has resolved for its launches, such as the newest image; see pool.Pinned.
+	// Pins holds the values that the planner has resolved for its launches, such as the newest image: see pool.Pinned.
 	Pins []byte
-	// LaunchFailures counts the launches that failed one after another; LaunchAfter is when the next may be tried.
-	// LaunchFailure is why the last launch failed, and empty once one has succeeded since.
+	// LaunchFailures counts the launches that failed since the last success. LaunchAfter is when the next one may be tried.
+	// LaunchFailure is why the last launch failed; a success empties it.
 	LaunchFailures int
 	LaunchAfter    time.Time
 	LaunchFailure  string
-	Closed         bool     // the pool is being destroyed, or was: no new sessions, no launches
-	Draining       bool     // and its instances are being retired
-	Destroyers     []string // the replicas that are destroying it; none: it is not, or that is done
+	Doubts         []Doubt  // launches that were given up although they may have left a machine, the latest last
+	Conditions     []string // what the planner finds wrong with the pool as a whole, in words
+	Wishes         uint64   // counts the wishes of operators for instances
+	Closed         bool     // the pool is being destroyed or is destroyed: no new sessions, no launches
+	Draining       bool     // the pool is Closed, and its instances are being retired
+	Destroyers     []string // the replicas that are destroying the pool; none = no replica is
+}
+
+// Doubt is a launch whose record is gone. Its cloud may have started a machine for it although it said otherwise.
+type Doubt struct {
+	Launch string    // the launch ID
+	At     time.Time // when its record was removed, by the wall clock of the process that removed it; nothing depends on it
 }
 
 // InstanceState is the state of an instance.
 type InstanceState string
 
-// The states of an instance, in the order in which it passes through them. Lost may follow any. Gone has no record.
+// The states of an instance, in the order in which it passes through them. A ready or cordoned instance may become
+// InstanceLost. An instance that is gone has no record.
 const (
 	InstanceLaunching   InstanceState = "launching" // the cloud was asked, or is about to be; the outcome is not known
-	InstanceBooting     InstanceState = "booting"   // the machine is there, its engine does not answer yet
+	InstanceBooting     InstanceState = "booting"   // the machine exists; its engine does not answer yet
 	InstanceReady       InstanceState = "ready"
 	InstanceCordoned    InstanceState = "cordoned" // takes no new session
 	InstanceTerminating InstanceState = "terminating"
-	InstanceLost        InstanceState = "lost" // it vanished or does not answer any more
+	InstanceLost        InstanceState = "lost" // its machine vanished, or does not answer any more
 )
 
-// Instance is one launch and the machine that came of it.
+// Instance is one launch and the machine that it started.
 type Instance struct {
 	ID         string // the launch ID
 	State      InstanceState
@@ -60,29 +70,40 @@ type Instance struct {
 	CreatedAt  time.Time
 	Generation string // see pool.Versioned; "" = the cloud has none
 	Frozen     []byte // the launch request, until the launch has returned; see pool.Cloud
-	Trust      string // what proves that an engine is this machine's; no secret. See orchestrator.Endpoint
+	Trust      string // proves that an engine is this machine's: see orchestrator.Endpoint. Not secret
 	CloudID    string // "" until the launch has returned
 	Address    string
+	Type, Zone string    // of its machine, as its cloud had listed it when it became ready; "" = not known
+	Spot       bool      // so had it the market
 	Reason     string    // why it is cordoned, terminating or lost
-	Outlook    string    // what was foretold of its machine when it was cordoned for that; see pool.Outlook
+	Outlook    string    // the forecast that the instance was cordoned for: see pool.Outlook
 	Terminated bool      // the cloud has accepted its termination
-	Drain      bool      // cordoned for good: its end is wanted, and it will not take sessions again
+	Drain      bool      // cordoned for good: it takes no sessions again, and is to end
+	Wish       Wish      // what an operator wants of it; "" = nothing
+	WishReason string    // why
 	Slots      int       // how many sessions it may hold
-	Sessions   int       // how many it holds: those joined to one of its containers and not ended
+	Sessions   int       // how many it holds: sessions that have joined one of its containers and have not ended
 	IdleSince  time.Time // when Sessions became 0
 	UIDs       UIDs      // the uids in use on it
+	// Isolation is what the last start on it found out. IsolationReason is why sessions have no rooms, or what a room does
+	// not bound.
+	Isolation       Isolation
+	IsolationReason string
+	DiskQuota       bool // the kernel bounds what each session has on the disk, as that start found out
 }
 
-// Sharing is what is known of one sharing key: the index from the key to its containers and mirrors.
+// Sharing is the index from one sharing key to its containers and mirrors.
 type Sharing struct {
 	ID         string // the container name
 	SharingKey naming.Key
 	Containers []string // IDs of its Container records
 	Mirrors    []string // IDs of the instances that hold its mirror
+	// ColdStart is how long the last start took that cloned the repository, by the bill. 0 = not known
+	ColdStart time.Duration
 }
 
-// Mirrors lists the mirrors that one instance holds. It is a record of its own, since it changes with containers and
-// the instance's record with each session.
+// Mirrors lists the mirrors that one instance holds. It is a record of its own because it changes when containers change,
+// while the instance's record changes with each session.
 type Mirrors struct {
 	Instance string
 	Entries  []Mirror
@@ -98,7 +119,8 @@ type Mirror struct {
 // ContainerState is the state of a container.
 type ContainerState string
 
-// The states of a container. Gone has no record. It is lost when its instance is: that is not stored twice.
+// The states of a container. A container that is gone has no record. A container is lost when its instance is lost, so it
+// has no state for that.
 const (
 	ContainerStarting ContainerState = "starting"
 	ContainerReady    ContainerState = "ready"
@@ -107,7 +129,7 @@ const (
 
 // Container is one container of a sharing key on one instance.
 type Container struct {
-	ID         string // unique for ever; a later container of the same name has another
+	ID         string // never reused: a later container of the same name has another ID
 	Name       string
 	SharingKey naming.Key
 	Instance   string
@@ -115,11 +137,14 @@ type Container struct {
 	Since      time.Time
 	CreatedAt  time.Time
 	EngineID   string // the engine's own ID, once it runs
-	Owner      string // the replica that starts or stops it
-	Remote     string // what it fetches; holds no credential
+	Owner      string // the replica that starts or stops the container
+	Remote     string // the URL that it fetches from; holds no credential
 	Sessions   int    // sessions that joined and have not ended
 	Cold       bool   // its mirror was cloned by this start
-	Superseded bool   // another was made for its sharing key while its instance took no sessions: nobody joins it any more
+	Image      string // with which it was started; "" = it has not started
+	Phases     Phases // of its start, without a checkout
+	Isolation  Isolation
+	Superseded bool // no session joins it any more: another container was made for its key while its instance took no sessions
 	Failure    Failure
 }
 
@@ -141,16 +166,29 @@ type Session struct {
 	UserID      string
 	SharingKey  naming.Key
 	Remote      string // origin's URL; holds no credential
-	Branch      string // as it was asked for
+	Branch      string // as the request has it
 	Labels      map[string]string
 	AuthorName  string
 	AuthorEmail string
 	IdleTimeout time.Duration // -1 = none
+	// SelfContained says that the checkout has its own objects.
+	SelfContained bool `json:",omitempty"`
 
 	State     SessionState
 	Owner     string // the replica that creates or ends it
 	CreatedAt time.Time
-	Queued    bool // waits for a slot; then Container, Instance and UID are empty
+	// Trace names the span of the session's creation, for processes that do a part of it: the traceparent of W3C's Trace
+	// Context. "" = the creation is not traced.
+	Trace  string `json:",omitempty"`
+	Queued bool   // waits for a slot; then Container, Instance and UID are empty
+	// Waited is how long it was queued before it got its place. Took is how long its start took after that, once it is active.
+	Waited, Took time.Duration
+	// Phases are those of its start, once it is active: those of its container, unless that was running, and its own. It may have
+	// come while its container was being started. Then the phases are longer than Took.
+	Phases  Phases
+	Arrived uint64 // Pool.QueueSeq at its arrival: orders arrivals without a clock
+	// Revocations is User.Revocations at its arrival. A later revocation may end the session, an earlier one does not.
+	Revocations uint64
 
 	Container     string // Container.ID
 	ContainerName string
@@ -159,18 +197,40 @@ type Session struct {
 	UID           int
 
 	Workdir    string
-	CheckedOut string // the branch
-	Start      string // attached, warm, cold
+	CheckedOut string // the branch; "" = none: HEAD is detached
+	Start      StartKind
+	// LeaseUntil is the end of the lease by the wall clock of the process that renewed it last. It is for display, and a
+	// hint for when to ask the agent.
 	LeaseUntil time.Time
+	Beat       uint64 // counts the renewals of the lease: see Lease.Beat
+	// Untold says that the agent could not be notified of the last renewal. What it says of the session may be out of date.
+	Untold bool `json:",omitempty"`
 
 	EndedAt time.Time
 	End     Failure // why it ends or ended, from terminating on
 }
 
+// Phases says how long the phases of a start took. 0 = there was no such phase.
+type Phases struct {
+	Pull     time.Duration `json:",omitempty"` // of the image
+	Create   time.Duration `json:",omitempty"` // of the container, without the pull
+	Fetch    time.Duration `json:",omitempty"` // of the mirror
+	Checkout time.Duration `json:",omitempty"`
+}
+
+// TraceID returns the ID of the trace of the session's creation, in hexadecimal digits; "" = it is not traced.
+func (r *Session) TraceID() string {
+	if parts := strings.Split(r.Trace, "-"); len(parts) >= 4 {
+		return parts[1]
+	}
+	return ""
+}
+
 // Failure says why something ended.
 type Failure struct {
-	Reason  string // a word: see the constants of package berth's errors
-	Phase   string // of a start that failed
+	Reason  EndReason
+	Phase   Phase  // of a start that failed
+	Cause   string // a word for the error, for programs: see orchestrator.Stored. "" = none
 	Message string // git's or the engine's own words; holds no credential
 }
 
@@ -180,14 +240,27 @@ type Task struct {
 	Session string
 }
 
-// User counts what a user holds, so that the queue can be fair between users. It is absent when that is nothing.
+// User counts what a user has in the pool, so that the queue can be fair between users, and limits can be kept. A user of
+// whom nothing is to be counted or remembered has no record.
 type User struct {
 	ID       string // the UserID
 	Sessions int    // those that hold a slot
+	Queued   int    // those with Queued set
+	// Starts counts the sessions that were admitted within the last minute, the oldest first, while the user has a limit for
+	// them. Entries that are over may stay until the record of the user's last ended session is removed.
+	Starts []Starts
+	// Revocations counts the calls of Revoke for this user. A user with any keeps the record: see Session.Revocations.
+	Revocations uint64
 }
 
-// Lease says who may do what only one may do at a time. It is taken over by whoever has not seen its Beat change for
-// Term, by its own monotonic clock; each takeover raises Fence.
+// Starts counts sessions that were admitted at about the same time.
+type Starts struct {
+	Last time.Time // when the last one was admitted, by the wall clock of the process that did
+	N    int
+}
+
+// Lease names the process that may do something that only one process may do at a time. Another process takes the lease
+// over if, by its own monotonic clock, Beat has not changed for Term. Each takeover raises Fence.
 type Lease struct {
 	ID     string
 	Holder string
@@ -202,7 +275,7 @@ func PoolKey() Key { return Key{Kind: KindPool} }
 // InstanceKey is the key of an instance.
 func InstanceKey(id string) Key { return Key{KindInstance, id} }
 
-// SharingKey is the key of what is known of a sharing key, by its container name.
+// SharingKey is the key of the index of a sharing key, by its container name.
 func SharingKey(name string) Key { return Key{KindSharing, name} }
 
 // ContainerKey is the key of a container.
@@ -214,7 +287,7 @@ func SessionKey(id string) Key { return Key{KindSession, id} }
 // TaskKey is the key of a TaskID.
 func TaskKey(taskID string) Key { return Key{KindTask, taskID} }
 
-// UserKey is the key of what a user holds.
+// UserKey is the key of the counts of a user.
 func UserKey(userID string) Key { return Key{KindUser, userID} }
 
 // MirrorsKey is the key of the list of an instance's mirrors.
@@ -256,7 +329,8 @@ func (r *Pool) Clone() Record {
 	c.Replicas, c.Destroyers = slices.Clone(r.Replicas), slices.Clone(r.Destroyers)
 	c.Settings = maps.Clone(r.Settings)
 	c.ClientCA, c.ClientKey = slices.Clone(r.ClientCA), slices.Clone(r.ClientKey)
-	c.Pins = slices.Clone(r.Pins)
+	c.Pins, c.Doubts = slices.Clone(r.Pins), slices.Clone(r.Doubts)
+	c.Conditions = slices.Clone(r.Conditions)
 	return &c
 }
 
@@ -297,7 +371,11 @@ func (r *Session) Clone() Record {
 func (r *Task) Clone() Record { c := *r; return &c }
 
 // Clone implements Record.
-func (r *User) Clone() Record { c := *r; return &c }
+func (r *User) Clone() Record {
+	c := *r
+	c.Starts = slices.Clone(r.Starts)
+	return &c
+}
 
 // Clone implements Record.
 func (r *Lease) Clone() Record { c := *r; return &c }

@@ -2,7 +2,7 @@ package store
 
 import "slices"
 
-// DropMirrors removes what is known of an instance's mirrors: the instance is gone.
+// DropMirrors removes the records of the mirrors of an instance that is gone.
 func DropMirrors(tx Tx, instance string) error {
 	mirrors, err := Find[*Mirrors](tx, MirrorsKey(instance))
 	if err != nil || mirrors == nil {
@@ -24,7 +24,7 @@ func DropMirrors(tx Tx, instance string) error {
 	return tx.Delete(mirrors.Key())
 }
 
-// PutSharing stores a Sharing record, or removes it when it says nothing any more.
+// PutSharing stores a Sharing record, or deletes it if it lists nothing.
 func PutSharing(tx Tx, s *Sharing) error {
 	if len(s.Containers) == 0 && len(s.Mirrors) == 0 {
 		return tx.Delete(s.Key())

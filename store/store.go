@@ -8,57 +8,61 @@ import (
 
 // A Store keeps the records of one pool.
 //
-// Implementations: memstore (this process's memory), sqlitestore (a file), pgstore (PostgreSQL). The suite in storetest holds every one of
-// them to what the comments in this file say. All methods are safe for concurrent use, by any number of processes where
-// the implementation can be shared.
+// The implementations are memstore (this process's memory), sqlitestore (a file) and pgstore (PostgreSQL). The suite in
+// storetest checks each of them against the comments in this file. All methods are safe for concurrent use, by any number
+// of processes if the implementation can be shared.
 type Store interface {
-	// View runs fn on one snapshot of the records, with every commit that was answered before View was called, and
-	// none that is made meanwhile. No lock is held while fn runs: it may take its time, and call the store. Its
-	// error is fn's own, as it is, or says that the store cannot be read.
+	// View runs fn on one snapshot of the records. The snapshot has every commit that was answered before View was
+	// called, and none that is made meanwhile. No lock is held while fn runs: fn may take long, and may call the store.
+	// View returns fn's own error unchanged, or an error that says that the store cannot be read.
 	View(ctx context.Context, fn func(View) error) error
 
-	// Update runs fn and commits what it has put and deleted, atomically, serializable and durable; an error of fn
-	// is returned as it is, and undoes everything. fn does no I/O, does not call the store or keep its Tx, and may
-	// run several times, on any goroutine: its last run counts. keys are a hint, the records that fn will get, put
-	// or delete: an implementation may fetch and lock them in order, in one round trip. A key that fn uses beyond
-	// the hint is added, and fn runs again: so it uses the same keys whenever it sees the same records, and makes no
-	// random ID. Several Updates may share one commit.
+	// Update runs fn and commits the records that it put and deleted. The commit is atomic, serializable and durable. An
+	// error of fn is returned unchanged, and undoes everything. fn does no I/O, does not call the store and does not keep
+	// its Tx. It may run several times, on any goroutine; its last run counts.
 	//
-	// ErrUnknownOutcome says that the commit may or may not have happened: look, or repeat. After any other error
-	// nothing was changed. A context that has ended starts nothing.
+	// keys are a hint: the records that fn will get, put or delete. An implementation may fetch and lock them in order, in
+	// one round trip. If fn uses a key beyond the hint, the key is added and fn may run again. So fn must use the same keys
+	// whenever it sees the same records, and must not make random IDs. Several Updates may share one commit.
+	//
+	// ErrUnknownOutcome says that the commit may or may not have happened: read the records, or repeat the Update. After
+	// any other error nothing was changed. An Update whose context has ended does not start.
 	Update(ctx context.Context, keys []Key, fn func(Tx) error) error
 
-	// Notify returns a channel that gets a value after a commit, by any process, that touched the record of that
-	// key. Values may be spurious, several commits may give one value, and a value may be lost when the connection
-	// to a shared store is: look at the record first, and poll too. stop releases the channel; it is not closed.
+	// Notify returns a channel that gets a value after a commit, by any process, that touched the record of that key.
+	// Values may be spurious, several commits may give one value, and a value may be lost together with the connection to
+	// a shared store. So read the record after the call of Notify, and poll too. stop releases the channel; the channel is
+	// not closed.
 	Notify(key Key) (wake <-chan struct{}, stop func())
 
 	// Close releases the store. Every later View and Update returns ErrClosed; closing again does nothing.
 	Close() error
 }
 
-// View reads one snapshot. The records that it returns are the caller's own. Queries return at most one page: see
-// Page. A View is used by one goroutine, until the function that got it returns.
+// View reads one snapshot. The records that it returns belong to the caller. Queries return at most one page: see Page. One
+// goroutine uses a View, until the function that got it returns.
 type View interface {
 	Get(Key) (Record, error) // ErrNotFound
-	// Instances, as Containers and Sessions do, returns one page of what the query selects. Nothing is no error.
+	// Instances returns one page of the instances that the query selects. An empty page is no error.
 	Instances(InstanceQuery) ([]*Instance, error)
-	// Containers: as Instances.
+	// Containers is Instances for containers.
 	Containers(ContainerQuery) ([]*Container, error)
-	// Sessions: as Instances.
+	// Sessions is Instances for sessions.
 	Sessions(SessionQuery) ([]*Session, error)
+	// Usage is Instances for the rows of the bill. A UsageQuery selects hours.
+	Usage(UsageQuery) ([]*Usage, error)
 }
 
-// Tx reads and writes by key. It sees its own writes. What Get returns is the caller's own, and is not written until
-// it is Put; what was Put may be changed afterwards without effect. A Tx is used by one goroutine, until the function
-// that got it returns.
+// Tx reads and writes by key. It sees its own writes. A record that Get returns belongs to the caller, and is not written
+// until it is Put. A later change to a record that was Put has no effect. One goroutine uses a Tx, until the function that
+// got it returns.
 type Tx interface {
 	Get(Key) (Record, error) // ErrNotFound
-	Put(Record) error        // in place of what has its key, if that is there
-	Delete(Key) error        // absent is success
+	Put(Record) error        // replaces the record of that key, if there is one
+	Delete(Key) error        // an absent record is no error
 }
 
-// Errors of a Store. All work with errors.Is.
+// The errors of a Store. Match them with errors.Is.
 var (
 	ErrNotFound       = errors.New("store: no such record")
 	ErrUnknownOutcome = errors.New("store: the commit may or may not have happened")
@@ -80,9 +84,11 @@ const (
 	KindLease     Kind = 7
 	KindMirrors   Kind = 8 // by launch ID
 	KindUser      Kind = 9 // by UserID
+	KindUsage     Kind = 10
+	KindLedger    Kind = 11 // one record, with the ID ""
 )
 
-var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors", "user"}
+var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors", "user", "usage", "ledger"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) && k > 0 {
@@ -99,7 +105,7 @@ type Key struct {
 
 func (k Key) String() string { return k.Kind.String() + "/" + k.ID }
 
-// Compare orders keys: by kind, then by ID. Whoever locks several locks them in this order.
+// Compare orders keys by kind, then by ID. An implementation that locks several keys locks them in this order.
 func (k Key) Compare(l Key) int {
 	switch {
 	case k.Kind != l.Kind:
@@ -112,18 +118,21 @@ func (k Key) Compare(l Key) int {
 	return 0
 }
 
-// Record is one of *Pool, *Instance, *Sharing, *Container, *Session, *Task, *Lease, *Mirrors, *User.
+// Record is one of *Pool, *Instance, *Sharing, *Container, *Session, *Task, *Lease, *Mirrors, *User, *Usage,
+// *Ledger.
 type Record interface {
-	Key() Key      // made of its own fields
-	Clone() Record // shares nothing that can be changed
+	Key() Key      // made of the record's own fields
+	Clone() Record // a copy that shares nothing that can change
 }
 
-// Getter is what View and Tx have in common.
+// Getter is the common part of View and Tx.
 type Getter interface {
 	Get(Key) (Record, error) // ErrNotFound
 }
 
-// Get returns the record of that key as its own type: Get[*Session](tx, store.SessionKey(id)).
+// Get returns the record of that key with its own type:
+//
+//	s, err := store.Get[*store.Session](tx, store.SessionKey(id))
 func Get[R Record](g Getter, key Key) (R, error) {
 	var zero R
 	r, err := g.Get(key)
@@ -137,7 +146,7 @@ func Get[R Record](g Getter, key Key) (R, error) {
 	return typed, nil
 }
 
-// Find is Get for a record that may be absent: it then returns nil and no error.
+// Find is Get for a record that may be absent. It returns nil and no error for an absent record.
 func Find[R Record](g Getter, key Key) (R, error) {
 	r, err := Get[R](g, key)
 	if errors.Is(err, ErrNotFound) {
@@ -146,8 +155,37 @@ func Find[R Record](g Getter, key Key) (R, error) {
 	return r, err
 }
 
-// CheckFence returns ErrFenced unless held is still the lease's holder. Whoever acts under a lease calls it in each
-// Update, so that one that was paused longer than its lease cannot act on old knowledge.
+// Read returns the record of that key from a View of its own, or nil if there is none:
+//
+//	s, err := store.Read[*store.Session](ctx, st, store.SessionKey(id))
+func Read[R Record](ctx context.Context, st Store, key Key) (r R, err error) {
+	err = st.View(ctx, func(v View) error {
+		r, err = Find[R](v, key)
+		return err
+	})
+	return r, err
+}
+
+// FindContainer returns a container and the instance that it is on; nil for a record that is absent.
+func FindContainer(g Getter, id string) (c *Container, in *Instance, err error) {
+	if c, err = Find[*Container](g, ContainerKey(id)); err != nil || c == nil {
+		return nil, nil, err
+	}
+	in, err = Find[*Instance](g, InstanceKey(c.Instance))
+	return c, in, err
+}
+
+// ReadPool returns the pool's record from a View of its own. It returns ErrNotFound if the record was not made yet.
+func ReadPool(ctx context.Context, st Store) (p *Pool, err error) {
+	err = st.View(ctx, func(v View) error {
+		p, err = Get[*Pool](v, PoolKey())
+		return err
+	})
+	return p, err
+}
+
+// CheckFence returns ErrFenced unless the stored lease still has held's Holder and Fence. A process that acts under a lease
+// calls CheckFence in each Update, so that it cannot act on old knowledge after a pause longer than its lease.
 func CheckFence(tx Tx, held Lease) error {
 	now, err := Find[*Lease](tx, held.Key())
 	if err != nil {

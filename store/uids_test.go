@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -11,8 +12,9 @@ import (
 // TestUIDsAreASet takes and frees at random and compares with a map.
 func TestUIDsAreASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var uids UIDs
+		uids := UIDs{Base: rapid.SampledFrom([]int{0, MinUID, MinUID + 256, MaxUID - 300}).Draw(t, "base")}
 		used := map[int]bool{}
+		first := max(uids.Base, MinUID)
 		t.Repeat(map[string]func(*rapid.T){
 			"take": func(t *rapid.T) {
 				for range rapid.IntRange(1, 200).Draw(t, "n") {
@@ -27,12 +29,12 @@ func TestUIDsAreASet(t *testing.T) {
 				}
 			},
 			"free": func(t *rapid.T) {
-				uid := rapid.IntRange(MinUID-100, MinUID+2000).Draw(t, "uid")
+				uid := rapid.IntRange(first-100, first+2000).Draw(t, "uid")
 				uids.Free(uid)
 				delete(used, uid)
 			},
 			"free one of two": func(t *rapid.T) {
-				for uid := MinUID; uid < MinUID+1000; uid += 2 {
+				for uid := first; uid < first+1000; uid += 2 {
 					uids.Free(uid)
 					delete(used, uid)
 				}
@@ -80,7 +82,7 @@ func TestFreedUIDRests(t *testing.T) {
 }
 
 func TestUIDsRunOut(t *testing.T) {
-	var uids UIDs
+	uids := UIDs{Base: MinUID + 30*256}
 	seen := map[int]bool{}
 	for range MaxUID - MinUID + 1 {
 		seen[take(t, &uids)] = true
@@ -123,4 +125,32 @@ func take(t testing.TB, uids *UIDs) int {
 		t.Fatal(err)
 	}
 	return uid
+}
+
+// TestPoolsHaveUIDsOfTheirOwn takes the uids of many sessions in two pools, as on one engine.
+func TestPoolsHaveUIDsOfTheirOwn(t *testing.T) {
+	bases := map[int]bool{}
+	for i := range 5000 {
+		base := UIDBase(fmt.Sprint("pool", i))
+		if base < MinUID || base > MaxUID-uidBlock || (base-MinUID)%uidBlock != 0 {
+			t.Fatalf("the base %d", base)
+		}
+		bases[base] = true
+	}
+	if len(bases) != 195 {
+		t.Errorf("5000 pools have %d bases", len(bases))
+	}
+	one, other := UIDs{Base: UIDBase("one")}, UIDs{Base: UIDBase("other")}
+	if one.Base == other.Base || UIDBase("one") != one.Base {
+		t.Fatalf("the bases of two pools are %d and %d", one.Base, other.Base)
+	}
+	seen := map[int]bool{}
+	for range 64 * restingWords {
+		seen[take(t, &one)] = true
+	}
+	for range 64 * restingWords {
+		if uid := take(t, &other); seen[uid] {
+			t.Fatalf("both pools have the uid %d", uid)
+		}
+	}
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/berth-go/berth/seal/awskms"
 )
 
-// service speaks as much of KMS's protocol as a Sealer needs. What it encrypts is "keyID|nonce|ciphertext", bound to the
+// service speaks the part of KMS's protocol that a Sealer needs. Its ciphertexts are "keyID|nonce|ciphertext", bound to the
 // encryption context.
 type service struct {
 	mu       sync.Mutex
@@ -194,7 +194,7 @@ func TestKeyThatCannotBeUsedNowIsNotLost(t *testing.T) {
 	}
 }
 
-// TestRotation goes from AES to a key of KMS, and from that to another.
+// TestRotation changes from AES to a key of KMS, and then to another key of KMS.
 func TestRotation(t *testing.T) {
 	_, api := client(t, "first", "second")
 	local, err := seal.AES(randomBytes(seal.KeySize))

@@ -7,13 +7,13 @@ import (
 )
 
 // kinds is more than the highest kind of record.
-const kinds = int(store.KindUser) + 1
+const kinds = int(store.KindLedger) + 1
 
-// data holds every record, an index of those that are now, and what running Views still see of before.
+// data holds every record, an index of the newest versions, and the older versions that running Views see.
 //
-// Commits are numbered. A View sees the records as of one commit: of each the last version that is not newer. The
-// index knows only the newest versions; what it says of a record that has changed since is corrected with replaced,
-// which lists these.
+// Commits are numbered. A View sees the records as of one commit: the last version of each record that is not newer. The index
+// has only the newest versions. replaced lists the records that have changed since a View's commit, by which the View corrects
+// the index's results.
 type data struct {
 	records [kinds]map[string]*row // by kind and ID
 	rows    []*row                 // the same by their numbers; nil: the number is free
@@ -22,8 +22,8 @@ type data struct {
 	seq     uint64   // of the last commit
 	views   []uint64 // the commits that running Views see, ascending; one entry per View
 
-	// changed lists the rows that the index does not show as they are. It is brought up to date when a query needs
-	// it or there are many: a session that is created, activated and ended meanwhile has moved once.
+	// changed lists the rows whose index entries are out of date. The index is updated when a query needs it, or when there are
+	// many such rows. So a session that is created, activated and ended meanwhile moves once.
 	changed []*row
 
 	// replaced lists the writes that left an older version behind, because a View saw it, in the order of seq.
@@ -32,13 +32,13 @@ type data struct {
 	undo []change // empty; the next Update makes its list in it
 }
 
-// row is a record, with its past as far as anybody sees it.
+// row is a record, with the older versions that a View sees.
 type row struct {
 	key     store.Key
 	version              // the newest, changed in place
 	indexed store.Record // as the index shows it, if it is among the changed
 	changed bool
-	number  uint32 // what the index calls it
+	number  uint32 // names the row in the index
 }
 
 // version is a record as one commit left it.
@@ -57,7 +57,7 @@ type write struct {
 const (
 	// degree bounds a node of the index to 2*degree-1 entries.
 	degree = 16
-	// mostChanged bounds how far the index falls behind, so that nobody has to wait for long while it catches up.
+	// mostChanged bounds how many rows the index is behind, so that no query waits long for its update.
 	mostChanged = 100
 	// searched is the number of a row that is no record: its ID is the one at which a search begins.
 	searched = 0
@@ -100,7 +100,7 @@ func (d *data) put(key store.Key, record store.Record) (r *row, was version) {
 		r = d.add(key)
 	}
 	was = r.version
-	// What was removed is a version too, if there is one behind it: it hides that one.
+	// A removal is a version too if there is an older one, which it hides.
 	if n := len(d.views); n > 0 && was.seq <= d.views[n-1] && (was.record != nil || was.older != nil) {
 		kept := was
 		r.older = &kept
@@ -148,7 +148,7 @@ func (d *data) settle() {
 	d.changed = d.changed[:0]
 }
 
-// reindex moves the entries of a row from what it was to what it is.
+// reindex replaces the entries of a row's old version with those of its present one.
 func (d *data) reindex(r *row) {
 	was, is := entriesOf(r.indexed), entriesOf(r.record)
 	head := headOf(r.key.ID)

@@ -38,11 +38,12 @@ const (
 	sessionsByInstance
 	sessionsByQueue // those that wait for a slot; all have one value
 
-	// Indexes that give an order: num is what they order by, and equal ones lie by ID.
+	// Indexes that give an order: by num, and then by ID.
 
 	instancesByRoom  // the ready ones with a free slot, by free slots
 	sessionsByLease  // the active ones that have a lease, by LeaseUntil
 	sessionsByEnding // the ended ones, by EndedAt
+	usageByDay       // by the first bytes of the ID, which are the day; so the order is that of the IDs
 )
 
 // entry is one record's place in one index. It has no pointers, so that the garbage collector does not look through
@@ -77,8 +78,8 @@ func headOf(id string) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// entries are those of one record, each at its own place, so that those of two versions can be compared one by one.
-// The row and the head of the ID are not set: they are the same in all.
+// entries has the index entries of one record. Each kind of entry has its own place, so that two versions can be compared one by
+// one. The row and the head of the ID are not set: they are the same in all entries.
 type entries [9]entry
 
 func entriesOf(r store.Record) (e entries) {
@@ -88,6 +89,8 @@ func entriesOf(r store.Record) (e entries) {
 		if free := r.Slots - r.Sessions; free > 0 && r.State == store.InstanceReady {
 			e[inRoom] = entry{index: instancesByRoom, num: uint64(free)}
 		}
+	case *store.Usage:
+		e[0] = entry{index: usageByDay, num: headOf(r.ID)}
 	case *store.Container:
 		state := code(containerStates[:], r.State)
 		e[0] = entry{index: containersByState + state}

@@ -1,11 +1,11 @@
 // Package memstore keeps a pool's records in this process's memory.
 //
-// It is for tests, for one machine, and for whoever can do without its sessions after a restart. It is also the
-// reference: the other stores are compared with it, call by call.
+// It serves one process. It is for tests, and for applications that can do without their sessions after a restart. It is also
+// the reference: the tests compare the other stores with it, call by call.
 //
-// Updates run one at a time and write in place. While a View runs, a record that is written keeps the version that
-// the View sees: a View costs the same however large the store is, and no lock is held while its function runs. With
-// no View running, nothing is kept.
+// Updates run one at a time and write in place. While a View runs, a record that is written keeps the version that the View
+// sees. So a View costs the same however large the store is, and no lock is held while its function runs. While no View
+// runs, no old version is kept.
 package memstore
 
 import (
@@ -18,8 +18,8 @@ import (
 
 // Store is a [store.Store] in memory. Make one with [New].
 type Store struct {
-	// mu is held while an Update runs, its function included, and for each call of a View. None of that does I/O or
-	// waits, so nobody waits long for mu, and waiting for it need not look at a context.
+	// mu is held while an Update and its function run, and for each call of a View. None of them does I/O or waits, so
+	// waiting for mu is short and ignores contexts.
 	mu     sync.Mutex
 	data   *data // guarded by mu
 	closed bool  // guarded by mu
@@ -27,10 +27,16 @@ type Store struct {
 	watch watch.Watchers
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Watcher = (*Store)(nil)
+)
 
 // New returns an empty store.
 func New() *Store { return &Store{data: newData()} }
+
+// InProcess implements what [store.InProcess] asks for.
+func (s *Store) InProcess() bool { return true }
 
 // View implements [store.Store].
 func (s *Store) View(ctx context.Context, fn func(store.View) error) error {
@@ -72,11 +78,14 @@ func (s *Store) Update(ctx context.Context, _ []store.Key, fn func(store.Tx) err
 	return nil
 }
 
-// Notify implements [store.Store]. After Close it returns a channel that has a value: whoever looks then, sees
+// Notify implements [store.Store]. After Close it returns a channel that has a value: the read that follows returns
 // ErrClosed.
 func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) { return s.watch.Add(key) }
 
-// Close implements [store.Store]. It wakes whoever waits for a commit that will not come. A View that runs may go on
+// Watch implements [store.Watcher].
+func (s *Store) Watch(touched func(store.Key)) (stop func()) { return s.watch.AddAll(touched) }
+
+// Close implements [store.Store]. It wakes the watchers, for no commit will come. A View that runs may go on
 // to its end.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -8,7 +8,7 @@ func (d *data) open() uint64 {
 	return d.seq
 }
 
-// release lets a View of that commit end, and forgets what only it has seen.
+// release ends a View of that commit, and drops the versions that only this View has seen.
 func (d *data) release(seq uint64) {
 	i, _ := slices.BinarySearch(d.views, seq)
 	d.views = slices.Delete(d.views, i, i+1)
@@ -35,7 +35,7 @@ func (d *data) since(seq uint64) int {
 	return i
 }
 
-// forget drops the versions of a row that nobody sees who sees commit oldest or a later one.
+// forget drops the versions of a row that no View of commit oldest or of a later one sees.
 func (r *row) forget(oldest uint64) {
 	for v := &r.version; v != nil; v = v.older {
 		if v.seq <= oldest {

@@ -27,7 +27,7 @@ type span struct {
 
 // hit is a record that was found. It is still the store's own.
 type hit[R store.Record] struct {
-	num    uint64 // what it is ordered by, before its ID
+	num    uint64 // the first key of the order; the ID is the second
 	id     string
 	record R
 }
@@ -92,7 +92,7 @@ func (s *search[R]) run(v *view) ([]R, error) {
 	return page, nil
 }
 
-// walk adds what v sees through a span of the index, up to a page. It leaves out what has changed since.
+// walk adds the records that v sees in a span of the index, up to a page. It leaves out records that have changed since.
 func (s *search[R]) walk(v *view, p span) {
 	full := len(s.found) + s.page.Size()
 	v.data.index.Ascend(p.from, func(e entry) bool {

@@ -7,10 +7,10 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// errOver is what a Tx or a View says that was kept beyond its function.
+// errOver is the error of a Tx or a View that is used after its function has returned.
 var errOver = errors.New("memstore: used after the function that got it has returned")
 
-// tx is one run of an Update's function. It writes in place, and remembers what was there.
+// tx is one run of an Update's function. It writes in place, and keeps the old versions for undoing.
 type tx struct {
 	data      *data // nil when the function has returned
 	undo      []change
@@ -33,7 +33,7 @@ func (t *tx) commit() {
 	}
 }
 
-// end undoes what was not committed, and lets nobody write with t any more.
+// end undoes writes that were not committed, and makes every later use of t fail.
 func (t *tx) end() {
 	d := t.data
 	if !t.committed {
@@ -99,14 +99,14 @@ func (t *tx) write(key store.Key, r store.Record) {
 func storable(r store.Record) bool {
 	switch r.(type) {
 	case *store.Pool, *store.Instance, *store.Sharing, *store.Mirrors, *store.Container, *store.Session, *store.Task,
-		*store.Lease, *store.User:
+		*store.Lease, *store.User, *store.Usage, *store.Ledger:
 		return true
 	}
 	return false
 }
 
-// notFound is ErrNotFound with the key, put into words only when somebody reads them: looking for what may be absent
-// is common.
+// notFound is ErrNotFound with the key. It formats its message only when the message is read, since reads of absent records are
+// common.
 type notFound store.Key
 
 func (e notFound) Error() string { return store.ErrNotFound.Error() + ": " + store.Key(e).String() }

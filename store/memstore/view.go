@@ -96,6 +96,22 @@ func (v *view) Sessions(q store.SessionQuery) ([]*store.Session, error) {
 	return s.run(v)
 }
 
+// Usage implements [store.View].
+func (v *view) Usage(q store.UsageQuery) ([]*store.Usage, error) {
+	after, before := q.Bounds()
+	s := search[*store.Usage]{kind: store.KindUsage, page: q.Page, place: -1}
+	s.page.After = after
+	end := ^uint64(0)
+	if before != "" {
+		end = headOf(before) + 1
+		s.matches = func(r *store.Usage) bool { return r.ID < before }
+	} else {
+		s.matches = func(*store.Usage) bool { return true }
+	}
+	s.spans = []span{{entry{index: usageByDay, num: headOf(after), head: headOf(after)}, end}}
+	return s.run(v)
+}
+
 func sessionMatches(q *store.SessionQuery, r *store.Session) bool {
 	switch {
 	case !oneOf(q.States, r.State),

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store/pgstore"
 )
 
@@ -109,7 +109,7 @@ func execute(tb testing.TB, dsn, sql string) {
 	}
 }
 
-// recorder keeps what a store sends on each connection.
+// recorder records the messages of a store on each connection.
 type recorder struct {
 	mu    sync.Mutex
 	conns map[uint32][]*pgx.Batch // guarded by mu; by the server's process ID

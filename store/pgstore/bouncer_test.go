@@ -3,7 +3,7 @@ package pgstore_test
 import (
 	"testing"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/pgstore"
 	"github.com/berth-go/berth/store/storetest"

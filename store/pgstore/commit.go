@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/internal/pause"
 	"github.com/berth-go/berth/store/internal/rows"
 )
 
@@ -60,7 +61,7 @@ func (b backend) Begin(ctx context.Context, keys []store.Key, got func(store.Key
 // patiently runs the beginning of a transaction until it succeeds, fails for good, or the server was away for long.
 func (s *Store) patiently(ctx context.Context, begin func(context.Context, *pgxpool.Conn) error) (*pgxpool.Conn, error) {
 	deadline := time.Now().Add(patience)
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+	for next := 10 * time.Millisecond; ; next = min(2*next, 500*time.Millisecond) {
 		conn, err := s.acquire(ctx)
 		if err == nil {
 			if err = begin(ctx, conn); err == nil {
@@ -78,10 +79,8 @@ func (s *Store) patiently(ctx context.Context, begin func(context.Context, *pgxp
 		case sort == lasting || time.Now().After(deadline):
 			return nil, s.closedOr(err)
 		}
-		select {
-		case <-ctx.Done():
+		if pause.Sleep(ctx, next) != nil {
 			return nil, s.closedOr(ctx.Err())
-		case <-time.After(pause):
 		}
 	}
 }
@@ -158,8 +157,8 @@ type txn struct {
 // mostFetches bounds the round trips that the functions of a batch may cost while its records are locked.
 const mostFetches = 16
 
-// Fetch implements [rows.Txn]. To wait for a lock now would be out of order, so it takes one only if nobody has it. A
-// function that makes a new ID in every run could not succeed otherwise.
+// Fetch implements [rows.Txn]. It takes a lock only if the lock is free: to wait for one now would be out of order. Without
+// that, a function that makes a new ID in every run could not succeed.
 func (t *txn) Fetch(key store.Key) (body []byte, err error) {
 	if t.fetched++; t.fetched > mostFetches {
 		return nil, rows.ErrBeyond
@@ -232,8 +231,8 @@ func (t *txn) Commit(puts []rows.Row, deletes []store.Key) error {
 	return nil
 }
 
-// outcome says what an error means that came while the answers to the writes and the COMMIT were read. They were sent
-// together: if the server has refused a write, it has not looked at the COMMIT. If it is silent, it may have.
+// outcome says what an error means that came while the answers to the writes and the COMMIT were read. Both were sent together. If
+// the server has refused a write, it has not run the COMMIT. If it does not answer, it may have run the COMMIT.
 func outcome(err error, commit bool) error {
 	code := state(err)
 	switch {
@@ -247,7 +246,7 @@ func outcome(err error, commit bool) error {
 	return explain("writing", err)
 }
 
-// columns returns what stmtPut takes: an array per column.
+// columns returns the arguments of stmtPut: an array per column.
 func columns(puts []rows.Row) []any {
 	n := len(puts)
 	kinds, ids, bodies := make([]int16, n), make([]string, n), make([]string, n)

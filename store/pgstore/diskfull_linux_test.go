@@ -9,15 +9,15 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/berth-go/berth/internal/pgtest"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/pgtest"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/pgstore"
 )
 
-// TestFullDisk gives the records a small disk, and fills it.
-func TestFullDisk(t *testing.T) {
-	server := pgtest.Start(t)
+// smallDisk mounts a disk of 32 MB and returns it. Its directory "table" belongs to the server.
+func smallDisk(t *testing.T, server *pgtest.Server) string {
+	t.Helper()
 	disk := filepath.Join(server.Dir, "disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
@@ -42,13 +42,20 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Chown(table, int(owner.Uid), int(owner.Gid)); err != nil {
 		t.Fatal(err)
 	}
+	return disk
+}
+
+// TestFullDisk gives the records a small disk, and fills it.
+func TestFullDisk(t *testing.T) {
+	server := pgtest.Start(t)
+	disk := smallDisk(t, server)
 	filler := filepath.Join(disk, "filler")
 	if err := os.WriteFile(filler, make([]byte, 20<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	dsn := server.DSN("postgres")
 	s := open(t, dsn, pgstore.Options{})
-	execute(t, dsn, "CREATE TABLESPACE small LOCATION '"+table+"'")
+	execute(t, dsn, "CREATE TABLESPACE small LOCATION '"+filepath.Join(disk, "table")+"'")
 	execute(t, dsn, "ALTER TABLE berth.records SET TABLESPACE small")
 
 	put := func(n int) error {
@@ -59,6 +66,7 @@ func TestFullDisk(t *testing.T) {
 		r := &store.Task{ID: fmt.Sprint(n), Session: text.String()}
 		return s.Update(bounded(t), []store.Key{r.Key()}, func(tx store.Tx) error { return tx.Put(r) })
 	}
+	var err error
 	kept := 0
 	for ; kept < 1000; kept++ {
 		if err = put(kept); err != nil {

@@ -52,7 +52,7 @@ var advice = map[string]string{
 	queryCanceled:         "the server cancelled a statement: raise statement_timeout, if it is set for this user",
 }
 
-// explain says what was being done, and what to do about the server.
+// explain adds the step that failed, and what to do about the server.
 func explain(doing string, err error) error {
 	if err == nil || strings.HasPrefix(err.Error(), "pgstore: ") {
 		return err

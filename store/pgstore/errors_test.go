@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store/pgstore"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/pgstore"
 )
@@ -70,8 +70,8 @@ func set(ctx context.Context, s store.Store, n int, ids ...string) error {
 	})
 }
 
-// TestConnectionCutAtEveryPoint breaks the connection after each message of an Update, in either direction. Either all
-// of it is there, or nothing, and whoever was told something was told so.
+// TestConnectionCutAtEveryPoint breaks the connection after each message of an Update, in either direction. Either all writes are
+// there or none, and the result of Update agrees with that.
 func TestConnectionCutAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Shared(t)

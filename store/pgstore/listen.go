@@ -12,10 +12,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/internal/pause"
 )
 
 const (
-	// mostPayload is what a notification can say, in bytes, less than the server's 8,000.
+	// mostPayload is the largest payload of a notification in bytes, less than the server's 8,000.
 	mostPayload = 7900
 	// mostPayloads bounds the notifications of a commit. One that wrote more keys wakes everybody.
 	mostPayloads = 8
@@ -55,7 +56,7 @@ func payloads(self string, keys []store.Key) []string {
 	return append(all, string(text))
 }
 
-// heard wakes those who watch what a notification names.
+// heard wakes the watchers of the keys that a notification names.
 func (s *Store) heard(payload string) {
 	rest, ours := strings.CutPrefix(payload, s.self)
 	if ours {
@@ -71,7 +72,7 @@ func (s *Store) heard(payload string) {
 			size, rest, ok = cutNumber(rest)
 		}
 		if !ok || size > len(rest) {
-			s.watch.WakeAll() // it is everything, or what only a newer release says
+			s.watch.WakeAll() // the payload says "everything", or is of a newer release
 			return
 		}
 		s.watch.Wake(store.Key{Kind: store.Kind(kind), ID: rest[:size]})
@@ -88,20 +89,18 @@ func cutNumber(s string) (n int, rest string, ok bool) {
 
 // listen hears of the commits of other processes until the store is closed.
 func (s *Store) listen(config *pgxpool.Config) {
-	for pause := leastPause; ; pause = min(2*pause, mostPause) {
+	for next := leastPause; ; next = min(2*next, mostPause) {
 		heard, err := s.listenOnce(config)
 		if s.ctx.Err() != nil {
 			return
 		}
 		if heard {
-			pause = leastPause
+			next = leastPause
 		}
 		s.opts.Logger.Warn("pgstore: does not hear of other processes' commits; connecting again", "schema", s.opts.Schema, "error", err)
 		s.watch.WakeAll()
-		select {
-		case <-s.ctx.Done():
+		if pause.Sleep(s.ctx, next/2+rand.N(next)) != nil {
 			return
-		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }
@@ -126,7 +125,7 @@ func (s *Store) listenOnce(config *pgxpool.Config) (heard bool, err error) {
 	if _, err := conn.Exec(ctx, `LISTEN "`+channel(s.opts.Schema)+`"`); err != nil {
 		return false, explain("listening", err)
 	}
-	s.watch.WakeAll() // for what was committed before
+	s.watch.WakeAll() // for commits from before
 	for {
 		quiet, cancel := context.WithTimeout(s.ctx, listenPing)
 		n, err := conn.WaitForNotification(quiet)

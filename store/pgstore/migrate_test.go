@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/internal/rows"
 	"github.com/berth-go/berth/store/pgstore"
@@ -83,7 +83,7 @@ func TestPoolsShareADatabase(t *testing.T) {
 	}
 }
 
-// TestIndexesAreThoseOfTheQueries compares the migrations with what the queries need.
+// TestIndexesAreThoseOfTheQueries compares the migrations' indexes with those that the queries need.
 func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Shared(t)
@@ -143,7 +143,7 @@ func TestEveryQueryReadsLittle(t *testing.T) {
 	}
 }
 
-// explain runs a query and returns what the server did.
+// explain runs a query and returns the server's plan.
 func explain(t *testing.T, conn *pgx.Conn, q rows.Question) string {
 	t.Helper()
 	found, err := conn.Query(t.Context(), "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) "+pgstore.Apart(q.SQL), q.Args...)

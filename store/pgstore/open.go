@@ -30,7 +30,7 @@ const (
 func Open(ctx context.Context, connString string, opts Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(connString)
 	if err != nil {
-		// What the parser says may quote a password.
+		// The parser's message may quote a password.
 		return nil, errors.New("pgstore: the connection string cannot be read: want postgres://user:password@host:port/database?name=value, " +
 			"with special characters of the password as %XX, or host=… port=… user=… password=… dbname=…")
 	}
@@ -43,8 +43,8 @@ func Open(ctx context.Context, connString string, opts Options) (*Store, error) 
 	return OpenConfig(ctx, config, opts)
 }
 
-// OpenConfig is Open for those who need more than a connection string can say, such as tokens that change
-// (BeforeConnect) or a dialer. config is made by pgxpool.ParseConfig, and is copied.
+// OpenConfig is Open with a configuration, for settings that a connection string cannot hold, such as changing tokens
+// (BeforeConnect) or a dialer. config comes from pgxpool.ParseConfig; OpenConfig copies it.
 func OpenConfig(ctx context.Context, config *pgxpool.Config, opts Options) (*Store, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -73,7 +73,7 @@ func OpenConfig(ctx context.Context, config *pgxpool.Config, opts Options) (*Sto
 	return s, nil
 }
 
-// configure makes connections what the store needs.
+// configure sets up connections as the store needs them.
 func (s *Store) configure(config *pgxpool.Config) *pgxpool.Config {
 	config.MaxConns = max(config.MaxConns, leastConns)
 	conn := config.ConnConfig

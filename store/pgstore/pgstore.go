@@ -1,38 +1,3 @@
-// Package pgstore keeps a pool's records in PostgreSQL, for any number of processes at once: the replicas of a host
-// application, that share one pool.
-//
-//	records, err := pgstore.Open(ctx, os.Getenv("DATABASE_URL"), pgstore.Options{})
-//	…
-//	provider, err := berth.NewEC2SharedProvider(ctx, berth.Config{Store: records, …})
-//
-// Open makes what is missing: a schema (in PostgreSQL's sense) with two tables. Each pool has a schema of its own, so
-// several pools, and the host application's own tables, can share a database. [SQL] is for those who make schemas
-// themselves.
-//
-// # Connections
-//
-// A store has connections of its own, so that a host application which has used up its pool does not keep berth from
-// renewing its leases: 10, or pool_max_conns in the connection string, and one more that listens. Updates use two of
-// them, Views the rest; a View whose function opens another needs a second connection meanwhile.
-//
-// Behind PgBouncer, use a pool in session mode. Transaction and statement mode will not do: LISTEN, prepared statements
-// and the settings of a session do not work there. A standby will not do either.
-//
-// PostgreSQL 12 and later have all that is needed; the tests run on 15. The database's encoding is UTF8.
-//
-// # Durability
-//
-// A commit that was answered is on the server's disk: synchronous_commit is switched on where it is off. With
-// synchronous standbys it is on theirs as well, and survives a failover; without them a failover may lose what
-// the standby had not got.
-//
-// # Faults
-//
-// While the server does not answer or restarts, calls wait for some seconds before they fail; a call that had not sent
-// its COMMIT goes on when it answers again. Only a COMMIT whose answer is lost is store.ErrUnknownOutcome. A process
-// that is stopped in the midst of an Update (SIGSTOP, a debugger, a paused machine) holds its locks for
-// Options.StallTimeout; then the server ends its transaction, and the Update runs again when the process goes on.
-// Errors say what to do about the server, and hold no password.
 package pgstore
 
 import (
@@ -97,16 +62,22 @@ type Store struct {
 	close    sync.Once
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Watcher = (*Store)(nil)
+)
 
 // Update implements [store.Store].
 func (s *Store) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
 	return s.updates.Update(ctx, keys, fn)
 }
 
-// Notify implements [store.Store]. After Close it returns a channel that has a value: whoever looks then, sees
+// Notify implements [store.Store]. After Close it returns a channel that has a value: the read that follows returns
 // ErrClosed.
 func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) { return s.watch.Add(key) }
+
+// Watch implements [store.Watcher].
+func (s *Store) Watch(touched func(store.Key)) (stop func()) { return s.watch.AddAll(touched) }
 
 // Close implements [store.Store]. It waits for Updates under way to be answered, and for the functions of Views to
 // return.

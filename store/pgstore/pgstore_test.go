@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/pgstore"
 	"github.com/berth-go/berth/store/storetest"
@@ -25,7 +25,7 @@ func open(t testing.TB, dsn string, opts pgstore.Options) *pgstore.Store {
 	return s
 }
 
-// fresh returns what makes empty stores: all in one database, which is quicker, each in a schema of its own.
+// fresh returns a function that makes empty stores, each in a schema of its own. All are in one database, which is quicker.
 func fresh(t *testing.T) func(*testing.T) store.Store {
 	server := pgtest.Shared(t)
 	dsn := server.DSN(server.Database(t))
@@ -56,7 +56,7 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// TestNewIDInEveryRun has functions ask for keys that nobody could have named before.
+// TestNewIDInEveryRun has functions that ask for keys which no caller could name before.
 func TestNewIDInEveryRun(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)(t)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 )
 
 // BenchmarkProvider is a CreateSession and its TerminateSession by 64 callers, over a cloud and an engine that take no

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/pgstore"
 )
@@ -85,7 +85,7 @@ func rewrite(b *testing.B, s store.Store, tidy func()) {
 	tidy()
 }
 
-// diskSize returns what the records take, indexes and all.
+// diskSize returns the size of the records with their indexes.
 func diskSize(b *testing.B, dsn string) (bytes int64) {
 	b.Helper()
 	conn, err := pgx.Connect(b.Context(), dsn)
@@ -99,7 +99,7 @@ func diskSize(b *testing.B, dsn string) (bytes int64) {
 	return bytes
 }
 
-// BenchmarkWake measures from the begin of an Update in one store to the wake-up of who watches the record in another.
+// BenchmarkWake measures the time from the begin of an Update in one store to the wake-up of a watcher in another store.
 func BenchmarkWake(b *testing.B) {
 	server := pgtest.Shared(b)
 	dsn := server.DSN(server.Database(b))

@@ -53,7 +53,7 @@ func newStatements(schema string) statements {
 		// One after another, in the order of the array.
 		stmtLock: "SELECT count(pg_advisory_xact_lock(h)) FROM unnest($1::bigint[]) AS h",
 		stmtTry:  "SELECT pg_try_advisory_xact_lock($1)",
-		// The locks are ours already. FOR UPDATE guards against whoever changes records by hand.
+		// The locks are ours already. FOR UPDATE guards against changes by hand.
 		stmtFetch: "SELECT r.kind, r.id, r.body FROM " + keys + " JOIN " + table +
 			" AS r ON r.kind = k.kind AND r.id = k.id FOR UPDATE OF r",
 		stmtPut: "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") SELECT * FROM unnest(" +
@@ -63,13 +63,13 @@ func newStatements(schema string) statements {
 		stmtCommit: "COMMIT",
 		stmtGet:    "SELECT body FROM " + table + " WHERE kind = $1 AND id = $2",
 		stmtView:   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-		// The function of a View may take its time. As the first query, this is what takes the snapshot.
+		// The function of a View may take long. As the first query, this statement takes the snapshot.
 		stmtAwake: "SELECT set_config('idle_in_transaction_session_timeout', $1, true)",
 	}}
 }
 
-// SQL returns what Open runs to make a schema of that name, for those whose programs may not do so: an
-// administrator runs it, with
+// SQL returns the statements by which Open makes a schema of that name. If the program may not create schemas, an administrator
+// runs them, together with
 //
 //	GRANT USAGE ON SCHEMA name TO user;
 //	GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA name TO user;
@@ -122,7 +122,7 @@ CREATE INDEX records_lease_until ON %[1]s.records (lease_until, id) WHERE lease_
 CREATE INDEX records_ended_at ON %[1]s.records (ended_at, id) WHERE ended_at IS NOT NULL;
 `
 
-// steps returns what leads from a version to the last one.
+// steps returns the statements that lead from a version to the last one.
 func steps(schema string, from int) string {
 	var sql strings.Builder
 	for _, step := range migrations[from:] {

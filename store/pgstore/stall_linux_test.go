@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/pgtest"
+	"github.com/berth-go/berth/internal/test/pgtest"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/pgstore"
 )
@@ -21,7 +21,7 @@ const (
 	stall         = 2 * time.Second
 )
 
-// standStill is what that process does.
+// standStill is the code of that process.
 func standStill(dsn string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

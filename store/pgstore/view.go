@@ -41,7 +41,7 @@ func (s *Store) View(ctx context.Context, fn func(store.View) error) error {
 	return fn(v)
 }
 
-// snapshot begins the transaction of a View, which sees what is committed now.
+// snapshot begins the transaction of a View, which sees the commits until now.
 func (s *Store) snapshot(ctx context.Context, conn *pgxpool.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -47,7 +47,7 @@ func BenchmarkPair(b *testing.B) {
 	}
 }
 
-// BenchmarkFile reports what a live session takes on the disk, with all that belongs to it.
+// BenchmarkFile reports the disk space of a live session and its other records.
 func BenchmarkFile(b *testing.B) {
 	const live = 20_000
 	info, err := os.Stat(filledFile(b, live))
@@ -170,7 +170,7 @@ func filledFile(b *testing.B, n int) string {
 	return path
 }
 
-// openCopy opens a copy of a database that nobody has open.
+// openCopy opens a copy of a database that no process has open.
 func openCopy(b *testing.B, base string) *Store {
 	b.Helper()
 	text, err := os.ReadFile(base)

@@ -12,10 +12,10 @@ import (
 	"github.com/berth-go/berth/store/sqlitestore"
 )
 
-// childVar names what a child process is to do; children are this test binary itself.
+// childVar names the task of a child process. Children run this test binary.
 const childVar = "BERTH_SQLITE_CHILD"
 
-// children are what child processes do with the database of that path. They answer on their standard output.
+// children has the tasks of child processes, with the database at that path. They answer on their standard output.
 var children = map[string]func(path string) error{
 	"write": writeForEver, "write with a small limit": writeWithLimit, "open": openAndWrite,
 }
@@ -59,7 +59,7 @@ func startChild(t *testing.T, what, path string, change func(*exec.Cmd)) *child 
 	return &child{cmd, bufio.NewScanner(out)}
 }
 
-// rest returns what the child still says, and waits for its end.
+// rest returns the rest of the child's output, and waits for its end.
 func (c *child) rest() (lines []string) {
 	for c.lines.Scan() {
 		lines = append(lines, c.lines.Text())
@@ -70,7 +70,7 @@ func (c *child) rest() (lines []string) {
 
 func (c *child) output() string { return strings.Join(c.rest(), "\n") }
 
-// openAndWrite says what comes of opening the database and writing to it.
+// openAndWrite opens the database, writes to it, and prints the result.
 func openAndWrite(path string) error {
 	s, err := sqlitestore.Open(ctxOfChild(), path)
 	if err != nil {

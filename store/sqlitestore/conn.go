@@ -26,15 +26,14 @@ func newFile(path string) *file {
 // settings of every connection: errors that say what happened and no more, and no SQL that could damage the file.
 const settings = "?mode=rw&_error_rc=1&_defensive=1"
 
-// conn is one connection, for one goroutine at a time. It keeps the statements that it has prepared. This is the
-// driver's own interface, not that of database/sql: the connection that writes is one and the same for ever, and what
-// reads needs a snapshot.
+// conn is one connection, for one goroutine at a time. It keeps the statements that it has prepared. It uses the
+// driver's own interface and not that of database/sql: all writes use the same connection, and reads need a snapshot.
 type conn struct {
 	c          driver.Conn
 	statements map[string]driver.Stmt
 }
 
-// mostStatements bounds what a connection keeps prepared. The queries that berth makes are fewer.
+// mostStatements bounds the prepared statements of a connection. berth has fewer queries.
 const mostStatements = 200
 
 var opener sqlite.Driver

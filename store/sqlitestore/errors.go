@@ -20,7 +20,7 @@ var (
 	ErrDamaged = errors.New("the database is damaged; restore a backup")
 	// ErrReadOnly says that the file, its directory or its file system does not let this process write.
 	ErrReadOnly = errors.New("this process may not write the database, or files beside it in its directory")
-	// ErrFull says that there is no room for a commit. Nothing was changed, and reading goes on.
+	// ErrFull says that there is no room for a commit. Nothing was changed, and reads still work.
 	ErrFull = errors.New("the disk is full")
 	// ErrLocked says that another process did not stop writing for longer than an Update waits.
 	ErrLocked = errors.New("another process holds the lock on the database")
@@ -35,17 +35,17 @@ func code(err error) int {
 	return 0
 }
 
-// primary is the code without what only its extension says.
+// primary returns the primary code of an extended one.
 func primary(err error) int { return code(err) & 0xff }
 
-// told is an error that has been explained.
-type told struct{ error }
+// explainedError is an error that explain has returned.
+type explainedError struct{ error }
 
-func (e told) Unwrap() error { return e.error }
+func (e explainedError) Unwrap() error { return e.error }
 
-// explain says what an error of SQLite means to whoever runs the program.
+// explain says what an error of SQLite means to the operator of the program.
 func (f *file) explain(err error) error {
-	if err == nil || errors.As(err, new(told)) {
+	if err == nil || errors.As(err, new(explainedError)) {
 		return err
 	}
 	means := error(nil)
@@ -70,7 +70,7 @@ func (f *file) explain(err error) error {
 		means = ErrLocked
 	}
 	if means == nil {
-		return told{fmt.Errorf("sqlitestore: %s: %w", f.path, err)}
+		return explainedError{fmt.Errorf("sqlitestore: %s: %w", f.path, err)}
 	}
-	return told{fmt.Errorf("sqlitestore: %s: %w: %w", f.path, means, err)}
+	return explainedError{fmt.Errorf("sqlitestore: %s: %w: %w", f.path, means, err)}
 }

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/sqlitestore"
 )
@@ -155,7 +155,7 @@ func TestReadOnly(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		}
 	}
-	// t.TempDir lies below a directory that nobody else may enter, and so may the test binary.
+	// t.TempDir is below a directory that no other user may enter, and the test binary may be, too.
 	dir, err := os.MkdirTemp("", "berth-readonly-")
 	if err != nil {
 		t.Fatal(err)

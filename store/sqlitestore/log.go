@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// SQLite begins its log (the -wal file) anew when all of it is in the database and nobody reads from it. While Views
-// overlap without a pause that moment does not come by itself, and the log would grow without bound.
+// SQLite restarts its log (the -wal file) when all of the log is in the database and no reader uses it. While Views overlap
+// without a pause, that moment does not come by itself, and the log would grow without bound.
 
 const (
-	// mostLog is the size of the log, in bytes, from which on new Views wait for a moment for those that run.
+	// mostLog is the size of the log in bytes from which on new Views wait for the running ones, for logPatience.
 	mostLog = 256 << 20
-	// logEvery is after how many commits the log's size is looked at.
+	// logEvery is the number of commits between two checks of the log's size.
 	logEvery = 256
-	// logPatience bounds that wait, and logPause is for how long none follows one that was in vain.
+	// logPatience bounds that wait. logPause is the time without such waits after one in vain.
 	logPatience = 2 * time.Second
 	logPause    = time.Minute
 )

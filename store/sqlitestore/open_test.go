@@ -32,7 +32,7 @@ func sqliteDo(t *testing.T, path string, statements ...string) {
 	}
 }
 
-// sqliteText returns what a query says, of a database that no store has open.
+// sqliteText returns the result of a query on a database that no store has open.
 func sqliteText(t *testing.T, path, query string) string {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -105,7 +105,7 @@ func TestAnyPath(t *testing.T) {
 	}
 }
 
-// TestOpenRefuses: what is not ours, or too new for us, is left as it was.
+// TestOpenRefuses: a file that is no store, or too new, is left as it was.
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -185,7 +185,7 @@ func TestOpenedByMany(t *testing.T) {
 	}
 }
 
-// TestOtherProcess shares the database with another process: both write, and it wakes who watches here.
+// TestOtherProcess shares the database with another process. Both write, and the other one's writes wake watchers here.
 func TestOtherProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "berth.db")
 	s := openAt(t, path)
@@ -201,7 +201,7 @@ func TestOtherProcess(t *testing.T) {
 	acknowledged := make(chan int, 1)
 	go func() {
 		defer close(acknowledged) // also when it fails
-		acknowledged <- killWhileWriting(t, path, 0)
+		acknowledged <- killWhileWriting(t, path, 1, 0)
 	}()
 	for {
 		if err := s.Update(t.Context(), nil, appendOne); err != nil {
@@ -218,7 +218,7 @@ func TestOtherProcess(t *testing.T) {
 	}
 }
 
-// TestDamaged damages the middle of a database: who reads it is told, and what is whole can be read.
+// TestDamaged damages the middle of a database: reads of it fail with an error, and the rest can be read.
 func TestDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "berth.db")
 	s := openAt(t, path)

@@ -14,7 +14,7 @@ import (
 	"github.com/berth-go/berth/store/sqlitestore"
 )
 
-// fleet is what a provider over fakes that take no time keeps when it is closed.
+// fleet is the store of a closed provider over fakes that take no time.
 type fleet struct {
 	path   string
 	cloud  *fake.Cloud

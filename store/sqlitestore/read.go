@@ -143,7 +143,7 @@ func (s source) Select(ctx context.Context, sql string, args []any, row func(id 
 	return s.file.explain(err)
 }
 
-// From implements [rows.Source]. SQLite is told which index to use: it knows nothing of how many records there are.
+// From implements [rows.Source]. The query names its index, because SQLite does not know how many records there are.
 func (source) From(index string) string { return fromIndex(index) }
 
 func fromIndex(index string) string {

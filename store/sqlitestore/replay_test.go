@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// tape is what the connection that writes was told.
+// tape has the statements of the connection that writes.
 type tape struct {
 	calls   []call
 	commits int
@@ -20,7 +20,7 @@ type call struct {
 	query bool
 }
 
-// record runs pairs, and returns what they made of the connection.
+// record runs pairs, and returns the connection's statements.
 func record(b *testing.B, base string, n int) *tape {
 	s := openCopy(b, base)
 	t := new(tape)

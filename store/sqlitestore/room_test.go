@@ -10,7 +10,7 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// TestNoRoom bounds the database. What does not fit fails, and none of those that share its commit.
+// TestNoRoom bounds the database. An Update that does not fit fails. The Updates that share its commit do not.
 func TestNoRoom(t *testing.T) {
 	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "berth.db"))
 	if err != nil {

@@ -9,15 +9,16 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/berth-go/berth/store/internal/pause"
 	"github.com/berth-go/berth/store/internal/rows"
 )
 
 // applicationID marks a database as one of this store: "brth". The command file(1) shows it.
 const applicationID = 0x62727468
 
-// migrations lead from each version of the schema to the next; the version is SQLite's user_version. What has been
-// released is never changed. A program refuses a database whose version it does not know, so a migration must not come
-// together with a change that the version before it could live with.
+// migrations lead from each version of the schema to the next. The version is SQLite's user_version. A released migration never
+// changes. A program refuses a database whose version it does not know. So a migration must not come together with a change
+// that the version before could work with.
 var migrations = []string{
 	createTable + createIndexes(), // to version 1
 }
@@ -55,7 +56,7 @@ func (f *file) look(c *conn) (int, error) {
 	return version, errors.Join(err, c.once("ROLLBACK"))
 }
 
-// version says what a database is: the version of its schema, 0 for an empty one. It is called in a transaction.
+// version returns the version of a database's schema, or 0 for an empty database. It is called in a transaction.
 func (f *file) version(c *conn) (int, error) {
 	id, err := c.number("PRAGMA application_id")
 	if err != nil {
@@ -73,9 +74,9 @@ func (f *file) version(c *conn) (int, error) {
 	case id == 0 && version == 0 && tables == 0:
 		return 0, nil
 	case id != applicationID:
-		return 0, told{fmt.Errorf("sqlitestore: %s: %w: it is the SQLite database of another program", f.path, ErrForeign)}
+		return 0, explainedError{fmt.Errorf("sqlitestore: %s: %w: it is the SQLite database of another program", f.path, ErrForeign)}
 	case version > int64(len(migrations)):
-		return 0, told{fmt.Errorf("sqlitestore: %s: %w (it has schema %d, this program knows %d)",
+		return 0, explainedError{fmt.Errorf("sqlitestore: %s: %w (it has schema %d, this program knows %d)",
 			f.path, ErrNewerSchema, version, len(migrations))}
 	}
 	return int(version), nil
@@ -148,10 +149,8 @@ func patiently(ctx context.Context, do func() error) error {
 		if primary(err) != sqlite3.SQLITE_BUSY {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if pause.Sleep(ctx, 20*time.Millisecond) != nil {
 			return err
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

@@ -29,7 +29,10 @@ type Store struct {
 	close   sync.Once
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Watcher = (*Store)(nil)
+)
 
 // pollInterval is how often the store looks for the commits of other processes while anybody watches.
 const pollInterval = 50 * time.Millisecond
@@ -127,15 +130,27 @@ func (s *Store) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) 
 	return s.batcher.Update(ctx, keys, fn)
 }
 
-// Notify implements [store.Store]. After Close it returns a channel that has a value: whoever looks then, sees
+// Notify implements [store.Store]. After Close it returns a channel that has a value: the read that follows returns
 // ErrClosed.
 func (s *Store) Notify(key store.Key) (wake <-chan struct{}, stop func()) {
 	wake, stop = s.watch.Add(key)
+	s.watching()
+	return wake, stop
+}
+
+// Watch implements [store.Watcher]. Which records other processes have touched is not known.
+func (s *Store) Watch(touched func(store.Key)) (stop func()) {
+	stop = s.watch.AddAll(touched)
+	s.watching()
+	return stop
+}
+
+// watching makes poll look for the commits of other processes.
+func (s *Store) watching() {
 	select {
 	case s.watched <- struct{}{}:
 	default:
 	}
-	return wake, stop
 }
 
 // poll looks for the commits of other processes while anybody watches, and at the log after many commits of this one.
@@ -161,8 +176,8 @@ func (s *Store) poll() {
 	}
 }
 
-// Close implements [store.Store]. It waits for the Updates that are being committed, and wakes whoever waits for a
-// commit that will not come. A View that runs may go on to its end.
+// Close implements [store.Store]. It waits for the Updates that are being committed, and wakes the
+// watchers, for no commit will come. A View that runs may go on to its end.
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		close(s.closing)

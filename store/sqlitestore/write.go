@@ -94,7 +94,7 @@ func (w *writer) look() {
 	}
 }
 
-// poll is look for a time when nobody writes here. It does nothing while somebody does: a transaction begins with it.
+// poll calls look, unless this process is writing: a transaction begins with look anyway.
 func (w *writer) poll() {
 	if !w.mu.TryLock() {
 		return
@@ -156,7 +156,7 @@ func text(v driver.Value) string {
 // txn is a transaction of the writer.
 type txn writer
 
-// Fetch implements [rows.Txn]. Nobody else writes meanwhile, so there is nothing to lock.
+// Fetch implements [rows.Txn]. No one else writes during the transaction, so there is nothing to lock.
 func (t *txn) Fetch(key store.Key) (body []byte, err error) {
 	err = (*writer)(t).fetch([]store.Key{key}, func(_ store.Key, b []byte) { body = b })
 	return body, t.file.explain(err)

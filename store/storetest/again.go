@@ -8,9 +8,9 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Again returns a store that runs the function of every Update twice and undoes what the first run has written, as
-// any store may do. It finds the functions that do not bear that: those that append to a slice of their caller's, count
-// in its variables, or change its records.
+// Again returns a store that runs the function of every Update twice and undoes the writes of the first run, as any store may
+// do. It finds functions that must not run twice: those that append to a slice of their caller, count in its variables, or
+// change its records.
 func Again(s store.Store) store.Store { return again{s} }
 
 type again struct{ store.Store }
@@ -20,7 +20,7 @@ var errFirstRun = errors.New("storetest: undo the first run")
 // Update implements [store.Store].
 func (a again) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) error) error {
 	err := a.Store.Update(ctx, keys, func(tx store.Tx) error {
-		_ = fn(tx) // the last run counts, also of its error
+		_ = fn(tx) // the last run counts, and so does its error
 		return errFirstRun
 	})
 	if !errors.Is(err, errFirstRun) {
@@ -63,7 +63,7 @@ func (s strict) Update(ctx context.Context, keys []store.Key, fn func(store.Tx) 
 	panic(fmt.Sprintf("storetest: an Update of %v asks for other records each time it runs", keys))
 }
 
-// strictTx notes what it is asked for.
+// strictTx records the keys that it is asked for.
 type strictTx struct {
 	store.Tx
 	named map[store.Key]bool

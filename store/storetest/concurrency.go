@@ -11,7 +11,7 @@ import (
 
 var concurrencyCases = []testCase{
 	{"no update of one record is lost", noLostUpdate},
-	{"no update across records is lost, whatever order their keys are in", noLostTransfer},
+	{"no update across records is lost, in any order of their keys", noLostTransfer},
 	{"two Updates that each read what the other writes do not both go by the old", noWriteSkew},
 	{"two Updates that each look for what the other makes do not both miss it", noPhantom},
 	{"of many that make one record, one does", oneMaker},
@@ -154,8 +154,8 @@ func oneMaker(t *testing.T, h *handle) {
 	}
 }
 
-// failuresDisturbNobody mixes Updates that succeed with some that write the same records and fail or panic, which a
-// store may have put into one commit.
+// failuresDisturbNobody mixes Updates that succeed with some that write the same records and fail or panic. A store may
+// put them into one commit.
 func failuresDisturbNobody(t *testing.T, h *handle) {
 	const workers, each = 8, 30
 	key := store.InstanceKey("counter")
@@ -180,7 +180,7 @@ func failuresDisturbNobody(t *testing.T, h *handle) {
 	}
 }
 
-// attempt adds one; how 2 fails afterwards, 3 panics.
+// attempt adds one. It then fails if how is 2, and panics if how is 3.
 func attempt(h *handle, key store.Key, how int) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

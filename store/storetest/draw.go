@@ -31,6 +31,7 @@ func drawTime(t *rapid.T, name string) time.Time {
 func drawRepository(t *rapid.T) naming.Repository {
 	return rapid.SampledFrom([]naming.Repository{
 		{}, {Host: "git.example.com", Path: "team/app"}, {Host: "git.example.org", Path: "team/app"}, {Host: "git.example.com", Path: "team/lib"},
+		{Host: "git.example.com", Path: "team/app", Login: "ann"},
 	}).Draw(t, "repository")
 }
 
@@ -42,10 +43,15 @@ func drawLabels(t *rapid.T) map[string]string {
 	return labels
 }
 
+// drawHour returns one of a few hours on two days.
+func drawHour(t *rapid.T, name string) time.Time {
+	return epoch.Add(time.Duration(rapid.IntRange(22, 26).Draw(t, name)) * time.Hour)
+}
+
 // drawRecord returns a record: a session half of the time, since they have the most ways to be found.
 func drawRecord(t *rapid.T) store.Record {
 	id, n := drawID(t), rapid.IntRange(0, 3)
-	switch kind := rapid.IntRange(0, 14).Draw(t, "kind"); kind {
+	switch kind := rapid.IntRange(0, 16).Draw(t, "kind"); kind {
 	case 0:
 		return &store.Pool{UID: id, Queued: n.Draw(t, "queued")}
 	case 1:
@@ -57,7 +63,11 @@ func drawRecord(t *rapid.T) store.Record {
 	case 4:
 		return &store.Lease{ID: id, Holder: drawWord(t, "holder"), Fence: uint64(n.Draw(t, "fence"))}
 	case 5:
-		return &store.User{ID: id, Sessions: n.Draw(t, "sessions")}
+		u := &store.User{ID: id, Sessions: n.Draw(t, "sessions"), Queued: n.Draw(t, "queued"), Revocations: uint64(n.Draw(t, "revocations"))}
+		for range n.Draw(t, "starts") {
+			u.Starts = append(u.Starts, store.Starts{Last: drawTime(t, "started"), N: n.Draw(t, "of them")})
+		}
+		return u
 	case 6, 7:
 		return &store.Instance{
 			ID: id, State: rapid.SampledFrom(instanceStates).Draw(t, "state"),
@@ -68,6 +78,8 @@ func drawRecord(t *rapid.T) store.Record {
 			ID: id, State: rapid.SampledFrom(containerStates).Draw(t, "state"),
 			Instance: drawWord(t, "instance"), Owner: drawWord(t, "owner"),
 		}
+	case 10, 11:
+		return &store.Usage{ID: store.UsageID(drawHour(t, "hour"), id), User: drawWord(t, "user"), Used: int64(n.Draw(t, "used"))}
 	}
 	return &store.Session{
 		ID: id, State: rapid.SampledFrom(sessionStates).Draw(t, "state"),
@@ -81,7 +93,22 @@ func drawRecord(t *rapid.T) store.Record {
 // drawQuery returns a query together with its comparison.
 func drawQuery(t *rapid.T) func(store.View, model) error {
 	p := store.Page{After: drawWord(t, "after"), Limit: rapid.IntRange(0, 4).Draw(t, "limit")}
-	switch rapid.IntRange(0, 5).Draw(t, "query") {
+	switch rapid.IntRange(0, 6).Draw(t, "query") {
+	case 2:
+		q := store.UsageQuery{Page: p}
+		if rapid.Bool().Draw(t, "has a beginning") {
+			q.From = drawHour(t, "from").Add(time.Minute)
+		}
+		if rapid.Bool().Draw(t, "has an end") {
+			q.To = drawHour(t, "to").Add(time.Minute)
+		}
+		if rapid.Bool().Draw(t, "goes on") {
+			q.After = store.UsageID(drawHour(t, "after hour"), drawID(t))
+		}
+		return func(v store.View, m model) error {
+			got, err := v.Usage(q)
+			return sameResult(q, err, got, expectUsage(all[*store.Usage](m), q))
+		}
 	case 0:
 		q := store.InstanceQuery{States: drawStates(t, instanceStates), Placeable: rapid.Bool().Draw(t, "placeable"), Page: p}
 		return func(v store.View, m model) error {
@@ -97,13 +124,12 @@ func drawQuery(t *rapid.T) func(store.View, model) error {
 	}
 	q := drawSessionQuery(t, p)
 	return func(v store.View, m model) error {
-		got, err := v.Sessions(q)
-		return sameResult(q, err, got, expectSessions(all[*store.Session](m), q))
+		return sameSessions(v, all[*store.Session](m), q)
 	}
 }
 
-// drawSessionQuery sets each field in one query of four, so that most find something. At most one field that gives an
-// order is set: the contract leaves open which of several does.
+// drawSessionQuery sets each field in one query of four, so that most find something. It sets at most one field that
+// gives an order: the contract does not say which of several does.
 func drawSessionQuery(t *rapid.T, p store.Page) store.SessionQuery {
 	q := store.SessionQuery{Page: p}
 	for _, field := range rapid.SliceOfN(rapid.IntRange(0, 9), 0, 3).Draw(t, "fields") {

@@ -14,17 +14,17 @@ import (
 func everyKind() []store.Record {
 	return []store.Record{
 		&store.Pool{}, &store.Instance{}, &store.Sharing{}, &store.Mirrors{}, &store.Container{}, &store.Session{},
-		&store.Task{}, &store.Lease{}, &store.User{},
+		&store.Task{}, &store.Lease{}, &store.User{}, &store.Usage{}, &store.Ledger{},
 	}
 }
 
 // filler sets every field of a record, by reflection, so that a field which is added later cannot be forgotten.
 type filler struct {
 	n    int                // counts the fields, so that no two have the same value
-	text func(n int) string // what a string field gets
+	text func(n int) string // the value of a string field
 }
 
-// filled returns a record of the same type with no field zero. Different seeds give different values.
+// filled returns a record of the same type without zero fields. Different seeds give different values.
 func filled[R store.Record](like R, seed int) R { return fillWith(like, seed, plainText) }
 
 func fillWith[R store.Record](like R, seed int, text func(n int) string) R {
@@ -89,7 +89,7 @@ func (f *filler) fill(v reflect.Value) {
 	}
 }
 
-// scramble changes everything that r's owner could change through it, in place: the elements of slices and maps too.
+// scramble changes in place everything that can be changed through r, including the elements of slices and maps.
 func scramble(r store.Record) { scrambleValue(reflect.ValueOf(r).Elem()) }
 
 func scrambleValue(v reflect.Value) {
@@ -115,8 +115,8 @@ func scrambleValue(v reflect.Value) {
 	}
 }
 
-// describe puts a record into words, as far as a store must keep it: times as instants, to the microsecond, and an
-// empty slice or map like none.
+// describe returns text for the parts of a record that a store must keep: times as instants, to the microsecond, and an
+// empty slice or map like nil.
 func describe(r store.Record) string {
 	if r == nil || reflect.ValueOf(r).IsNil() {
 		return "absent"

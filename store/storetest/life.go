@@ -19,7 +19,7 @@ var lifeCases = []testCase{
 	{"a context that has ended starts nothing", endedContext},
 	{"a context that ends in an Update gives all or nothing", contextEndsInUpdate},
 	{"after Close everything is ErrClosed", closed},
-	{"Close wakes or leaves whoever watches, and Notify still answers", closedNotify},
+	{"Close wakes watchers or leaves them, and Notify still answers", closedNotify},
 }
 
 func checkFence(_ *testing.T, h *handle) {

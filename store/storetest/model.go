@@ -18,7 +18,7 @@ var modelCases = []testCase{
 	}},
 }
 
-// model is what a store must behave like.
+// model is the model of a store's behaviour.
 type model map[store.Key]store.Record
 
 // machine drives a store and a model with the same calls.
@@ -60,7 +60,7 @@ func (m *machine) run(t *rapid.T) {
 	}
 }
 
-// empty removes what the last run has left. One store serves all runs: to make one may take long.
+// empty removes the records of the last run. All runs use one store, because making a store may take long.
 func (m *machine) empty(t *rapid.T) {
 	keys := m.keys()
 	err := m.h.Update(t.Context(), keys, func(tx store.Tx) error {
@@ -84,12 +84,11 @@ func (m *machine) keys() []store.Key {
 // step is one call of an Update's function.
 type step struct {
 	put store.Record // or nil
-	key store.Key    // to get, and to delete if put is nil and remove is set
+	key store.Key    // the record to get, and to delete if put is nil and remove is set
 	del bool
 }
 
-// update runs some steps in one Update, which may be one that fails. Everything is drawn before, since the function
-// may run again.
+// update runs some steps in one Update, which may fail. It draws everything before, because the function may run again.
 func (m *machine) update(t *rapid.T) {
 	var steps []step
 	var hints []store.Key
@@ -145,7 +144,7 @@ func (m *machine) update(t *rapid.T) {
 	}
 }
 
-// look compares the store as it is, and as every running View sees it.
+// look compares the store, and every running View, with their models.
 func (m *machine) look(t *rapid.T, compare func(store.View, model) error) {
 	if err := m.h.View(t.Context(), func(v store.View) error { return compare(v, m.model) }); err != nil {
 		t.Fatal(err)
@@ -179,11 +178,11 @@ func all[R store.Record](m model) []R {
 	return rs
 }
 
-// openView is a View that runs on a goroutine of its own until it is closed, and does what it is sent.
+// openView is a View on a goroutine of its own. It runs the functions that it receives until it is closed.
 type openView struct {
 	model   model
 	compare chan func(store.View, model) error
-	result  chan error // of each compare, and of the View when compare is closed
+	result  chan error // the error of each compare, and of the View when compare is closed
 }
 
 func open(h *handle, m model) *openView {
@@ -211,7 +210,7 @@ func (o *openView) look(compare func(store.View, model) error) error {
 	return <-o.result
 }
 
-// close lets the View end.
+// close ends the View.
 func (o *openView) close() error {
 	close(o.compare)
 	return <-o.result

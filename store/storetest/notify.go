@@ -8,13 +8,15 @@ import (
 )
 
 var notifyCases = []testCase{
-	{"a Put wakes whoever watches the record", putWakes},
-	{"a Delete wakes whoever watches the record", deleteWakes},
+	{"a Put wakes the watchers of the record", putWakes},
+	{"a Delete wakes the watchers of the record", deleteWakes},
 	{"a record may be watched before it exists", absentWakes},
 	{"everybody who watches a record wakes", everybodyWakes},
 	{"nobody need receive: several commits give one value", wakesCoalesce},
 	{"who wakes and looks sees the commit", wakeSeesCommit},
 	{"a channel that was stopped is not closed, and stopping twice is harmless", stopReleases},
+	{"Watch tells the keys of the records that commits touch", watchTellsKeys},
+	{"a Watch that was stopped tells nothing, and stopping twice is harmless", watchStops},
 }
 
 // requireWake waits for a value.
@@ -117,5 +119,57 @@ func stopReleases(t *testing.T, h *handle) {
 			t.Error("the channel was closed")
 		}
 	default:
+	}
+}
+
+// touchedBy returns the keys that Watch reports, until the test ends.
+func touchedBy(t *testing.T, h *handle) (touched <-chan store.Key, stop func()) {
+	t.Helper()
+	watcher, ok := h.Store.(store.Watcher)
+	if !ok {
+		t.Skip("the store does not say which records change")
+	}
+	keys := make(chan store.Key, 100)
+	stop = watcher.Watch(func(key store.Key) {
+		select {
+		case keys <- key:
+		default:
+		}
+	})
+	t.Cleanup(stop)
+	return keys, stop
+}
+
+func watchTellsKeys(t *testing.T, h *handle) {
+	touched, _ := touchedBy(t, h)
+	r := filled(&store.Session{}, 1)
+	for _, change := range []func(){func() { h.put(r) }, func() { h.delete(r.Key()) }} {
+		change()
+		for key := (store.Key{}); key != r.Key(); {
+			select {
+			case key = <-touched:
+			case <-time.After(patience):
+				t.Fatal("Watch does not report the commit")
+			}
+		}
+	}
+}
+
+func watchStops(t *testing.T, h *handle) {
+	stopped, stop := touchedBy(t, h)
+	stop()
+	stop()
+	for len(stopped) > 0 {
+		<-stopped
+	}
+	others, _ := touchedBy(t, h)
+	h.put(filled(&store.Session{}, 1))
+	select {
+	case <-others:
+	case <-time.After(patience):
+		t.Fatal("Watch does not report the commit")
+	}
+	if len(stopped) > 0 {
+		t.Errorf("after stop, Watch reports %v", <-stopped)
 	}
 }

@@ -38,10 +38,7 @@ func placeableOrder(t *testing.T, h *handle) {
 				{Placeable: true, States: []store.InstanceState{store.InstanceLost}},
 			} {
 				got, err := v.Instances(q)
-				if err == nil {
-					err = sameList(fmt.Sprintf("%+v", q), got, expectInstances(all, q))
-				}
-				if err != nil {
+				if err := sameResult(q, err, got, expectInstances(all, q)); err != nil {
 					return err
 				}
 			}
@@ -86,11 +83,7 @@ func ordered(t *testing.T, h *handle, queries ...store.SessionQuery) {
 	h.view(func(v store.View) error {
 		for _, q := range queries {
 			for _, q.Limit = range []int{0, 1, 7} {
-				got, err := v.Sessions(q)
-				if err == nil {
-					err = sameList(fmt.Sprintf("%+v", q), got, expectSessions(all, q))
-				}
-				if err != nil {
+				if err := sameSessions(v, all, q); err != nil {
 					return err
 				}
 			}
@@ -147,11 +140,7 @@ func orderIsCut(t *testing.T, h *handle) {
 	h.view(func(v store.View) error {
 		q := store.SessionQuery{LeaseBefore: minute(2000)}
 		for _, q.Limit = range []int{0, store.MaxLimit} {
-			got, err := v.Sessions(q)
-			if err == nil {
-				err = sameList(fmt.Sprintf("%+v", q), got, expectSessions(all, q))
-			}
-			if err != nil {
+			if err := sameSessions(v, all, q); err != nil {
 				return err
 			}
 		}

@@ -17,6 +17,7 @@ var queryCases = []testCase{
 	{"a page has the size that was asked for, up to the limit", pageSizes},
 	{"IDs are ordered byte by byte", idsAreBytes},
 	{"a query finds a record by what it is now, not by what it was", indexesFollow},
+	{"the rows of the bill come hour by hour", usageComesByHour},
 	{"an Update that failed leaves nothing for queries to find", failedLeavesNoEntry},
 }
 
@@ -56,7 +57,7 @@ func crowd(n int) []*store.Session {
 	return sessions
 }
 
-// crowdQueries are the queries that select many of a crowd.
+// crowdQueries are queries that select many of a crowd.
 func crowdQueries() []store.SessionQuery {
 	return []store.SessionQuery{
 		{}, {TaskID: "task"}, {UserID: "ada"}, {Owner: "replica-1"}, {Container: "container"}, {Instance: "instance"},
@@ -96,11 +97,7 @@ func queriesSelect(t *testing.T, h *handle) {
 	)
 	h.view(func(v store.View) error {
 		for _, q := range qs {
-			got, err := v.Sessions(q)
-			if err == nil {
-				err = sameList(fmt.Sprintf("%+v", q), got, expectSessions(sessions, q))
-			}
-			if err != nil {
+			if err := sameSessions(v, sessions, q); err != nil {
 				t.Error(err)
 			}
 		}
@@ -110,7 +107,7 @@ func queriesSelect(t *testing.T, h *handle) {
 }
 
 func pagesAreWhole(t *testing.T, h *handle) {
-	const n = store.MaxLimit + 100
+	const n = 2*store.DefaultLimit + 40
 	sessions := crowd(n)
 	var instances []*store.Instance
 	var containers []*store.Container
@@ -125,7 +122,7 @@ func pagesAreWhole(t *testing.T, h *handle) {
 	h.put(records(instances)...)
 	h.put(records(containers)...)
 	h.view(func(v store.View) error {
-		for _, limit := range []int{0, 170, store.MaxLimit + 1} {
+		for _, limit := range []int{0, 70} {
 			for _, q := range crowdQueries() {
 				q.Limit = limit
 				paged(t, fmt.Sprintf("sessions %+v", q), expectAll(sessions, q), func(after string) ([]*store.Session, error) {
@@ -178,13 +175,19 @@ func paged[R store.Record](t *testing.T, what string, want []R, next func(after 
 }
 
 func pageSizes(t *testing.T, h *handle) {
-	h.put(records(crowd(store.MaxLimit + 100))...)
+	sessions := crowd(store.MaxLimit + 100)
+	h.put(records(sessions)...)
 	h.view(func(v store.View) error {
+		q := store.SessionQuery{Page: store.Page{Limit: store.MaxLimit + 1}}
+		paged(t, "the largest pages", byID(sessions), func(after string) ([]*store.Session, error) {
+			q.After = after
+			return v.Sessions(q)
+		})
 		for limit, want := range map[int]int{
 			-1: store.DefaultLimit, 0: store.DefaultLimit, 1: 1, 999: 999, 1000: 1000, 1001: store.MaxLimit, 1 << 40: store.MaxLimit,
 		} {
 			p := store.Page{Limit: limit}
-			for _, q := range []store.SessionQuery{{Page: p}, {Page: p, UserID: "ada"}, {Page: p, Queued: true}} {
+			for _, q := range []store.SessionQuery{{Page: p}, {Page: p, Queued: true}} {
 				got, err := v.Sessions(q)
 				if err != nil {
 					return err
@@ -256,6 +259,42 @@ func indexesFollow(_ *testing.T, h *handle) {
 	}
 	h.delete(s.Key())
 	h.agrees(bystander)
+}
+
+func usageComesByHour(t *testing.T, h *handle) {
+	var rows []*store.Usage
+	for i := range store.MaxLimit + 200 {
+		hour := epoch.Add(time.Duration(i*7919%48) * time.Hour)
+		rows = append(rows, &store.Usage{ID: store.UsageID(hour, fmt.Sprintf("%04x", i)), Used: int64(i)})
+	}
+	h.put(records(rows)...)
+	at := func(hours float64) time.Time { return epoch.Add(time.Duration(hours * float64(time.Hour))) }
+	h.view(func(v store.View) error {
+		for _, q := range []store.UsageQuery{
+			{}, {From: at(20)}, {From: at(20.5)}, {To: at(30)}, {To: at(30.5)}, {From: at(22), To: at(26)},
+			{From: at(23.9), To: at(24.1)}, {From: at(5), To: at(5)}, {From: at(90)}, {To: at(-1)},
+		} {
+			for _, limit := range []int{0, 170, store.MaxLimit} {
+				q := q
+				q.Limit = limit
+				want := slices.DeleteFunc(byID(rows), func(r *store.Usage) bool { return len(expectUsage([]*store.Usage{r}, q)) == 0 })
+				paged(t, fmt.Sprintf("usage %+v", q), want, func(after string) ([]*store.Usage, error) {
+					q.After = after
+					return v.Usage(q)
+				})
+			}
+		}
+		return nil
+	})
+	h.delete(keysOf(rows[:300])...)
+	rows = rows[300:]
+	rows[0].Used = 1 << 40
+	h.put(rows[0])
+	h.view(func(v store.View) error {
+		got, err := v.Usage(store.UsageQuery{To: at(20), Page: store.Page{Limit: store.MaxLimit}})
+		want := slices.DeleteFunc(byID(rows), func(r *store.Usage) bool { return !r.Hour().Before(at(20)) })
+		return cmp.Or(err, sameList("after a removal", got, want))
+	})
 }
 
 func failedLeavesNoEntry(_ *testing.T, h *handle) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ var recordCases = []testCase{
 	{"any text comes back", anyTextComesBack},
 	{"an ID may be any text", anyTextIsAnID},
 	{"what Get and queries return is the caller's own", resultIsOwn},
-	{"what was Put may be changed afterwards", argumentIsOwn},
+	{"a record may be changed after Put", argumentIsOwn},
 }
 
 func everyKindIsTested(t *testing.T, _ *handle) {
@@ -33,7 +34,7 @@ func everyKindIsTested(t *testing.T, _ *handle) {
 	}
 }
 
-// comesBack puts a record and reads it in every way that there is.
+// comesBack puts a record and reads it in every way.
 func (h *handle) comesBack(r store.Record) {
 	h.t.Helper()
 	h.put(r)
@@ -53,14 +54,15 @@ func (h *handle) comesBack(r store.Record) {
 	})
 }
 
-// found returns the record of that key as the queries have it; kinds that no query returns give none.
+// found returns the record of a key as the queries return it. It returns nil for a kind without queries.
 func found(t testing.TB, v store.View, key store.Key) []store.Record {
 	t.Helper()
 	var all []store.Record
 	instances, err1 := v.Instances(store.InstanceQuery{})
 	containers, err2 := v.Containers(store.ContainerQuery{})
 	sessions, err3 := v.Sessions(store.SessionQuery{})
-	if err := errors.Join(err1, err2, err3); err != nil {
+	usage, err4 := v.Usage(store.UsageQuery{})
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatalf("query: %v", err)
 	}
 	for _, r := range instances {
@@ -72,13 +74,16 @@ func found(t testing.TB, v store.View, key store.Key) []store.Record {
 	for _, r := range sessions {
 		all = append(all, r)
 	}
+	for _, r := range usage {
+		all = append(all, r)
+	}
 	var those []store.Record
 	for _, r := range all {
 		if r.Key() == key {
 			those = append(those, r)
 		}
 	}
-	queried := key.Kind == store.KindInstance || key.Kind == store.KindContainer || key.Kind == store.KindSession
+	queried := slices.Contains([]store.Kind{store.KindInstance, store.KindContainer, store.KindSession, store.KindUsage}, key.Kind)
 	if queried && len(those) != 1 {
 		t.Fatalf("a query for all returned %s %d times", key, len(those))
 	}
@@ -96,6 +101,7 @@ func emptyComesBack(_ *testing.T, h *handle) {
 	for _, r := range []store.Record{
 		&store.Pool{}, &store.Instance{ID: "a"}, &store.Sharing{ID: "a"}, &store.Mirrors{Instance: "a"},
 		&store.Container{ID: "a"}, &store.Session{ID: "a"}, &store.Task{ID: "a"}, &store.Lease{ID: "a"}, &store.User{ID: "a"},
+		&store.Usage{ID: "a"}, &store.Ledger{},
 	} {
 		h.comesBack(r)
 	}
@@ -115,7 +121,7 @@ func extremesComeBack(_ *testing.T, h *handle) {
 	}
 }
 
-// texts are what a careless store changes or stumbles over.
+// texts has texts that a careless store would change or refuse.
 var texts = []string{
 	`'; DROP TABLE sessions; --`, `"quoted"`, `back\slash`, `\u0041`, "tab\tnewline\nreturn\r", " around ", "100%_*?", "$1 :a @b ?",
 	"Größe", "e\u0301 \u00e9", "\u202eright to left", "line\u2028separator", "🚢", "\U0010ffff", "\ufffd", "\ufeffmark", "\x01\x1f\x7f", "<b>&amp;</b>",

@@ -16,7 +16,7 @@ func RunShared(t *testing.T, create func(t *testing.T) (open func() store.Store)
 		test func(t *testing.T, open func() *handle)
 	}{
 		{"what one handle committed, another sees at once", sharedSees},
-		{"what was committed is there when the store is opened again", outlivesHandle},
+		{"commits are there when the store is opened again", outlivesHandle},
 		{"no update is lost between handles", sharedLosesNothing},
 		{"two handles that each look for what the other makes do not both miss it", sharedNoPhantom},
 		{"a commit by one handle wakes the watchers of another", sharedWakes},

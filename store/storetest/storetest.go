@@ -1,4 +1,4 @@
-// Package storetest holds implementations of [store.Store] to their contract.
+// Package storetest is the conformance suite of [store.Store].
 //
 // The test file of an implementation is a few lines:
 //
@@ -6,9 +6,9 @@
 //		storetest.Run(t, func(t *testing.T) store.Store { return memstore.New() })
 //	}
 //
-// One whose records outlive a handle, or that several handles can share, also calls [RunShared].
+// An implementation whose records outlive a handle, or that several handles can share, also calls [RunShared].
 //
-// [Again] is for everybody else's tests: it finds functions that may not run twice.
+// [Again] is for tests of code that uses a store: it finds functions that may not run twice.
 package storetest
 
 import (
@@ -22,10 +22,10 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Run tests a store. open returns an empty one, on its own; Run closes it.
+// Run tests a store. open returns an empty store that nobody else uses, and Run closes it.
 //
-// Each case is named by the rule that it holds. Its last one compares the store with a model by random calls, through
-// pgregory.net/rapid: run it for longer with -rapid.checks=10000.
+// Each case has the name of the rule that it checks. The last case compares the store with a model by random calls,
+// with pgregory.net/rapid. -rapid.checks=10000 makes it run longer.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	groups := []struct {
 		name  string
@@ -61,10 +61,10 @@ type testCase struct {
 	test func(t *testing.T, h *handle)
 }
 
-// patience is how long anything may take before a test says that it hangs.
-const patience = 30 * time.Second
+// patience is how long a case may take before it reports that a call hangs. A machine may be busy with other tests.
+const patience = 3 * time.Minute
 
-// handle is a store with the shorthands of these tests: what they do must succeed.
+// handle is a store with shorthands for these tests. Their calls must succeed.
 type handle struct {
 	store.Store
 	t   testing.TB
@@ -137,7 +137,7 @@ func (h *handle) get(key store.Key) (r store.Record) {
 	return r
 }
 
-// holds fails the test unless the store holds exactly these of the records of keys.
+// holds fails the test unless the store has exactly these records under keys.
 func (h *handle) holds(keys []store.Key, want ...store.Record) {
 	h.t.Helper()
 	byKey := map[store.Key]store.Record{}
@@ -157,7 +157,7 @@ func keysOf[R store.Record](records []R) []store.Key {
 	return keys
 }
 
-// requireSame fails the test unless got is want, as far as a store keeps it; nil is absent.
+// requireSame fails the test unless got is want, as far as a store keeps it. nil stands for an absent record.
 func requireSame(t testing.TB, what string, got, want store.Record) {
 	t.Helper()
 	if err := same(what, got, want); err != nil {
@@ -169,7 +169,7 @@ func requireSame(t testing.TB, what string, got, want store.Record) {
 // of its own.
 func same(what string, got, want store.Record) error {
 	if reflect.DeepEqual(got, want) {
-		return nil // the words take long
+		return nil // describing takes long
 	}
 	if g, w := describe(got), describe(want); g != w {
 		return fmt.Errorf("%s:\n got  %s\n want %s", what, g, w)

@@ -8,13 +8,13 @@ import (
 )
 
 var updateCases = []testCase{
-	{"what was committed is seen from then on", committedIsSeen},
+	{"later reads see a commit", committedIsSeen},
 	{"an Update sees its own writes", ownWrites},
 	{"an error undoes every write and is returned as it is", errorUndoes},
 	{"a panic undoes every write and the store works on", panicUndoes},
 	{"the last write of a record counts", lastWriteCounts},
-	{"deleting what is absent succeeds", deleteAbsent},
-	{"getting what is absent is ErrNotFound", getAbsent},
+	{"deleting an absent record succeeds", deleteAbsent},
+	{"getting an absent record is ErrNotFound", getAbsent},
 	{"keys are no more than a hint", hints},
 	{"an Update that writes nothing succeeds", noWrites},
 	{"an Update may write hundreds of records", manyWrites},
@@ -61,7 +61,7 @@ func ownWrites(_ *testing.T, h *handle) {
 
 var errOfCaller = errors.New("the caller's own error")
 
-// half writes a little of everything: it replaces kept, deletes gone, and puts fresh.
+// half writes in every way: it replaces kept, deletes gone, and puts fresh.
 func half(tx store.Tx, kept, gone, fresh *store.Session) error {
 	changed := filled(&store.Session{}, 77)
 	changed.ID = kept.ID
@@ -203,7 +203,7 @@ func runsAgain(t *testing.T, h *handle) {
 	}
 }
 
-// add adds to the number of sessions of an instance, which it makes if it is absent.
+// add adds to the number of sessions of an instance. It makes the instance if there is none.
 func add(tx store.Tx, key store.Key, n int) error {
 	in, err := store.Find[*store.Instance](tx, key)
 	if err != nil {

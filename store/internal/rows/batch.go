@@ -15,17 +15,17 @@ type batch struct {
 	written []store.Key
 }
 
-// outcome is what one run of an Update's function came to.
+// outcome is the result of one run of an Update's function.
 type outcome struct {
 	err    error
 	panic  *Panic
 	goexit bool
 	wrote  bool
-	beyond *store.Key // stopped, since it needs this one
-	failed error      // stopped, since a record could not be fetched: so has the whole batch
+	beyond *store.Key // the function was stopped because it needs this key
+	failed error      // the function was stopped because a record could not be fetched; the whole batch fails
 }
 
-// begin fetches what the Updates of a batch have named.
+// begin fetches the records that the Updates of a batch have named.
 func begin(ctx context.Context, backend Backend, updates []*update) (*batch, error) {
 	b := &batch{records: map[store.Key]*known{}}
 	for _, u := range updates {
@@ -66,7 +66,7 @@ func (b *batch) runAll(updates []*update) error {
 	return nil
 }
 
-// run runs one function, and keeps what it has written if it succeeds.
+// run runs one function, and keeps its writes if it succeeds.
 func (b *batch) run(u *update) (result *outcome) {
 	result = &outcome{goexit: true}
 	u.result = result // in case that it does not return
@@ -101,7 +101,7 @@ func (b *batch) run(u *update) (result *outcome) {
 	return result
 }
 
-// commit writes what the functions have left.
+// commit writes the records that the functions have left.
 func (b *batch) commit() error {
 	slices.SortFunc(b.written, store.Key.Compare)
 	var puts []Row
@@ -131,7 +131,7 @@ func (b *batch) commit() error {
 	return b.txn.Commit(puts, deletes)
 }
 
-// settle says what becomes of each Update of a batch whose commit returned err: it is answered, or runs again.
+// settle answers each Update of a batch whose commit returned err, or runs it again.
 func settle(u *update, err error, together bool) (again bool, answer error) {
 	switch {
 	case u.result.beyond != nil:
@@ -139,7 +139,7 @@ func settle(u *update, err error, together bool) (again bool, answer error) {
 		return true, nil
 	case err == nil:
 		return false, u.result.err
-	case !u.result.wrote: // what it has seen may not be there
+	case !u.result.wrote: // the records that it has seen may not exist
 		u.alone = true
 		return true, nil
 	case errors.Is(err, store.ErrUnknownOutcome):

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/store"
+	"github.com/berth-go/berth/store/internal/pause"
 )
 
 // Batcher runs Updates, those that wait at the same time in one transaction.
@@ -105,7 +106,7 @@ func (b *Batcher) Update(ctx context.Context, keys []store.Key, fn func(store.Tx
 	return u.answer
 }
 
-// Close lets what runs come to its end, and refuses everything else.
+// Close waits for the Updates that run, and refuses all others.
 func (b *Batcher) Close() {
 	b.mu.Lock()
 	b.closed = true
@@ -129,21 +130,18 @@ func (u *update) finish(answer error) {
 
 // work takes batch after batch.
 func (b *Batcher) work() {
-	for pause := time.Duration(0); ; {
+	for next := time.Duration(0); ; {
 		updates, ok := b.take()
 		if !ok {
 			return
 		}
 		err := b.do(updates)
 		if !isAgain(err) {
-			pause = 0
+			next = 0
 			continue
 		}
-		pause = min(2*pause+5*time.Millisecond, time.Second)
-		select {
-		case <-time.After(pause):
-		case <-b.ctx.Done():
-		}
+		next = min(2*next+5*time.Millisecond, time.Second)
+		_ = pause.Sleep(b.ctx, next) // take knows the end
 	}
 }
 

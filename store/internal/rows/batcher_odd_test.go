@@ -150,7 +150,7 @@ func TestManyWorkers(t *testing.T) {
 	})
 }
 
-// TestKeysThatCannotBe are refused, and nobody else's Update with them.
+// TestKeysThatCannotBe: such keys are refused, and the other Updates of the batch succeed.
 func TestKeysThatCannotBe(t *testing.T) {
 	withMemory(t, 1, func(t *testing.T, m *memory, b *Batcher) {
 		for _, id := range []string{"x\x00", "\xff", strings.Repeat("s", mostID+1)} {

@@ -181,7 +181,7 @@ func TestWaitingUpdatesShareACommit(t *testing.T) {
 	})
 }
 
-// held begins n Updates so that they share one commit, and returns what they return.
+// held begins n Updates so that they share one commit, and returns their results.
 func held(t *testing.T, m *memory, b *Batcher, n int, fn func(i int, tx store.Tx) error, fail func()) []error {
 	hold := make(chan struct{})
 	m.hold = hold

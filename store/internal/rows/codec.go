@@ -12,11 +12,11 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// ErrNewerRecord says that a record was written in a way that this version does not read.
+// ErrNewerRecord says that a record has a form that this version cannot read.
 var ErrNewerRecord = errors.New("a newer version of berth wrote this record: upgrade")
 
-// version is what a body says of how it is written. One that does not is of version 1, which is the only one so far: one
-// member per field that is neither zero nor empty, under the field's name. New fields need no new version.
+// version is the member of a body that says how the body is written. A body without it has version 1, the only one so far. It
+// has one member, under the field's name, for each field that is neither zero nor empty. New fields need no new version.
 type version struct {
 	V int `json:"_v"`
 }
@@ -32,7 +32,7 @@ var shapes = map[store.Kind]shape{}
 func init() {
 	for _, r := range []store.Record{
 		&store.Pool{}, &store.Instance{}, &store.Sharing{}, &store.Container{}, &store.Session{}, &store.Task{},
-		&store.Lease{}, &store.Mirrors{}, &store.User{},
+		&store.Lease{}, &store.Mirrors{}, &store.User{}, &store.Usage{}, &store.Ledger{},
 	} {
 		record := reflect.TypeOf(r).Elem()
 		fields := reflect.VisibleFields(record)

@@ -114,7 +114,7 @@ func TestRoundTrip(t *testing.T) { rapid.Check(t, checkRoundTrip) }
 
 func FuzzRoundTrip(f *testing.F) { f.Fuzz(rapid.MakeFuzz(checkRoundTrip)) }
 
-// FuzzDecode feeds Decode what a table may hold that somebody has meddled with.
+// FuzzDecode calls Decode with bodies that a table may hold after changes by hand.
 func FuzzDecode(f *testing.F) {
 	f.Add(uint8(store.KindSession), "a", `{"ID":"a","End":{"Reason":"x","New":[1]}}`)
 	f.Add(uint8(store.KindMirrors), "a", `{"Instance":"a","Entries":[{"Name":"x","New":{}},null]}`)
@@ -145,7 +145,7 @@ func TestUnknownMembersStay(t *testing.T) {
 			change: func(s *store.Session) { s.Queued = true },
 		},
 		{
-			name: "within a field", body: `{"ID":"a","End":{"Reason":"old","Code":7}}`, want: `{"ID":"a","End":{"Reason":"new","Phase":"","Message":"","Code":7}}`,
+			name: "within a field", body: `{"ID":"a","End":{"Reason":"old","Code":7}}`, want: `{"ID":"a","End":{"Reason":"new","Phase":"","Cause":"","Message":"","Code":7}}`,
 			change: func(s *store.Session) { s.End.Reason = "new" },
 		},
 		{
@@ -233,5 +233,13 @@ func TestEncodeRefusesWhatItCouldNotRead(t *testing.T) {
 	_, err = Encode(&store.Session{ID: "a", CreatedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, nil)
 	if err == nil {
 		t.Error("Encode of a time in the year 10000 succeeded")
+	}
+}
+
+// TestUserOfAnOlderVersion: a record from before limits and revocations counts none.
+func TestUserOfAnOlderVersion(t *testing.T) {
+	r, unknown, err := Decode(store.UserKey("u"), []byte(`{"ID":"u","Sessions":2}`))
+	if diff := cmp.Diff(&store.User{ID: "u", Sessions: 2}, r); err != nil || unknown != nil || diff != "" {
+		t.Errorf("%v, %s\n%s", err, unknown, diff)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Columns are what the queries compare, beside kind and ID. A zero text and a nil pointer are NULL, except that State
-// is NULL only in kinds that have none.
+// Columns are the values that queries compare, beside kind and ID. An empty text and a nil pointer are NULL, except that State is
+// NULL only for kinds that have no state.
 type Columns struct {
 	HasState                                                  bool
 	State, Task, User, Repository, Container, Instance, Owner string
@@ -49,7 +49,7 @@ func (c *Columns) Values() []any {
 	return values
 }
 
-// ColumnsOf computes the columns of a record. A change of what it returns for a stored record needs a migration.
+// ColumnsOf computes the columns of a record. A change of its result for a stored record needs a migration.
 func ColumnsOf(r store.Record) (c Columns) {
 	switch r := r.(type) {
 	case *store.Instance:
@@ -79,8 +79,8 @@ func ColumnsOf(r store.Record) (c Columns) {
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
-// The states that the column holds. All others share the empty one: a query for every state merges them by ID, and
-// must know what there may be. So a version that adds a state also adds a migration.
+// The states that the column holds. All other states are stored as the empty one. A query for every state merges the states by ID,
+// and must know which states there may be. So a version that adds a state also adds a migration.
 var (
 	instanceStates = []store.InstanceState{
 		store.InstanceLaunching, store.InstanceBooting, store.InstanceReady,

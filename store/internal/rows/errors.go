@@ -10,25 +10,25 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// errOver is what a Tx or a View says that was kept beyond its function.
+// errOver is the error of a Tx or a View that is used after its function has returned.
 var errOver = errors.New("store: used after the function that got it has returned")
 
-// notFound is ErrNotFound with the key, put into words only when somebody reads them.
+// notFound is ErrNotFound with the key. It formats its message only when the message is read.
 type notFound store.Key
 
 func (e notFound) Error() string { return store.ErrNotFound.Error() + ": " + store.Key(e).String() }
 
 func (notFound) Unwrap() error { return store.ErrNotFound }
 
-// Again marks an error of a [Backend] after which the same may be tried again at once, since it has changed nothing: the
-// connection was lost, or two transactions stood in each other's way.
+// Again marks an error of a [Backend] that has changed nothing, so that the call may be repeated at once: the connection was lost,
+// or two transactions conflicted.
 func Again(err error) error { return again{err} }
 
 type again struct{ error }
 
 func (e again) Unwrap() error { return e.error }
 
-// Panic is what Update panics with when its function did, on another goroutine.
+// Panic is the value with which Update panics if its function panicked on another goroutine.
 type Panic struct {
 	Value any
 	stack []byte
@@ -47,7 +47,7 @@ func (p *Panic) Unwrap() error {
 // mostID is the most bytes that a key's ID may have.
 const mostID = 1 << 10
 
-// checkKey returns what is wrong with a key: a database would refuse it, and with it all that shares its transaction.
+// checkKey returns an error for a key that a database would refuse, together with everything that shares its transaction.
 func checkKey(key store.Key) error {
 	if len(key.ID) > mostID || !utf8.ValidString(key.ID) || strings.ContainsRune(key.ID, 0) {
 		return fmt.Errorf("the ID of a %s is not UTF-8 without NUL of at most %d bytes: %.40q", key.Kind, mostID, key.ID)

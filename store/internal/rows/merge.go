@@ -52,7 +52,7 @@ func mergeStruct(t reflect.Type, now, before json.RawMessage) (json.RawMessage, 
 	return json.Marshal(have)
 }
 
-// mergeList merges the elements that have a Name in common. What is no longer in the list is gone with all it had.
+// mergeList merges the elements of equal Name. An element that is no longer in the list is dropped with all its members.
 func mergeList(elem reflect.Type, now, before json.RawMessage) (json.RawMessage, error) {
 	if _, named := elem.FieldByName("Name"); !named || now == nil {
 		return now, nil

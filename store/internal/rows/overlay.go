@@ -7,7 +7,7 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// stop is what a Tx panics with to end a function that cannot go on: a key is not locked, or cannot be read.
+// stop is the value with which a Tx panics to end a function that cannot continue: a key is not locked, or cannot be read.
 type stop struct{}
 
 // known is a record as a batch has it.
@@ -36,13 +36,13 @@ func (k *known) get(key store.Key) (store.Record, error) {
 	return k.record, nil
 }
 
-// change is what one function has done with a record.
+// change is the write of one function to a record.
 type change struct {
 	record store.Record // nil: deleted
 	fresh  bool         // it was deleted before it was put
 }
 
-// overlay is one run of an Update's function: its writes lie over what the batch knows.
+// overlay has the writes of one run of an Update's function. They lie over the records of the batch.
 type overlay struct {
 	batch   *batch // nil when the function has returned
 	changes map[store.Key]change
@@ -55,7 +55,7 @@ type overlay struct {
 
 var _ store.Tx = (*overlay)(nil)
 
-// halt ends the function, whatever it makes of that.
+// halt ends the function, even if the function ignores the error.
 func (o *overlay) halt(key store.Key, err error) {
 	if !o.stopped {
 		o.stopped, o.beyond, o.err = true, key, err
@@ -63,7 +63,7 @@ func (o *overlay) halt(key store.Key, err error) {
 	panic(stop{})
 }
 
-// base returns what the batch knows of a record, which it fetches if it may.
+// base returns the batch's version of a record. It fetches the record if it may.
 func (o *overlay) base(key store.Key) *known {
 	if o.stopped {
 		panic(stop{})
@@ -72,7 +72,7 @@ func (o *overlay) base(key store.Key) *known {
 		return k
 	}
 	if checkKey(key) != nil {
-		return &known{decoded: true} // nobody can have written it, and Encode refuses to
+		return &known{decoded: true} // no such record can exist, as Encode refuses it
 	}
 	body, err := o.batch.txn.Fetch(key)
 	switch {
@@ -151,7 +151,7 @@ func (o *overlay) set(key store.Key, c change) {
 	o.changes[key] = c
 }
 
-// lay puts the changes onto what the batch knows, for the next function to see.
+// lay applies the changes to the batch's records, for the next function to see.
 func (o *overlay) lay() {
 	for _, key := range o.order {
 		c, k := o.changes[key], o.batch.records[key]

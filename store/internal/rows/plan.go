@@ -21,7 +21,7 @@ type plan struct {
 	from  int64 // with order: where to go on
 	again bool  // from and after are set
 	size  int   // of the page
-	limit int   // of what is read at a time
+	limit int   // of the rows that are read at a time
 }
 
 // term is a condition of a query.
@@ -84,6 +84,15 @@ func planContainers(q store.ContainerQuery) (p *plan, some bool) {
 	return p, true
 }
 
+func planUsage(q store.UsageQuery) *plan {
+	p := newPlan(store.KindUsage, q.Page)
+	var before string
+	if p.after, before = q.Bounds(); before != "" {
+		p.terms = append(p.terms, term{"id", "<", before})
+	}
+	return p
+}
+
 // planSessions takes, of the indexes that a query could use, the first of those below: those that give an order must
 // come first, and of the others those that hold the fewest sessions per value.
 func planSessions(q store.SessionQuery) (p *plan, some bool) {
@@ -119,7 +128,7 @@ func planSessions(q store.SessionQuery) (p *plan, some bool) {
 	return p, some
 }
 
-// goOn makes p read what follows a record.
+// goOn makes p continue after a record.
 func (p *plan) goOn(last store.Record) {
 	p.again, p.after = true, last.Key().ID
 	c := ColumnsOf(last)

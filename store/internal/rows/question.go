@@ -49,6 +49,10 @@ func questions(from func(index string) string, coarse bool) []Question {
 			p, some := planInstances(q)
 			add(q, p, some)
 		}
+		for _, q := range []store.UsageQuery{{}, {From: when}, {To: when}, {From: when, To: when}} {
+			q.Page = page
+			add(q, planUsage(q), true)
+		}
 		for _, q := range []store.ContainerQuery{
 			{}, {Instance: "x"}, {Owner: "x"}, {Instance: "x", Owner: "x"},
 			{States: []store.ContainerState{store.ContainerReady, store.ContainerStopping}},

@@ -14,11 +14,11 @@ type Source interface {
 	Get(ctx context.Context, key store.Key) ([]byte, error)
 	// Select runs a query whose rows are an ID and a body. Arguments are numbered: $1 is args[0].
 	Select(ctx context.Context, sql string, args []any, row func(id string, body []byte) error) error
-	// From is what follows FROM in a query that is to use that index; "" stands for the primary key.
+	// From returns the text after FROM in a query that is to use that index. "" means the primary key.
 	From(index string) string
 }
 
-// Coarse is what a Source also implements if its indexes are the [CoarseIndexes].
+// Coarse is implemented by a Source whose indexes are the [CoarseIndexes].
 type Coarse interface {
 	Coarse() // only says so
 }
@@ -33,7 +33,7 @@ type View struct {
 // NewView returns a View whose reads end with ctx.
 func NewView(ctx context.Context, source Source) *View { return &View{ctx: ctx, source: source} }
 
-// Close lets nobody read with v any more.
+// Close makes every later read of v fail.
 func (v *View) Close() { v.over.Store(true) }
 
 // Get implements [store.View].
@@ -77,11 +77,16 @@ func (v *View) Sessions(q store.SessionQuery) ([]*store.Session, error) {
 	})
 }
 
+// Usage implements [store.View].
+func (v *View) Usage(q store.UsageQuery) ([]*store.Usage, error) {
+	return find(v, planUsage(q), true, func(*store.Usage) bool { return true })
+}
+
 func oneOf[S comparable](states []S, state S) bool {
 	return len(states) == 0 || slices.Contains(states, state)
 }
 
-// find returns a page of what a plan selects and matches does not refuse.
+// find returns a page of the records that a plan selects and that matches accepts.
 func find[R store.Record](v *View, p *plan, some bool, matches func(R) bool) ([]R, error) {
 	if v.over.Load() {
 		return nil, errOver

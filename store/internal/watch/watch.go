@@ -1,4 +1,4 @@
-// Package watch holds the channels that a store's Notify gives out.
+// Package watch holds the channels that a store's Notify gives out, and the functions that its Watch calls.
 package watch
 
 import (
@@ -9,15 +9,16 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Watchers are the channels that Notify has given out. The zero value has none.
+// Watchers has the channels that Notify has returned. The zero value has none.
 type Watchers struct {
-	n      atomic.Int64 // how many there are, so that a commit which nobody watches takes no lock
+	n      atomic.Int64 // the number of channels and functions, so that a commit without watchers takes no lock
 	mu     sync.Mutex
 	byKey  map[store.Key][]chan struct{} // guarded by mu
+	every  map[*func(store.Key)]struct{} // guarded by mu
 	closed bool                          // guarded by mu
 }
 
-// Add is a store's Notify. After Close it returns a channel that has a value: whoever looks then, sees ErrClosed.
+// Add is a store's Notify. After Close it returns a channel that has a value: the read that follows returns ErrClosed.
 func (w *Watchers) Add(key store.Key) (wake <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	w.mu.Lock()
@@ -49,16 +50,41 @@ func (w *Watchers) remove(key store.Key, c chan struct{}) {
 	w.byKey[key] = left
 }
 
-// Any reports whether somebody watches anything.
+// AddAll is a store's Watch. The functions are called with mu held, so that none is called after its stop.
+func (w *Watchers) AddAll(touched func(store.Key)) (stop func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return func() {}
+	}
+	if w.every == nil {
+		w.every = map[*func(store.Key)]struct{}{}
+	}
+	w.every[&touched] = struct{}{}
+	w.n.Add(1)
+	return sync.OnceFunc(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.closed {
+			w.n.Add(-1)
+			delete(w.every, &touched)
+		}
+	})
+}
+
+// Any reports whether there is a watcher.
 func (w *Watchers) Any() bool { return w.n.Load() > 0 }
 
-// Wake tells those who watch that key. It is called after the commit: whoever wakes and looks sees it, and whoever
-// begins to watch later does too.
+// Wake wakes the watchers of a key. It is called after the commit, so a watcher that wakes, or that begins to watch later, sees the
+// commit.
 func (w *Watchers) Wake(key store.Key) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.byKey[key] {
 		poke(c)
+	}
+	for touched := range w.every {
+		(*touched)(key)
 	}
 }
 
@@ -75,6 +101,9 @@ func (w *Watchers) wakeAll() {
 			poke(c)
 		}
 	}
+	for touched := range w.every {
+		(*touched)(store.Key{})
+	}
 }
 
 // Close tells everybody, for the last time.
@@ -82,7 +111,7 @@ func (w *Watchers) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wakeAll()
-	w.byKey, w.closed = nil, true
+	w.byKey, w.every, w.closed = nil, nil, true
 	w.n.Store(0)
 }
 
