@@ -9,45 +9,71 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// change takes the steps that only change an instance's record. The record is looked at again: a session may have
-// come since the plan was made.
+// change takes the actions that only change an instance's record. It looks at the record again, because a session may
+// have come since the plan was made.
 func (r *run) change(ctx context.Context, a action) error {
+	m := r.listed(a.instance)
 	return r.modify(ctx, a, func(in *store.Instance, now time.Time) bool {
 		switch a.verb {
 		case doAdopt:
 			if in.State == store.InstanceLaunching {
 				in.CloudID, in.Address = a.cloudID, a.address
-				in.Frozen = nil // nobody repeats the launch, and each session that comes or goes writes the record
+				in.Frozen = nil // the launch is not repeated, and the record is written with each session that comes or goes
 			}
 			return become(in, now, store.InstanceBooting, "", store.InstanceLaunching)
+		case doProve:
+			if in.State != store.InstanceTerminating || in.CloudID != "" {
+				return false
+			}
+			in.CloudID, in.Address, in.Frozen = a.cloudID, a.address, nil
+			return true
 		case doLocate:
 			moved := in.Address != a.address
 			in.Address = a.address
 			return moved
 		case doReady:
 			in.IdleSince = now
+			if m.CloudID == in.CloudID {
+				in.Type, in.Zone, in.Spot = m.Type, m.Zone, m.Spot
+			}
 			return become(in, now, store.InstanceReady, "", store.InstanceBooting)
 		case doCordon:
 			in.Outlook = string(a.outlook)
-			return (in.Sessions == 0 || in.Drain || a.outlook != "") &&
+			return (in.Sessions == 0 || in.Drain || a.outlook != "" || in.Wish == store.WishCordon) &&
 				become(in, now, store.InstanceCordoned, a.reason, store.InstanceReady)
 		case doDrain:
 			in.Drain, in.Outlook = true, string(a.outlook)
+			in.Wish, in.WishReason = "", ""
 			return become(in, now, store.InstanceCordoned, a.reason, store.InstanceReady, store.InstanceCordoned)
 		case doUncordon:
 			in.Outlook = ""
 			if in.Sessions == 0 {
 				in.IdleSince = now
 			}
-			return !in.Drain && become(in, now, store.InstanceReady, "", store.InstanceCordoned)
+			if in.Wish == store.WishUncordon {
+				in.Wish = ""
+			}
+			return !in.Drain && in.Wish == "" && become(in, now, store.InstanceReady, "", store.InstanceCordoned)
 		case doRetire:
-			return in.Sessions == 0 && become(in, now, store.InstanceTerminating, a.reason,
+			return in.Sessions == 0 && (!held(in) || a.reason == destroyed) && become(in, now, store.InstanceTerminating, a.reason,
 				store.InstanceLaunching, store.InstanceBooting, store.InstanceCordoned)
 		case doLose:
 			return become(in, now, store.InstanceLost, a.reason, store.InstanceReady, store.InstanceCordoned)
 		}
 		return false
 	})
+}
+
+// listed returns the machine of an instance, as the cloud listed it last. Its zero value is one that was not listed.
+func (r *run) listed(instance string) Machine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.machines {
+		if m.LaunchID == instance {
+			return m
+		}
+	}
+	return Machine{}
 }
 
 // become moves an instance from one of some states to another, and reports whether it was in one of them.
@@ -59,16 +85,16 @@ func become(in *store.Instance, now time.Time, to store.InstanceState, reason st
 	return true
 }
 
-// modify changes an instance, and the pool's count of failed launches with it, in one transaction; then it says so. fn
-// reports whether it has changed the record.
+// modify changes an instance, and with it the pool's count of failed launches, in one transaction. Then it reports the
+// change. fn reports whether it has changed the record.
 func (r *run) modify(ctx context.Context, a action, fn func(in *store.Instance, now time.Time) bool) error {
 	var changed *store.Instance
-	now := time.Now().Truncate(time.Microsecond) // as stores keep it: see below
+	now := time.Now().Truncate(time.Microsecond) // as stores keep it, for the comparison below
 	keys := []store.Key{store.InstanceKey(a.instance)}
 	if a.failed || a.verb == doReady {
 		keys = append(keys, store.PoolKey())
 	}
-	err := r.update(ctx, keys, func(tx store.Tx) error {
+	err := r.store.Update(ctx, keys, func(tx store.Tx) error {
 		changed = nil
 		in, err := store.Find[*store.Instance](tx, store.InstanceKey(a.instance))
 		if err != nil || in == nil || !fn(in, now) {
@@ -83,29 +109,29 @@ func (r *run) modify(ctx context.Context, a action, fn func(in *store.Instance, 
 		return tx.Put(in)
 	})
 	if errors.Is(err, store.ErrUnknownOutcome) {
-		// Look: a change that nobody is told of would go unnoticed. If it did not happen, it is planned again.
-		is, lookErr := r.instance(ctx, a.instance)
-		if lookErr == nil && is != nil && changed != nil && is.State == changed.State && is.Since.Equal(changed.Since) {
+		// Look, because a change must be reported if it was made. If it was not, it is planned again.
+		stored, readErr := store.Read[*store.Instance](ctx, r.store, store.InstanceKey(a.instance))
+		if readErr == nil && stored != nil && changed != nil && stored.State == changed.State && stored.Since.Equal(changed.Since) {
 			err = nil
 		}
 	}
 	if err != nil {
-		r.failed(ctx, "cannot store a change of an instance", err, "instance", a.instance, "change", string(a.verb))
+		r.failures.Report("cannot store a change of an instance", err, "instance", a.instance, "change", string(a.verb))
 		return err
 	}
 	if changed != nil {
-		r.changed(a, changed)
+		r.reportChange(a, changed)
 	}
 	return nil
 }
 
-// changed counts and reports a change that was stored.
-func (r *run) changed(a action, in *store.Instance) {
+// reportChange counts and reports a change that was stored.
+func (r *run) reportChange(a action, in *store.Instance) {
 	switch {
 	case a.failed:
-		r.failures.Add(1)
+		r.launchFailures.Add(1)
 		r.cfg.Logger.Warn("a launch failed", "instance", in.ID, "machine", in.CloudID, "reason", in.Reason)
-	case a.verb == doAdopt:
+	case a.verb == doAdopt, a.verb == doProve:
 		r.launches.Add(1)
 	case a.verb == doDrain && a.outlook == OutlookInterrupted:
 		r.interruptions.Add(1)
@@ -117,13 +143,13 @@ func (r *run) changed(a action, in *store.Instance) {
 	default:
 		r.cfg.Logger.Info("an instance changed", "instance", in.ID, "state", string(in.State), "reason", in.Reason)
 	}
-	if a.verb != doLocate { // its state is the same
+	if a.verb != doLocate && a.verb != doProve { // its state is the same
 		r.cfg.OnChange(*in)
 	}
 	r.Wake()
 }
 
-// countLaunch counts a launch that has failed, or begins to count anew after one that has not.
+// countLaunch counts a failed launch, or sets the count to zero after one that succeeded.
 func countLaunch(tx store.Tx, failed bool, reason string, now time.Time) error {
 	pool, err := store.Get[*store.Pool](tx, store.PoolKey())
 	if err != nil {
@@ -139,13 +165,41 @@ func countLaunch(tx store.Tx, failed bool, reason string, now time.Time) error {
 }
 
 // forget removes the record of an instance that is gone, and that of its mirrors. cause, if not nil, is why its launch
-// gave no machine; the pause that follows is none where the next launch goes another way.
-func (r *run) forget(ctx context.Context, id string, cause error) error {
-	var gone *store.Instance
+// gave no machine. Launches pause after that, unless the next one goes another way. asked says that the cloud was asked for
+// a machine of which nothing is known, not even that it has ended: see store.Doubt.
+func (r *run) forget(ctx context.Context, id string, cause error, asked bool) error {
+	gone, err := r.removeRecord(ctx, id, cause, asked)
+	if errors.Is(err, store.ErrUnknownOutcome) {
+		if stored, readErr := store.Read[*store.Instance](ctx, r.store, store.InstanceKey(id)); readErr == nil && stored == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		r.failures.Report("cannot remove the record of an instance", err, "instance", id)
+		return err
+	}
+	if gone == nil {
+		return nil
+	}
+	if cause != nil {
+		r.launchFailures.Add(1)
+		r.failures.Report("a launch failed", cause, "instance", id)
+	} else {
+		r.cfg.Logger.Info("an instance is gone", "instance", id, "machine", gone.CloudID, "reason", gone.Reason)
+	}
+	gone.State = ""
+	r.cfg.OnChange(*gone)
+	r.Wake()
+	return nil
+}
+
+// removeRecord is the transaction of forget. It returns the record that it has removed; nil if there was none, or if the
+// instance has sessions. After store.ErrUnknownOutcome too, gone is the record.
+func (r *run) removeRecord(ctx context.Context, id string, cause error, asked bool) (gone *store.Instance, err error) {
 	now := time.Now()
-	pauses := cause != nil && !r.onward(cause)
+	pauses := cause != nil && !r.nextGoesOn(cause)
 	keys := []store.Key{store.PoolKey(), store.InstanceKey(id), store.MirrorsKey(id)}
-	err := r.update(ctx, keys, func(tx store.Tx) error {
+	err = r.store.Update(ctx, keys, func(tx store.Tx) error {
 		gone = nil
 		in, err := store.Find[*store.Instance](tx, store.InstanceKey(id))
 		if err != nil || in == nil || in.Sessions > 0 {
@@ -163,6 +217,9 @@ func (r *run) forget(ctx context.Context, id string, cause error) error {
 			in.Reason = cleanTail(cause.Error())
 			pool.LaunchFailure = in.Reason
 		}
+		if asked {
+			r.addDoubt(pool, id, now)
+		}
 		gone = in
 		if err := tx.Put(pool); err != nil {
 			return err
@@ -172,37 +229,5 @@ func (r *run) forget(ctx context.Context, id string, cause error) error {
 		}
 		return tx.Delete(in.Key())
 	})
-	if errors.Is(err, store.ErrUnknownOutcome) {
-		if is, lookErr := r.instance(ctx, id); lookErr == nil && is == nil {
-			err = nil
-		}
-	}
-	if err != nil {
-		r.failed(ctx, "cannot remove the record of an instance", err, "instance", id)
-		return err
-	}
-	if gone == nil {
-		return nil
-	}
-	if cause != nil {
-		r.failures.Add(1)
-		r.failed(ctx, "a launch failed", cause, "instance", id)
-	} else {
-		r.cfg.Logger.Info("an instance is gone", "instance", id, "machine", gone.CloudID, "reason", gone.Reason)
-	}
-	gone.State = ""
-	r.cfg.OnChange(*gone)
-	r.Wake()
-	return nil
-}
-
-// instance returns the record of an instance, or nil.
-func (r *run) instance(ctx context.Context, id string) (in *store.Instance, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
-	defer cancel()
-	err = r.cfg.Store.View(ctx, func(v store.View) error {
-		in, err = store.Find[*store.Instance](v, store.InstanceKey(id))
-		return err
-	})
-	return in, err
+	return gone, err
 }

@@ -36,7 +36,7 @@ type task struct {
 	uid        int
 }
 
-// arrive lets a minute's sessions begin to wait.
+// arrive adds the sessions of a minute to those that wait.
 func (o *office) arrive(busiest float64) {
 	now := time.Now()
 	perMinute := busiest / 60 * officeHours[now.Hour()]
@@ -45,7 +45,7 @@ func (o *office) arrive(busiest float64) {
 	}
 }
 
-// turn ends what is over and places what can be. What waits for another instance is demand.
+// turn ends the sessions that are over and places those that it can. The sessions that wait for another instance are demand.
 func (o *office) turn() {
 	now := time.Now()
 	var active, queue []task
@@ -94,8 +94,8 @@ func (o *office) begin(s *task) bool {
 	return true
 }
 
-// TestCostOfADay compares what a day costs with the least that the slots of its sessions need: as many instances at
-// every moment as would hold the sessions of that moment, if they could be moved.
+// TestCostOfADay compares the cost of a day with the lowest possible one: at every moment, as many instances as would hold the
+// sessions of that moment if sessions could be moved.
 func TestCostOfADay(t *testing.T) { scenario(day).check(t) }
 
 func day(t *testing.T) (figures []figure) {

@@ -8,14 +8,14 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// end asks the cloud in the background to end machines: in one call, but for those that failed together before. One
-// that cannot be ended must not keep the others.
+// end asks the cloud in the background to end machines, in one call. Machines that could not be ended in a call for
+// several are ended in calls of their own, so that one of them does not keep the others.
 func (r *run) end(ctx context.Context, acts []action) {
 	var batch []action
 	for _, a := range acts {
 		r.mu.Lock()
-		g := r.sightFor(a)
-		alone := g != nil && g.alone
+		obs := r.observationFor(a)
+		alone := obs != nil && obs.alone
 		r.mu.Unlock()
 		if alone {
 			r.endTogether(ctx, []action{a})
@@ -28,33 +28,22 @@ func (r *run) end(ctx context.Context, acts []action) {
 	}
 }
 
-// sightFor returns the sight of what an action is about; nil if that is gone. The caller holds mu.
-func (r *run) sightFor(a action) *sight {
-	if a.verb == doEndStranger {
-		return r.strangers[a.cloudID]
-	}
-	return r.sights[a.instance]
-}
-
 func (r *run) endTogether(ctx context.Context, acts []action) {
 	ids := make([]string, len(acts))
 	r.mu.Lock()
 	for i, a := range acts {
 		ids[i] = a.cloudID
-		if g := r.sightFor(a); g != nil {
-			g.busy = true
+		if obs := r.observationFor(a); obs != nil {
+			obs.busy = true
 		}
 	}
 	r.mu.Unlock()
 	r.going.Go(func() {
 		errs := r.endMachines(ctx, ids)
-		if errs == nil {
-			errs = make(map[string]error)
+		if err := r.storeAccepted(ctx, acts, errs); err != nil {
+			r.failures.Report("cannot store that machines are ending", err)
 		}
-		if err := r.accepted(ctx, acts, errs); err != nil {
-			r.failed(ctx, "cannot store that machines are ending", err)
-		}
-		r.ended(ctx, acts, errs)
+		r.recordEnds(acts, errs)
 		r.Wake()
 	})
 }
@@ -65,7 +54,7 @@ func (r *run) endMachines(ctx context.Context, ids []string) map[string]error {
 	defer cancel()
 	errs, err := r.cfg.Cloud.Terminate(callCtx, ids...)
 	if ctx.Err() == nil {
-		r.heard(callEnd, err)
+		r.recordCall(sortEnd, err)
 	}
 	if err == nil {
 		return errs
@@ -77,8 +66,8 @@ func (r *run) endMachines(ctx context.Context, ids []string) map[string]error {
 	return errs
 }
 
-// accepted stores which machines the cloud has agreed to end.
-func (r *run) accepted(ctx context.Context, acts []action, errs map[string]error) error {
+// storeAccepted stores which machines the cloud has agreed to end.
+func (r *run) storeAccepted(ctx context.Context, acts []action, errs map[string]error) error {
 	ending := make(map[string]string) // cloud IDs by launch ID
 	var keys []store.Key
 	for _, a := range acts {
@@ -90,7 +79,7 @@ func (r *run) accepted(ctx context.Context, acts []action, errs map[string]error
 	if len(keys) == 0 {
 		return nil
 	}
-	return r.update(ctx, keys, func(tx store.Tx) error {
+	return r.store.Update(ctx, keys, func(tx store.Tx) error {
 		for _, key := range keys {
 			in, err := store.Find[*store.Instance](tx, key)
 			if err != nil {
@@ -108,29 +97,29 @@ func (r *run) accepted(ctx context.Context, acts []action, errs map[string]error
 	})
 }
 
-// ended notes what came of a call that was to end machines: it is made again after a while, since a cloud may accept
-// it without effect, and sooner where it failed.
-func (r *run) ended(ctx context.Context, acts []action, errs map[string]error) {
+// recordEnds records the outcome of a call that was to end machines. The call is repeated after a while, because a cloud
+// may accept it without effect, and sooner if it failed.
+func (r *run) recordEnds(acts []action, errs map[string]error) {
 	now := time.Now()
 	for _, a := range acts {
 		err := errs[a.cloudID]
 		r.mu.Lock()
-		if g := r.sightFor(a); g != nil {
-			g.settle(err, now, a.cloudID)
-			g.alone = g.alone || len(acts) > 1 && err != nil && !errors.Is(err, ErrThrottled) && !errors.Is(err, ErrAuth)
+		if obs := r.observationFor(a); obs != nil {
+			obs.actionEnded(err, now, a.cloudID)
+			obs.alone = obs.alone || len(acts) > 1 && err != nil && !errors.Is(err, ErrThrottled) && !errors.Is(err, ErrAuth)
 			if err == nil {
-				g.asked = now.Add(reissue)
+				obs.asked = now.Add(reissue)
 			}
 		}
 		r.mu.Unlock()
 		switch {
 		case err != nil:
-			r.failed(ctx, "cannot end a machine", err, "machine", a.cloudID, "instance", a.instance)
-		case a.verb == doEndStranger && r.ofAnotherStore(a.cloudID):
+			r.failures.Report("cannot end a machine", err, "machine", a.cloudID, "instance", a.instance)
+		case a.verb == doEndUnknown && r.ofAnotherStore(a.cloudID):
 			r.foreignEnded.Add(1)
 			r.cfg.Logger.Warn("ended a machine of another store with this pool's name, after ForeignGrace", "machine", a.cloudID)
-		case a.verb == doEndStranger:
-			r.strangersEnded.Add(1)
+		case a.verb == doEndUnknown:
+			r.unknownEnded.Add(1)
 			r.cfg.Logger.Warn("ended a machine of the pool that no record knows", "machine", a.cloudID)
 		}
 	}

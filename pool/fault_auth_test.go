@@ -10,7 +10,7 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// TestFault58CredentialsAreRefused lets them expire while one instance serves and another boots.
+// TestFault58CredentialsAreRefused lets the credentials expire while one instance serves and another boots.
 func TestFault58CredentialsAreRefused(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, upTo(4), func(t *testing.T, r *rig) {
 		m, id := r.busyPool()
@@ -29,6 +29,9 @@ func TestFault58CredentialsAreRefused(t *testing.T) {
 		if s := m.Stats(); s.InstancesLost != 0 || s.LaunchFailures != 0 || s.Frozen == "" {
 			t.Errorf("%+v", s)
 		}
+		if all := r.pool().Conditions; len(all) != 1 || !strings.Contains(all[0], "ExpiredToken") {
+			t.Errorf("the record has the conditions %q", all)
+		}
 		if n := calls(r.cloud) - before; n > 400 {
 			t.Errorf("it was called %d times", n)
 		}
@@ -37,6 +40,9 @@ func TestFault58CredentialsAreRefused(t *testing.T) {
 		}
 		r.cloud.Heal()
 		r.within(time.Minute, "it goes on", func() bool { return r.states() == "ready ready ready ready" && m.Stats().Frozen == "" })
+		if all := r.pool().Conditions; len(all) != 0 {
+			t.Errorf("afterwards the record has the conditions %q", all)
+		}
 		if in := r.by(id); in.Sessions != 3 || m.Stats().LaunchFailures != 0 {
 			t.Errorf("%+v; %+v", in, m.Stats())
 		}
@@ -75,7 +81,7 @@ func TestFault58OneCallIsRefused(t *testing.T) {
 	}
 }
 
-// TestIdlePoolIsKeptWhileNothingCanBeEnded refuses the credentials: what is there is not given up.
+// TestIdlePoolIsKeptWhileNothingCanBeEnded refuses the credentials: no instance is given up.
 func TestIdlePoolIsKeptWhileNothingCanBeEnded(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, upTo(3), func(t *testing.T, r *rig) {
 		r.wait(30)

@@ -46,7 +46,7 @@ func TestFault59CutOffManagerGivesNobodyUp(t *testing.T) {
 				}
 				r.cloud.Interrupt(ids[0]) // of this one the cloud says what happened
 				r.within(15*time.Second, "that one is lost", func() bool { return m.Stats().InstancesLost == 1 })
-				// The network heals. Those that are probed last are not lost for that.
+				// The network heals. The instances that are probed last are not lost.
 				r.sickenAll(ids, nil)
 				r.within(30*time.Second, "it is told", func() bool { return !m.Stats().CutOff })
 				time.Sleep(10 * time.Minute)
@@ -73,7 +73,7 @@ func TestFault59SomeThatStayAwayAreLostAfterwards(t *testing.T) {
 	})
 }
 
-// TestFault59SmallPoolsHaveNoBreaker loses what does not answer, in pools of one and of two.
+// TestFault59SmallPoolsHaveNoBreaker: in pools of one and of two, instances that do not answer are lost.
 func TestFault59SmallPoolsHaveNoBreaker(t *testing.T) {
 	for n := 1; n <= 2; n++ {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestFault59SmallPoolsHaveNoBreaker(t *testing.T) {
 	}
 }
 
-// viewCloud shows a part of what there is.
+// viewCloud lists only a part of the machines.
 type viewCloud struct {
 	*fake.Cloud
 	shows func(m pool.Machine) bool
@@ -99,7 +99,7 @@ func (c *viewCloud) List(ctx context.Context) ([]pool.Machine, error) {
 	return slices.DeleteFunc(all, func(m pool.Machine) bool { return !c.shows(m) }), err
 }
 
-// TestFault66ListThatLacksManyIsDoubted asks another account, and then one that lacks a zone.
+// TestFault66ListThatLacksManyIsDoubted gets the list of another account, and then one that lacks a zone.
 func TestFault66ListThatLacksManyIsDoubted(t *testing.T) {
 	for name, lacks := range map[string]int{"all": 10, "a zone": 4} {
 		t.Run(name, func(t *testing.T) {
@@ -118,8 +118,8 @@ func TestFault66ListThatLacksManyIsDoubted(t *testing.T) {
 	}
 }
 
-// TestListThatLacksAllForAMoment loses nobody, although the engines do not answer either, for less than the doubled
-// grace.
+// TestListThatLacksAllForAMoment: no instance is lost within twice the grace time, although the engines do not answer
+// either.
 func TestListThatLacksAllForAMoment(t *testing.T) {
 	fleet(t, 4, fake.CloudOptions{}, func(t *testing.T, r *rig, _ *pool.Manager, ids []string) {
 		hidden := &hidingCloud{Cloud: r.cloud}
@@ -144,7 +144,7 @@ func TestListThatLacksAllForAMoment(t *testing.T) {
 	})
 }
 
-// TestFault60StoreThatIsNewTouchesNothing starts over an empty store while machines of the lost one run.
+// TestFault60StoreThatIsNewTouchesNothing starts a pool with an empty store while machines of the lost store run.
 func TestFault60StoreThatIsNewTouchesNothing(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { c.MaxInstances = 9; c.MinInstances = 1 }, func(t *testing.T, r *rig) {
 		for i := range 3 {
@@ -152,7 +152,7 @@ func TestFault60StoreThatIsNewTouchesNothing(t *testing.T) {
 		}
 		m := r.start()
 		time.Sleep(6 * time.Hour)
-		if s := m.Stats(); s.Foreign != 3 || s.Strangers != 0 || s.StrangersEnded != 0 {
+		if s := m.Stats(); s.Foreign != 3 || s.UnknownMachines != 0 || s.UnknownMachinesEnded != 0 {
 			t.Errorf("%+v", s)
 		}
 		if n := strings.Count(r.logs(), "the identity of another store"); n != 1 {

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// plainCloud is a cloud that can do what every cloud can, and no more.
+// plainCloud is a cloud without optional methods.
 type plainCloud struct{ c pool.Cloud }
 
 func (p plainCloud) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {

@@ -15,7 +15,7 @@ func graceOfHalfAnHour(c *pool.Config) {
 	c.MaxInstances, c.MinInstances, c.ForeignGrace = 2, 1, 30*time.Minute
 }
 
-// ofStore returns how many machines of a store there are.
+// ofStore returns how many machines a store has.
 func (r *rig) ofStore(prefix string) (n int) {
 	for _, m := range r.cloud.Machines() {
 		if strings.HasPrefix(m.LaunchID, prefix) && m.Ended.IsZero() {
@@ -25,8 +25,8 @@ func (r *rig) ofStore(prefix string) (n int) {
 	return n
 }
 
-// TestFault60LostStore: where no other store has the pool's name, the machines of a lost one have their places until the
-// grace time is over. Then they end.
+// TestFault60LostStore: if no other store has the pool's name, the machines of a lost store count until the grace time is
+// over. Then they are ended.
 func TestFault60LostStore(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, graceOfHalfAnHour, func(t *testing.T, r *rig) {
 		foreign := r.cloud.PlantForeign()
@@ -36,14 +36,14 @@ func TestFault60LostStore(t *testing.T) {
 		time.Sleep(time.Minute)
 		m := r.start()
 		time.Sleep(29 * time.Minute)
-		if s := m.Stats(); s.Foreign != 2 || s.Strangers != 0 || s.ForeignEnded != 0 || r.ofStore("lost-") != 2 || r.states() != "" {
+		if s := m.Stats(); s.Foreign != 2 || s.UnknownMachines != 0 || s.ForeignEnded != 0 || r.ofStore("lost-") != 2 || r.states() != "" {
 			t.Errorf("before the grace time is over: %+v, %q", s, r.states())
 		}
 		r.within(3*time.Minute, "they have ended and one of ours serves", func() bool {
 			return r.ofStore("lost-") == 0 && r.states() == "ready"
 		})
 		time.Sleep(time.Hour)
-		if s := m.Stats(); s.Foreign != 0 || s.ForeignEnded != 2 || s.StrangersEnded != 0 || s.Rival {
+		if s := m.Stats(); s.Foreign != 0 || s.ForeignEnded != 2 || s.UnknownMachinesEnded != 0 || s.Rival {
 			t.Errorf("afterwards: %+v", s)
 		}
 		for _, machine := range r.cloud.Machines() {
@@ -54,7 +54,7 @@ func TestFault60LostStore(t *testing.T) {
 	})
 }
 
-// TestFault60StoreInUse: a store that launches machines is not lost, whatever the configuration says.
+// TestFault60StoreInUse: a store that launches machines is not lost, even if the configuration says so.
 func TestFault60StoreInUse(t *testing.T) {
 	roomy := func(c *pool.Config) {
 		graceOfHalfAnHour(c)
@@ -72,7 +72,7 @@ func TestFault60StoreInUse(t *testing.T) {
 		if n := strings.Count(r.logs(), "another store that is in use"); n != 1 {
 			t.Errorf("it was logged %d times", n)
 		}
-		r.stop() // whoever takes over has not seen it come
+		r.stop() // the next planner has not seen it come
 		m = r.start()
 		time.Sleep(time.Hour)
 		if s := m.Stats(); s.Foreign != 2 || s.ForeignEnded != 0 || !s.Rival || r.ofStore("other-") != 2 {
@@ -81,14 +81,14 @@ func TestFault60StoreInUse(t *testing.T) {
 	})
 }
 
-// TestFault60StoreWithoutAPool: the store is emptied under a Manager, which does not know any more whose it is.
+// TestFault60StoreWithoutAPool empties the store under a Manager, which then does not know its own UID any more.
 func TestFault60StoreWithoutAPool(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, graceOfHalfAnHour, func(t *testing.T, r *rig) {
 		m := r.start()
 		r.within(time.Minute, "one serves", func() bool { return r.states() == "ready" })
 		r.empty()
 		time.Sleep(time.Hour)
-		if s := m.Stats(); s.ForeignEnded != 0 || s.StrangersEnded != 0 || r.cloud.Alive() != 1 {
+		if s := m.Stats(); s.ForeignEnded != 0 || s.UnknownMachinesEnded != 0 || r.cloud.Alive() != 1 {
 			t.Errorf("%+v; %d machines are alive", s, r.cloud.Alive())
 		}
 	})

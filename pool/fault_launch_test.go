@@ -14,12 +14,12 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// lagging is a cloud whose list cannot help: it lags behind for minutes.
+// lagging is a cloud whose list is of no help, because it lags behind for minutes.
 var lagging = fake.CloudOptions{ListLag: 2 * time.Minute}
 
 func minOne(c *pool.Config) { c.MinInstances = 1 }
 
-// wantOneLaunch checks that one machine was started in all, and that it serves.
+// wantOneLaunch checks that only one machine was started, and that it serves.
 func (r *rig) wantOneLaunch() {
 	r.t.Helper()
 	r.withinStates(4*time.Minute, "ready")
@@ -173,8 +173,8 @@ func TestLaunchThatWasGivenUpAndAppearsLater(t *testing.T) {
 	})
 }
 
-// TestLaunchOfUnknownOutcomeThatIsRefusedLater loses the reply to a launch that gave a machine; what the repetition is
-// told proves nothing about that machine.
+// TestLaunchOfUnknownOutcomeThatIsRefusedLater loses the reply to a launch that gave a machine. The error of the repeated
+// call proves nothing about that machine.
 func TestLaunchOfUnknownOutcomeThatIsRefusedLater(t *testing.T) {
 	for _, refusal := range []error{pool.ErrCapacity, pool.ErrQuota, pool.ErrAuth, pool.ErrPermanent} {
 		t.Run(refusal.Error(), func(t *testing.T) {

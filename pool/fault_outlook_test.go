@@ -24,7 +24,7 @@ func (r *rig) busyPool() (m *pool.Manager, id string) {
 	return m, r.one().ID
 }
 
-// told returns the changes that OnChange was told of an instance, with the outlook.
+// told returns the changes of an instance that OnChange was called with, with the outlook.
 func (r *rig) told(id string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,7 +144,7 @@ func TestFault27RebalanceIsAnAdvice(t *testing.T) {
 	})
 }
 
-// TestFault27PoolWithoutRoomWorksOn gives the advice where it cannot be followed.
+// TestFault27PoolWithoutRoomWorksOn gives the advice to a pool that cannot follow it.
 func TestFault27PoolWithoutRoomWorksOn(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, nil, func(t *testing.T, r *rig) {
 		m, id := r.busyPool()
@@ -162,7 +162,7 @@ func TestFault27PoolWithoutRoomWorksOn(t *testing.T) {
 	})
 }
 
-// TestFault28NoNoticeAtAll ends a machine that was never announced to end: the end alone is enough.
+// TestFault28NoNoticeAtAll ends a machine without a notice: the end alone is enough.
 func TestFault28NoNoticeAtAll(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, upTo(2), func(t *testing.T, r *rig) {
 		m, id := r.busyPool()

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// countingCloud notes when machines are launched, and with what IDs.
+// countingCloud records when machines are launched, and with which IDs.
 type countingCloud struct {
 	*fake.Cloud
 	mu       sync.Mutex
@@ -31,7 +31,7 @@ func (c *countingCloud) Launch(ctx context.Context, id string, f pool.Frozen) (p
 	return c.Cloud.Launch(ctx, id, f)
 }
 
-// most returns how many launches there were at most in any time of a length.
+// most returns the highest number of launches in any period of a length.
 func (c *countingCloud) most(length time.Duration) (most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +130,7 @@ func TestFault34ThrottledCallsBackOff(t *testing.T) {
 	})
 }
 
-// TestFault34ShortThrottlingIsNoFailure throttles a storm for 43 s, as was seen of EC2.
+// TestFault34ShortThrottlingIsNoFailure throttles a storm for 43 s, as EC2 has been seen to do.
 func TestFault34ShortThrottlingIsNoFailure(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, upTo(20), func(t *testing.T, r *rig) {
 		r.wait(200)
@@ -161,7 +161,7 @@ func TestFault30NoCapacityIsTriedAgain(t *testing.T) {
 
 func TestBudgetOfAnIdlePool(t *testing.T) { scenario(idlePool).check(t) }
 
-// idlePool counts what a hundred instances at rest ask of their cloud.
+// idlePool counts the calls that a pool of a hundred idle instances makes.
 func idlePool(t *testing.T) (figures []figure) {
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) {
 		c.MinInstances, c.MaxInstances = 100, 100

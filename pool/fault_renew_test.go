@@ -47,7 +47,7 @@ func (r *rig) allOf(generation string) {
 	}
 }
 
-// TestFault38BadGenerationDoesNotEmptyThePool changes to one of which no machine boots.
+// TestFault38BadGenerationDoesNotEmptyThePool changes to a generation of which no machine boots.
 func TestFault38BadGenerationDoesNotEmptyThePool(t *testing.T) {
 	for name, most := range map[string]int{"with room": 5, "without": 4} {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestGenerationThatCannotBeRead(t *testing.T) {
 	})
 }
 
-// TestOldInstancesAreReplaced keeps the instances of a storm busy: they go one after another, each after its last
+// TestOldInstancesAreReplaced keeps the instances of a storm busy. They are replaced one after another, each after its last
 // session.
 func TestOldInstancesAreReplaced(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) {

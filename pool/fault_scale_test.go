@@ -14,7 +14,7 @@ import (
 )
 
 func TestFault11TwoManagersScaleUp(t *testing.T) {
-	// Both think that they hold the lease for a while; the second does. The first is in the middle of its work.
+	// For a while, both Managers believe that they hold the lease; the second one does. The first is in the middle of its work.
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { c.MaxInstances = 3 }, func(t *testing.T, r *rig) {
 		r.wait(100)
 		r.cloud.Next(fake.Prepare, 3, fake.Fault{Delay: 5 * time.Second})
@@ -30,8 +30,8 @@ func TestFault11TwoManagersScaleUp(t *testing.T) {
 	})
 }
 
-// TestFault11ManyPlansAtOnce lets several Managers plan under one lease, which should never be: the count in the store
-// holds all the same.
+// TestFault11ManyPlansAtOnce lets several Managers plan under one lease, which should never happen. The count in the store is
+// right all the same.
 func TestFault11ManyPlansAtOnce(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { c.MaxInstances = 5 }, func(t *testing.T, r *rig) {
 		r.wait(1000)
@@ -53,7 +53,7 @@ func TestFault11ManyPlansAtOnce(t *testing.T) {
 	})
 }
 
-// TestFencedManagerChangesNothing gives the lease to somebody else, and leaves the Manager at work.
+// TestFencedManagerChangesNothing gives the lease to another process while the Manager still works.
 func TestFencedManagerChangesNothing(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { c.MaxInstances = 3 }, func(t *testing.T, r *rig) {
 		r.wait(1)
@@ -126,7 +126,7 @@ func TestFault13LaunchesThatFailAreNotRepeatedForEver(t *testing.T) {
 				m := r.start()
 				time.Sleep(time.Hour)
 				s := m.Stats()
-				// 5 at once, then single ones after 5, 10, 20, 40, 80, 160 s and then every 5 min.
+				// 5 at once, then one after 5, 10, 20, 40, 80, 160 s each, and then one every 5 min.
 				if s.LaunchFailures < 12 || s.LaunchFailures > 25 {
 					t.Errorf("in an hour %d launches failed\n%s", s.LaunchFailures, r.log())
 				}
@@ -142,7 +142,7 @@ func TestFault13TheReasonIsTold(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, minOne, func(t *testing.T, r *rig) {
 		r.cloud.EndAtBoot(1, "Client.InternalError: the key is disabled")
 		r.start()
-		// It fails when it ends, and not when the time to boot is over.
+		// The launch fails when the machine ends, and not only when the time to boot is over.
 		r.within(15*time.Second, "the launch failed", func() bool { return r.pool().LaunchFailures == 1 })
 		r.withinStates(time.Minute, "ready")
 		if len(r.reasons) == 0 || r.reasons[0] != "the cloud says that it is ended: Client.InternalError: the key is disabled" {

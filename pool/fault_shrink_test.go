@@ -12,7 +12,7 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// drain makes the pool retire its instances, as its destruction does.
+// drain makes the pool retire its instances, as Destroy does.
 func (r *rig) drain() {
 	r.update(func(tx store.Tx) error {
 		p, err := store.Get[*store.Pool](tx, store.PoolKey())
@@ -45,7 +45,7 @@ func TestFault16SessionArrivesWhileAnInstanceIsChosenForRemoval(t *testing.T) {
 		time.Sleep(9 * time.Minute)
 		id, uid := r.placeOne()
 		r.release(id, uid)
-		// The next write is the cordon: the session comes between the plan and it.
+		// The next write is the cordon. The session comes between the plan and that write.
 		late := 0
 		r.store.set(func(s *lossyStore) {
 			s.before = func([]store.Key) {
@@ -93,7 +93,7 @@ func TestCordonedInstanceIsTakenBackWhenItIsWanted(t *testing.T) {
 }
 
 func TestFault17TheLedgerSaysWhatIsBusy(t *testing.T) {
-	// Nobody outside is asked: an instance is busy as long as a session holds a slot, however it looks.
+	// An instance is busy as long as a session holds a slot, whatever its machine does.
 	inBubble(t, fake.CloudOptions{}, nil, func(t *testing.T, r *rig) {
 		r.wait(1)
 		r.start()
@@ -121,7 +121,7 @@ func TestFault18TerminationIsRefused(t *testing.T) {
 		r.withinStates(11*time.Minute, "terminating")
 		before := r.cloud.Calls(fake.Terminate)
 		time.Sleep(time.Hour)
-		// The record stays, and with it its place in the count; it is asked for ever more slowly, and told.
+		// The record stays and counts. The termination is repeated ever more slowly, and logged.
 		r.want("terminating")
 		if n := r.cloud.Calls(fake.Terminate) - before; n < 50 || n > 70 {
 			t.Errorf("in an hour it was asked for %d times", n)
@@ -171,7 +171,7 @@ func (c batchCloud) Terminate(ctx context.Context, ids ...string) (map[string]er
 	return c.Cloud.Terminate(ctx, ids...)
 }
 
-// TestEndedInstanceIsForgottenSoon retires an instance: its place is free as soon as the cloud shows that it ended.
+// TestEndedInstanceIsForgottenSoon retires an instance. It does not count any more as soon as the cloud shows that it ended.
 func TestEndedInstanceIsForgottenSoon(t *testing.T) {
 	inBubble(t, fake.CloudOptions{Ending: 3 * time.Second}, minOne, func(t *testing.T, r *rig) {
 		m := r.start()

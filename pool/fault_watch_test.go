@@ -48,7 +48,7 @@ func TestFault06NotListedForLongIsGone(t *testing.T) {
 }
 
 func TestFault06NewMachineThatCannotBeFoundIsNotForgotten(t *testing.T) {
-	// Its end is wanted before the cloud can find it: the cloud calls it absent, which is no proof that it ended.
+	// It is terminated before the cloud can find it. The cloud calls it absent, which does not prove that it ended.
 	inBubble(t, lagging, minOne, func(t *testing.T, r *rig) {
 		r.start()
 		time.Sleep(10 * time.Second)
@@ -84,7 +84,7 @@ func TestFault08OrphanGraceSparesBootingMachines(t *testing.T) {
 					m = r.start()
 				}
 				r.wantOneLaunch()
-				if s := m.Stats(); s.StrangersEnded != 0 || s.LaunchFailures != 0 {
+				if s := m.Stats(); s.UnknownMachinesEnded != 0 || s.LaunchFailures != 0 {
 					t.Errorf("%+v", s)
 				}
 			})
@@ -111,7 +111,7 @@ func TestFault08OrphansAreEndedAfterTheGrace(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		r.cloud.FailTerminate("orphan", nil)
 		r.within(time.Minute, "it is ended", func() bool { return r.machine("orphan").State == pool.MachineEnded })
-		if s := m.Stats(); s.StrangersEnded != 1 || s.Errors == 0 {
+		if s := m.Stats(); s.UnknownMachinesEnded != 1 || s.Errors == 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -129,7 +129,7 @@ func TestFault09MachinesOfOthersAreNotTouched(t *testing.T) {
 				t.Errorf("%s is %s", machine.LaunchID, machine.State)
 			}
 		}
-		if s := m.Stats(); s.StrangersEnded != 0 || foreign == "" {
+		if s := m.Stats(); s.UnknownMachinesEnded != 0 || foreign == "" {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -154,7 +154,7 @@ func TestFault19EndedFromOutside(t *testing.T) {
 				time.Sleep(time.Minute)
 				c.end(r, first)
 				r.within(c.within, "it is lost", func() bool { return m.Stats().InstancesLost == 1 })
-				// Another may come when it costs nothing any more.
+				// Another may come when the first one costs nothing any more.
 				r.within(time.Minute, "another serves", func() bool {
 					return r.states() == "ready" && r.one().ID != first && r.cloud.Alive() == 1
 				})

@@ -11,8 +11,8 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// waysCloud is a cloud that can launch in several ways, of which only the last has room at most. One that was refused stays
-// closed for a while.
+// waysCloud is a cloud that can launch in several ways. Only the last one may have room. A way that was refused stays closed
+// for a while.
 type waysCloud struct {
 	countingCloud
 	ways   int
@@ -45,7 +45,7 @@ func (c *waysCloud) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, erro
 	way, ok := c.open()
 	c.mu.Unlock()
 	if !ok {
-		return nil, fmt.Errorf("every way was refused lately: %w", c.cause)
+		return nil, fmt.Errorf("every way was recently refused: %w", c.cause)
 	}
 	s.Type = fmt.Sprint("way-", way)
 	return c.Cloud.Prepare(ctx, s)
@@ -99,7 +99,7 @@ func TestFault30AnotherWayIsTriedAtOnce(t *testing.T) {
 	}
 }
 
-// TestFault30AnotherWayKeepsTheLaunchRate needs more tries than may be made at once.
+// TestFault30AnotherWayKeepsTheLaunchRate needs more calls than may be made at once.
 func TestFault30AnotherWayKeepsTheLaunchRate(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, minOne, func(t *testing.T, r *rig) {
 		c := newWaysCloud(r.cloud, 41, pool.ErrCapacity)
@@ -112,8 +112,8 @@ func TestFault30AnotherWayKeepsTheLaunchRate(t *testing.T) {
 	})
 }
 
-// TestFault30EachWayOnceInAWindow lets nothing be launched for an hour: each way is tried once while it is closed, and
-// when all are, launches pause.
+// TestFault30EachWayOnceInAWindow refuses all launches for an hour. Each way is tried once in each period for which it is
+// closed. When all ways are closed, launches pause.
 func TestFault30EachWayOnceInAWindow(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, minOne, func(t *testing.T, r *rig) {
 		c := newWaysCloud(r.cloud, 5, pool.ErrCapacity)
@@ -139,7 +139,7 @@ func TestFault30EachWayOnceInAWindow(t *testing.T) {
 	})
 }
 
-// TestCloudThatAlwaysHasAnotherWay breaks the rule: launches pause all the same.
+// TestCloudThatAlwaysHasAnotherWay breaks the rule of ErrAnotherWay: launches pause all the same.
 func TestCloudThatAlwaysHasAnotherWay(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { c.MinInstances, c.LaunchRate = 1, -1 }, func(t *testing.T, r *rig) {
 		r.cloud.FailLaunches(1<<20, errors.Join(pool.ErrCapacity, pool.ErrAnotherWay))

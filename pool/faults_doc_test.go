@@ -15,14 +15,14 @@ import (
 	"testing"
 )
 
-// faults is how many there are in docs/faults.md.
+// faults is how many faults docs/faults.md has.
 const faults = 71
 
-// goTest is a test of the module: its package's path from the root, which is "" itself, and its name.
+// goTest is a test of the module: the path of its package from the root, whose own is "", and its name.
 type goTest struct{ dir, name string }
 
-// TestFaultsAreListed compares docs/faults.md with the tests that there are: each fault has its row, each row names
-// tests or says why there is none, and each test of a fault, in any package, is named in the row of that fault.
+// TestFaultsAreListed compares docs/faults.md with the tests of the module. Each fault has a row, each row names tests or says
+// why there is none, and each test of a fault, in any package, is named in the row of that fault.
 func TestFaultsAreListed(t *testing.T) {
 	doc, err := os.ReadFile(filepath.FromSlash("../docs/faults.md"))
 	if err != nil {
@@ -66,7 +66,7 @@ func TestFaultsAreListed(t *testing.T) {
 	}
 }
 
-// testsNamed returns the tests that a cell names: of this package, or of the one that is named before them, up to the
+// testsNamed returns the tests that a cell names. They are of this package, or of the package named before them, up to the
 // next semicolon.
 func testsNamed(cell string) (all []goTest) {
 	for part := range strings.SplitSeq(cell, ";") {
@@ -82,7 +82,7 @@ func testsNamed(cell string) (all []goTest) {
 	return all
 }
 
-// allTests returns every test of the module, those for other systems included.
+// allTests returns every test of the module, including those for other systems.
 func allTests(t *testing.T) (all []goTest) {
 	t.Helper()
 	err := fs.WalkDir(os.DirFS(".."), ".", func(path string, d fs.DirEntry, err error) error {

@@ -2,15 +2,16 @@ package pool
 
 import "time"
 
-// foreign is what a Manager has seen of the machines that carry the pool's name and another store's UID. It tells a store
-// that was lost from one that is in use: there, machines come.
+// foreign records which machines carry the pool's name and another store's UID. It tells a store that was lost from one
+// that is in use: machines are launched only for the latter.
 type foreign struct {
 	since time.Time       // when the cloud listed any machines first
 	seen  map[string]bool // cloud IDs of all that were there
-	rival bool            // one has come since: another store is in use
+	rival bool            // one has come later: another store is in use
 }
 
-// look looks for them in a list. Lists lag behind, and so does the end of a process whose store is lost.
+// look looks for them in a list. A machine that comes soon after the first list does not prove that the other store is in
+// use: lists lag behind, and a process whose store was lost may launch for a while yet.
 func (f *foreign) look(machines []Machine, listedAt time.Time, uid string, cfg Config) {
 	if f.seen == nil {
 		if listedAt.IsZero() {
@@ -27,13 +28,13 @@ func (f *foreign) look(machines []Machine, listedAt time.Time, uid string, cfg C
 	for _, m := range machines {
 		if !m.of(uid) && m.State != MachineEnded && !f.seen[m.CloudID] {
 			f.seen[m.CloudID] = true
-			late := !ours.IsZero() && m.Launched.Sub(ours) >= cfg.OrphanGrace // of one that came while another Manager worked
+			late := !ours.IsZero() && m.Launched.Sub(ours) >= cfg.OrphanGrace // it came while another Manager worked
 			f.rival = f.rival || late || listedAt.Sub(f.since) >= cfg.OrphanGrace
 		}
 	}
 }
 
-// of reports whether a machine is of the store with a UID.
+// of reports whether a machine may belong to the store with a UID.
 func (m Machine) of(uid string) bool { return m.PoolUID == "" || m.PoolUID == uid }
 
 // endsForeign reports whether machines of another store are ended after ForeignGrace. The caller holds mu.

@@ -18,8 +18,8 @@ func NewLaunchID(pool string) string {
 	return fmt.Sprintf("%.30s-%s", pool, strings.ToLower(rand.Text()[:20]))
 }
 
-// launch writes down n new launches, or as many as there is room for, and starts them. When it is not known whether
-// they were written down, the next plan sees it.
+// launch stores n new launches, or as many as there is room for, and starts them. If it is not known whether they were
+// stored, the next plan sees them in the store.
 func (r *run) launch(ctx context.Context, n int) {
 	now := time.Now()
 	fresh := make([]*store.Instance, n)
@@ -32,19 +32,21 @@ func (r *run) launch(ctx context.Context, n int) {
 		keys = append(keys, fresh[i].Key())
 	}
 	r.mu.Lock()
-	strangers := len(r.strangers)
+	known, listedAt := len(r.unknown), r.listedAt
 	r.mu.Unlock()
 	room := 0
-	err := r.update(ctx, keys, func(tx store.Tx) error {
+	err := r.store.Update(ctx, keys, func(tx store.Tx) error {
 		pool, err := store.Get[*store.Pool](tx, store.PoolKey())
 		if err != nil {
 			return err
 		}
-		room = min(n, max(r.cfg.MaxInstances-pool.Instances-strangers, 0))
+		unknown := known + unseen(r.sinceKnown(pool.Doubts, now), listedAt, r.cfg, now)
+		room = min(n, max(r.cfg.MaxInstances-pool.Instances-unknown, 0))
 		if pool.Closed {
 			room = 0
 		}
 		for _, in := range fresh[:room] {
+			in.UIDs.Base = store.UIDBase(pool.UID)
 			if err := tx.Put(in); err != nil {
 				return err
 			}
@@ -53,7 +55,7 @@ func (r *run) launch(ctx context.Context, n int) {
 		return tx.Put(pool)
 	})
 	if err != nil {
-		r.failed(ctx, "cannot store a launch", err)
+		r.failures.Report("cannot store a launch", err)
 		return
 	}
 	for _, in := range fresh[:room] {
@@ -62,11 +64,11 @@ func (r *run) launch(ctx context.Context, n int) {
 	}
 }
 
-// repeat goes on with a launch that was written down.
+// repeat goes on with a launch that was stored.
 func (r *run) repeat(ctx context.Context, id string) error {
-	in, err := r.instance(ctx, id)
+	in, err := store.Read[*store.Instance](ctx, r.store, store.InstanceKey(id))
 	if err != nil {
-		r.failed(ctx, "cannot read a launch", err, "instance", id)
+		r.failures.Report("cannot read a launch", err, "instance", id)
 		return err
 	}
 	if in == nil || in.State != store.InstanceLaunching {
@@ -75,46 +77,78 @@ func (r *run) repeat(ctx context.Context, id string) error {
 	return r.start(ctx, in)
 }
 
-// start asks the cloud for the machine of a launch, and stores what came of it. Its error makes it come again.
+// start asks the cloud for the machine of a launch, and stores the outcome. After an error the launch is repeated.
 func (r *run) start(ctx context.Context, in *store.Instance) error {
-	// Whoever stored the request called the cloud next, or will; so this is the first call only if nobody has.
+	// A process that stores the request calls the cloud with it next. So this call is the first if there is no request.
 	first := len(in.Frozen) == 0
 	if first {
 		err := r.prepare(ctx, in)
-		if err != nil { // that it can be prepared does not say that it can be launched
-			r.paced(ctx, in.ID, err)
+		if err != nil { // a launch that can be prepared may still be refused
+			r.recordLaunch(ctx, in.ID, err)
 		}
 		switch {
 		case errors.Is(err, errUnprepared) && !errors.Is(err, ErrThrottled):
-			return r.forget(ctx, in.ID, err)
+			return r.forget(ctx, in.ID, err, false)
 		case err != nil:
-			r.failed(ctx, "cannot prepare a launch", err, "instance", in.ID)
+			r.failures.Report("cannot prepare a launch", err, "instance", in.ID)
+			r.storeLaunchError(ctx, in.ID, err)
 			return err
 		}
 	}
-	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
-	defer cancel()
-	m, err := r.cfg.Cloud.Launch(callCtx, in.ID, in.Frozen)
-	r.paced(ctx, in.ID, err)
+	m, err := r.callLaunch(ctx, in)
 	switch {
 	case err == nil:
 		return r.change(ctx, action{verb: doAdopt, instance: in.ID, cloudID: m.CloudID, address: m.Address})
 	case errors.Is(err, ErrLaunchOver), first && startedNothing(err):
-		return r.forget(ctx, in.ID, err)
+		return r.forget(ctx, in.ID, err, true)
 	case errors.Is(err, ErrPermanent):
-		// An earlier call may have started a machine: the list will tell.
-		return r.change(ctx, action{verb: doRetire, instance: in.ID, reason: err.Error(), failed: true})
+		// An earlier call may have started a machine: the list will show it.
+		return r.change(ctx, action{verb: doRetire, instance: in.ID, reason: cleanTail(err.Error()), failed: true})
 	}
-	r.failed(ctx, "a launch has no outcome yet", err, "instance", in.ID)
+	r.failures.Report("a launch has no outcome yet", err, "instance", in.ID)
+	r.storeLaunchError(ctx, in.ID, err)
 	return err
 }
 
-// paced lets launches wait for what the outcome of one asks for.
-func (r *run) paced(ctx context.Context, id string, err error) {
+// prove repeats a launch of unknown outcome whose instance is not wanted any more. The call returns the machine that the
+// launch has started, or starts one now; either is known then, and can be ended. This costs a launch in the worst case,
+// where waiting for the list costs minutes.
+func (r *run) prove(ctx context.Context, id string) error {
+	in, err := store.Read[*store.Instance](ctx, r.store, store.InstanceKey(id))
+	if err != nil {
+		r.failures.Report("cannot read a launch", err, "instance", id)
+		return err
+	}
+	if in == nil || in.State != store.InstanceTerminating || in.CloudID != "" || len(in.Frozen) == 0 {
+		return nil
+	}
+	m, err := r.callLaunch(ctx, in)
+	switch {
+	case err == nil:
+		return r.change(ctx, action{verb: doProve, instance: id, cloudID: m.CloudID, address: m.Address})
+	case errors.Is(err, ErrLaunchOver), errors.Is(err, ErrCapacity), errors.Is(err, ErrQuota):
+		// The cloud has tried to start a machine. It does not try for an ID that has one.
+		return r.forget(ctx, id, nil, true)
+	}
+	r.failures.Report("the outcome of a launch is not known yet", err, "instance", id)
+	return err
+}
+
+// callLaunch calls the cloud with the stored request of a launch.
+func (r *run) callLaunch(ctx context.Context, in *store.Instance) (Machine, error) {
+	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
+	defer cancel()
+	m, err := r.cfg.Cloud.Launch(callCtx, in.ID, in.Frozen)
+	r.recordLaunch(ctx, in.ID, err)
+	return m, err
+}
+
+// recordLaunch makes the next launches wait if the outcome of one asks for that.
+func (r *run) recordLaunch(ctx context.Context, id string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.heard(callLaunch, err)
+	r.recordCall(sortLaunch, err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -127,24 +161,17 @@ func (r *run) paced(ctx context.Context, id string, err error) {
 
 var errUnprepared = errors.New("the launch could not be prepared")
 
-// prepare resolves the request of a launch and stores it, before the cloud is called with it. errUnprepared: there is
-// none; after any other error it may be stored or not.
+// prepare makes the request of a launch and stores it, before the cloud is called with it. errUnprepared: there is no
+// request. After any other error the request may be stored or not.
 func (r *run) prepare(ctx context.Context, in *store.Instance) error {
-	var uid string
 	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
-	err := r.cfg.Store.View(callCtx, func(v store.View) error {
-		pool, err := store.Get[*store.Pool](v, store.PoolKey())
-		if err == nil {
-			uid = pool.UID
-		}
-		return err
-	})
+	pool, err := store.ReadPool(callCtx, r.store)
 	if err != nil {
 		return err
 	}
-	generation := r.version(callCtx) // before the request is made: if that is of a later one, it is only renewed too soon
-	spec := Spec{Pool: r.cfg.Name, PoolUID: uid, LaunchID: in.ID, Type: r.cfg.InstanceType}
+	generation := r.version(callCtx) // before the request: if that is of a later one, the instance is only renewed too soon
+	spec := Spec{Pool: r.cfg.Name, PoolUID: pool.UID, LaunchID: in.ID, Type: r.cfg.InstanceType}
 	var trust string
 	var frozen Frozen
 	if r.cfg.Boot != nil {
@@ -162,16 +189,16 @@ func (r *run) prepare(ctx context.Context, in *store.Instance) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnprepared, err)
 	}
-	return r.update(ctx, []store.Key{in.Key()}, func(tx store.Tx) error {
-		now, err := store.Get[*store.Instance](tx, in.Key())
+	return r.store.Update(ctx, []store.Key{in.Key()}, func(tx store.Tx) error {
+		stored, err := store.Get[*store.Instance](tx, in.Key())
 		if err != nil {
 			return err
 		}
-		if now.State != store.InstanceLaunching || len(now.Frozen) > 0 {
-			return errors.New("somebody else has gone on with this launch")
+		if stored.State != store.InstanceLaunching || len(stored.Frozen) > 0 {
+			return errors.New("another process has gone on with this launch")
 		}
-		now.Frozen, now.Trust, now.Generation = frozen, trust, generation
+		stored.Frozen, stored.Trust, stored.Generation = frozen, trust, generation
 		in.Frozen, in.Trust, in.Generation = frozen, trust, generation
-		return tx.Put(now)
+		return tx.Put(stored)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/store"
 )
 
@@ -13,104 +14,82 @@ import (
 // Manager of a pool should: Run is called under a lease.
 type Manager struct {
 	cfg  Config
-	wake chan struct{} // capacity 1: look now
+	wake loop.Signal // look now
 
-	launches, failures, lost, interruptions, strangersEnded, foreignEnded, probeFailures, throttles, errors atomic.Int64
+	launches, launchFailures, lost, interruptions, unknownEnded, foreignEnded, probeFailures, throttles atomic.Int64
 
-	mu        sync.Mutex // protects what follows; never held across a call
-	sights    map[string]*sight
-	strangers map[string]*sight
-	foreign   foreign
-	machines  []Machine // as the cloud listed them when it last could
-	listedAt  time.Time // when it was asked for them
-	listErr   error     // of the last look
-	listFails int       // looks that failed in a row
-	looking   bool      // a look is under way
-	looked    time.Time // when the last look began
+	mu       sync.Mutex           // protects what follows; never held across a call
+	findings                      // of the Run
+	doubts   map[string]time.Time // when this process first read of each of the pool's doubts, by launch ID
+	failures *loop.Failures       // of the last Run
+	earlier  int64                // how many failures there were in the Runs before it
+}
+
+// findings are what one Run has found out.
+type findings struct {
+	observations map[string]*observation // of instances, by launch ID
+	unknown      map[string]*observation // of machines that no record knows, by cloud ID
+	foreign      foreign
+	machines     []Machine // the cloud's last list
+	listedAt     time.Time // when the cloud was asked for that list
+	listErr      error     // of the last look
+	listFails    int       // looks that failed in a row
+	looking      bool      // a look is under way
+	looked       time.Time // when the last look began
 
 	generation string    // see Versioned; "" = the cloud has none, or it is not known yet
-	versioned  time.Time // when it was asked for
-	recalled   bool      // what the planner before has resolved was taken over
-	pins       []byte    // what is resolved, as it is stored
+	versioned  time.Time // when the cloud was asked for the generation
+	recalled   bool      // the cloud has taken over the pins of the planner before; see Pinned
+	pins       []byte    // as they are stored
 	bucket     bucket    // of launches
-	detours    int       // launches in a row after which the next went another way
-	refused    [calls]refusal
-	is, told   conditions // of the last observation, and those that were logged
+	detours    int       // launches in a row after which the next one went another way
+	refused    [callSorts]refusal
+
+	conditions, logged conditions // of the last observation, and those that the log shows
+	counted            *Census    // of the last tick; nil = there was none. What it points to does not change
 }
 
 // NewManager returns a Manager that does nothing yet.
 func NewManager(cfg Config) *Manager {
-	return &Manager{cfg: cfg.withDefaults(), wake: make(chan struct{}, 1)}
+	cfg = cfg.withDefaults()
+	return &Manager{cfg: cfg, wake: loop.NewSignal(), failures: loop.NewFailures(context.Background(), cfg.Logger)}
 }
 
-// Wake makes the Manager look now instead of at its next scan: the demand has changed. It never blocks.
-func (m *Manager) Wake() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
+// Wake makes the Manager look now instead of at its next scan, because the demand has changed. It never blocks.
+func (m *Manager) Wake() { m.wake.Set() }
 
-// Run plans and acts until ctx ends, and returns when everything that it started has returned. held is the lease
-// that it works under: every change of the store fails once that has passed to somebody else.
+// Run plans and acts until ctx ends, and returns when everything that it started has returned. It works under the lease
+// held: its changes of the store fail once somebody else holds that lease.
 func (m *Manager) Run(ctx context.Context, held store.Lease) {
+	r := &run{
+		Manager: m, holder: held.Holder, failures: loop.NewFailures(ctx, m.cfg.Logger),
+		store: store.Bounded(store.Fenced(m.cfg.Store, held), m.cfg.CallTimeout),
+	}
 	m.mu.Lock()
-	m.sights, m.strangers = make(map[string]*sight), make(map[string]*sight)
-	m.foreign = foreign{}
-	m.machines, m.listedAt, m.listErr, m.listFails, m.looking, m.looked = nil, time.Time{}, nil, 0, false, time.Now()
-	m.generation, m.versioned, m.bucket, m.detours, m.refused = "", time.Time{}, bucket{}, 0, [calls]refusal{}
-	m.recalled, m.pins = false, nil
-	m.is, m.told = conditions{}, conditions{}
+	m.findings = findings{
+		observations: make(map[string]*observation), unknown: make(map[string]*observation), looked: time.Now(),
+	}
+	m.earlier += m.failures.Count()
+	m.failures = r.failures
 	m.mu.Unlock()
 
-	r := &run{Manager: m, held: held}
-	r.look(ctx) // nothing is planned before the cloud had a chance to say what there is
+	r.going.Go(func() { r.watchQueue(ctx) })
+	r.look(ctx) // nothing is planned before the cloud was asked what there is
 	for ctx.Err() == nil {
 		pause := r.tick(ctx)
-		wait(ctx, pause, m.wake)
+		_ = loop.Wait(ctx, pause, m.wake.C()) // if ctx has ended, so does the loop
 	}
 	r.going.Wait()
 	m.mu.Lock()
-	m.is = conditions{}
+	m.conditions, m.counted = conditions{}, nil
 	m.mu.Unlock()
 }
 
 // run is a Manager that works under a lease.
 type run struct {
 	*Manager
-	held  store.Lease
-	going sync.WaitGroup // what tick has started
-}
-
-// update is an Update that fails once the lease has passed to somebody else.
-func (r *run) update(ctx context.Context, keys []store.Key, fn func(tx store.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
-	defer cancel()
-	return r.cfg.Store.Update(ctx, append(keys, r.held.Key()), func(tx store.Tx) error {
-		if err := store.CheckFence(tx, r.held); err != nil {
-			return err
-		}
-		return fn(tx)
-	})
-}
-
-// failed logs and counts a background failure. ctx is that of the whole run: what fails because it has ended is no
-// failure.
-func (m *Manager) failed(ctx context.Context, what string, err error, args ...any) {
-	if ctx.Err() != nil {
-		return
-	}
-	m.errors.Add(1)
-	m.cfg.Logger.WarnContext(ctx, what, append(args, "err", err)...)
-}
-
-// wait returns after d, when ctx ends or when woken.
-func wait(ctx context.Context, d time.Duration, wake <-chan struct{}) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-wake:
-	case <-t.C:
-	}
+	holder   string         // of the lease
+	store    store.Store    // its Updates fail once somebody else holds the lease
+	failures *loop.Failures // of what runs in the background
+	going    sync.WaitGroup // background goroutines
 }

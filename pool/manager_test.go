@@ -13,15 +13,15 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// TestReadySoonAfterRunning holds the wish that an instance takes sessions at most 2 s after its machine runs, or
-// after the cloud shows so where its list lags.
+// TestReadySoonAfterRunning checks that an instance takes sessions at most 2 s after its machine runs, or after the cloud's
+// list, which may lag, shows that.
 func TestReadySoonAfterRunning(t *testing.T) {
 	for name, measure := range readySoon() {
 		t.Run(name, measure.check)
 	}
 }
 
-// readySoon boots machines that begin to run at any moment between two looks at the cloud.
+// readySoon boots machines that begin to run at various moments between two looks at the cloud.
 func readySoon() map[string]scenario {
 	all := make(map[string]scenario)
 	for name, lag := range map[string]time.Duration{"a list without a lag": -1, "a list with a lag": 3 * time.Second} {
@@ -135,7 +135,7 @@ func TestStoreThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// TestEveryReplyOfTheStoreIsLost lets every change be stored with an unknown outcome: all are noticed, once.
+// TestEveryReplyOfTheStoreIsLost lets every change be stored with an unknown outcome. Each is reported once.
 func TestEveryReplyOfTheStoreIsLost(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, nil, func(t *testing.T, r *rig) {
 		r.store.set(func(s *lossyStore) { s.lose = 1e6 })
@@ -209,13 +209,13 @@ func TestWakeAndStatsAtAnyTime(t *testing.T) {
 	})
 }
 
-// TestQuietPoolAsksLittle counts what a pool at rest costs.
+// TestQuietPoolAsksLittle counts the calls of an idle pool.
 func TestQuietPoolAsksLittle(t *testing.T) {
 	inBubble(t, fake.CloudOptions{}, func(c *pool.Config) { c.MinInstances, c.MaxInstances = 5, 5 }, func(t *testing.T, r *rig) {
 		m := r.start()
 		r.withinStates(time.Minute, "ready ready ready ready ready")
 		before := r.cloud.Calls(fake.ListMachines)
-		for range 600 { // whoever waits wakes the Manager often, and the cloud is not asked for that
+		for range 600 { // waiting sessions wake the Manager often, which asks the cloud no more often
 			m.Wake()
 			time.Sleep(time.Second)
 		}

@@ -16,25 +16,28 @@ func (r *run) look(ctx context.Context) {
 	defer cancel()
 	machines, err := r.cfg.Cloud.List(callCtx)
 	if err != nil {
-		r.failed(ctx, "cannot list the machines", err)
+		r.failures.Report("cannot list the machines", err)
 	}
 	if ctx.Err() == nil {
-		r.heard(callList, err)
+		r.recordCall(sortList, err)
 	}
 	r.mu.Lock()
 	r.listErr = err
 	r.listFails++
 	if err == nil {
-		r.machines, r.listedAt, r.listFails = machines, asked, 0
+		r.machines, r.listedAt, r.listFails = distinct(machines), asked, 0
 	}
 	old := asked.Sub(r.versioned) >= versionInterval
 	r.mu.Unlock()
+	if err == nil && r.cfg.OnList != nil {
+		r.cfg.OnList(distinct(machines), asked)
+	}
 	if old {
 		r.version(ctx)
 	}
 }
 
-// versionInterval is how often the cloud is asked for its generation beside the launches: a new image is no emergency.
+// versionInterval is how often the cloud is asked for its generation, beside the launches. A new image is no emergency.
 const versionInterval = 5 * time.Minute
 
 // version asks the cloud for its generation, and returns the last one that is known.
@@ -47,15 +50,15 @@ func (r *run) version(ctx context.Context) string {
 	callCtx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
 	var generation string
-	err := r.recall(callCtx)
+	err := r.recallPins(callCtx)
 	recalled := err == nil
 	if recalled {
 		generation, err = cloud.Generation(callCtx)
 	}
 	if err != nil {
-		r.failed(ctx, "cannot learn what a launch would depend on", err)
+		r.failures.Report("cannot learn what a launch would depend on", err)
 	} else {
-		r.keep(ctx)
+		r.storePins(ctx)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,19 +71,19 @@ func (r *run) version(ctx context.Context) string {
 	return r.generation
 }
 
-// lookPause is how long the last look's outcome asks the next one to wait. The caller holds mu.
+// lookPause is the shortest time between the last look and the next one, by how the last one ended. The caller holds mu.
 func (r *run) lookPause() time.Duration {
 	switch {
 	case r.listErr == nil:
 		return 0
 	case errors.Is(r.listErr, ErrAuth):
-		return freezeLook
+		return refusedLook
 	}
-	return jitter(retryPause(r.listFails), fmt.Sprint(r.held.Holder, r.listFails))
+	return jitter(retryPause(r.listFails), fmt.Sprint(r.holder, r.listFails))
 }
 
-// lookAgain asks the cloud in the background when the last look was interval ago: one that does not answer must not
-// hold up the rest. It returns when the next look is due.
+// lookAgain asks the cloud in the background if the last look was interval ago, so that a cloud that does not answer
+// holds up nothing else. It returns when the next look is due.
 func (r *run) lookAgain(ctx context.Context, interval time.Duration, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,14 +105,13 @@ func (r *run) lookAgain(ctx context.Context, interval time.Duration, now time.Ti
 	return now.Add(interval)
 }
 
-// observe reads the store, and puts what the cloud said last beside it: a machine that was launched after that is not
-// missed, and one that the cloud listed before is known to the store by now.
+// observe reads the store, and compares it with the cloud's last list. The list is the older of the two: the store knows
+// each machine on it by now, and a machine that was launched since is not taken for missing.
 func (r *run) observe(ctx context.Context) (snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
 	var s snapshot
-	err := r.cfg.Store.View(ctx, func(v store.View) error {
-		s.instances = nil
+	err := r.store.View(ctx, func(v store.View) error {
 		pool, err := store.Find[*store.Pool](v, store.PoolKey())
 		if err != nil {
 			return err
@@ -126,8 +128,10 @@ func (r *run) observe(ctx context.Context) (snapshot, error) {
 	if s.demand, err = r.cfg.Demand(ctx); err != nil {
 		return s, err
 	}
-	r.note(&s, time.Now())
-	r.tell(ctx)
+	now := time.Now()
+	s.pool.Doubts = r.sinceKnown(s.pool.Doubts, now)
+	r.complete(&s, now)
+	r.logConditions()
 	return s, nil
 }
 

@@ -7,11 +7,11 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// OutlookError is what Config.Probe returns of an engine that takes work on a machine that has no good future: a host
-// can show a notice that its cloud's list does not. It is no failure of the probe.
+// OutlookError is what Config.Probe returns for an engine that takes work, on a machine whose host has a notice of its
+// future. The cloud's list need not show such a notice. It does not count as a failed probe.
 type OutlookError struct {
 	Outlook Outlook
-	Reason  string // in the words of who foretells it
+	Reason  string // in the host's words
 }
 
 // Error implements error.
@@ -19,8 +19,8 @@ func (e *OutlookError) Error() string {
 	return fmt.Sprintf("the machine is %s: %s", e.Outlook, e.Reason)
 }
 
-// impairedGrace is how long a machine may be impaired before its instance is drained: the cloud's checks fail now and
-// then for a minute. Karpenter waits as long.
+// impairedGrace is how long a machine may be impaired before its instance is drained, because the cloud's checks fail now
+// and then for a minute. Karpenter waits as long.
 const impairedGrace = 2 * time.Minute
 
 // weight orders the outlooks, the best first.
@@ -38,7 +38,7 @@ func (o Outlook) weight() int {
 	return 0
 }
 
-// outlook returns the worse of what the cloud and the host foretell of an instance.
+// outlook returns the worse of the outlooks that the cloud and the host give for an instance, and the reason.
 func (s *snapshot) outlook(in *store.Instance) (Outlook, string) {
 	m, seen := s.machines[in.ID], s.seen[in.ID]
 	if seen.notice.weight() > m.Outlook.weight() {
@@ -47,13 +47,14 @@ func (s *snapshot) outlook(in *store.Instance) (Outlook, string) {
 	return m.Outlook, m.Reason
 }
 
-// advised reports whether an instance should take no more sessions if that can be helped.
+// advised reports whether the cloud advises to leave an instance. It should take no more sessions if that can be avoided.
 func (s *snapshot) advised(in *store.Instance) bool {
 	o, _ := s.outlook(in)
 	return o == OutlookRebalance && !in.Drain
 }
 
-// planOutlook drains an instance whose machine has no future, with the sessions that it has; the zero action is none.
+// planOutlook drains an instance whose machine has no future, although it may have sessions. The zero action means that
+// there is nothing to do.
 func planOutlook(s snapshot, in *store.Instance, now time.Time) action {
 	o, reason := s.outlook(in)
 	doomed := o == OutlookInterrupted || o == OutlookRetiring ||
@@ -64,7 +65,7 @@ func planOutlook(s snapshot, in *store.Instance, now time.Time) action {
 	return action{verb: doDrain, outlook: o, reason: foretold(o, reason)}
 }
 
-// foretold says what an outlook means for an instance.
+// foretold says in words what an outlook means for an instance.
 func foretold(o Outlook, reason string) string {
 	what := map[Outlook]string{
 		OutlookRebalance:   "the cloud advises to leave it",
@@ -78,7 +79,8 @@ func foretold(o Outlook, reason string) string {
 	return what
 }
 
-// interrupted reports whether an instance serves and will soon be taken back. Its sessions will need room elsewhere.
+// interrupted reports whether the cloud will soon take an instance back that still serves. Its sessions will need room
+// elsewhere.
 func interrupted(in *store.Instance) bool {
 	return Outlook(in.Outlook) == OutlookInterrupted && in.State == store.InstanceCordoned
 }

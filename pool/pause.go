@@ -22,8 +22,8 @@ func launchPause(n int, cause error) time.Duration {
 	return min(pause, maxLaunchPause)
 }
 
-// countFailure counts a failed launch. Launches that fail together count once, or ten that meet one short outage would
-// mean the longest pause.
+// countFailure counts a failed launch. Launches that fail together count once: otherwise ten that meet one short outage
+// would cause the longest pause.
 func countFailure(pool *store.Pool, cause error, now time.Time) {
 	if !launchPaused(pool, now) {
 		pool.LaunchFailures++
@@ -34,19 +34,19 @@ func countFailure(pool *store.Pool, cause error, now time.Time) {
 	}
 }
 
-// launchPaused reports whether the pause after a failed launch is not over. One that is longer than any pause was
-// written by a clock that is wrong, and does not count.
+// launchPaused reports whether the pause after a failed launch is not over. A pause longer than the longest was stored by
+// a clock that is wrong, and does not count.
 func launchPaused(pool *store.Pool, now time.Time) bool {
 	left := pool.LaunchAfter.Sub(now)
 	return left > 0 && left <= maxLaunchPause
 }
 
-// maxDetours is how many launches in a row may go another way without a pause: a Cloud that has always another one
-// must not be asked for ever.
+// maxDetours is how many launches in a row may go another way without a pause. It stops a Cloud that always names
+// another way.
 const maxDetours = 200
 
-// onward reports whether the next launch may follow at once after one that failed.
-func (m *Manager) onward(cause error) bool {
+// nextGoesOn reports whether the next launch may follow at once after one that failed.
+func (m *Manager) nextGoesOn(cause error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !errors.Is(cause, ErrAnotherWay) {
@@ -57,16 +57,16 @@ func (m *Manager) onward(cause error) bool {
 	return m.detours <= maxDetours
 }
 
-// startedNothing reports whether a launch that failed has certainly left no machine, if no other call was made with
-// its ID.
+// startedNothing reports whether a failed call of Launch has certainly started no machine, if it is the only call with its
+// ID.
 func startedNothing(err error) bool {
 	return errors.Is(err, ErrCapacity) || errors.Is(err, ErrQuota) || errors.Is(err, ErrAuth) || errors.Is(err, ErrPermanent)
 }
 
-// reissue is how long an accepted termination may take before it is asked for again.
+// reissue is how long an accepted termination may take before the cloud is asked again.
 const reissue = 30 * time.Second
 
-// retryPause is the pause after the n-th failure in a row of what is done for one instance.
+// retryPause is the pause after the n-th failure in a row of the actions on one instance.
 func retryPause(n int) time.Duration {
 	return min(time.Second<<min(max(n-1, 0), 10), time.Minute)
 }

@@ -3,14 +3,13 @@ package pool
 import (
 	"bytes"
 	"context"
-	"slices"
 
 	"github.com/berth-go/berth/store"
 )
 
 // Pinned is what a Versioned Cloud may implement that resolves names for its launches, such as that of the newest image.
-// What it has resolved is kept in the pool's record, so that whoever plans next launches the same, and the generation
-// does not change with the planner.
+// The pool's record keeps what the Cloud has resolved. So the next planner launches the same, and the generation does not
+// change with the planner.
 type Pinned interface {
 	// Pins returns what is resolved, in a form that only its Cloud reads; empty = nothing yet. It is called after each
 	// Generation.
@@ -20,8 +19,8 @@ type Pinned interface {
 	Pin(pins []byte) error
 }
 
-// recall lets the cloud take over what the planner before this one has resolved, once in each Run.
-func (r *run) recall(ctx context.Context) error {
+// recallPins lets the cloud take over what the planner before this one has resolved, once in each Run.
+func (r *run) recallPins(ctx context.Context) error {
 	cloud, ok := r.cfg.Cloud.(Pinned)
 	r.mu.Lock()
 	done := r.recalled
@@ -29,20 +28,17 @@ func (r *run) recall(ctx context.Context) error {
 	if !ok || done {
 		return nil
 	}
-	var pins []byte
-	err := r.cfg.Store.View(ctx, func(v store.View) error {
-		pool, err := store.Find[*store.Pool](v, store.PoolKey())
-		if pool != nil {
-			pins = slices.Clone(pool.Pins)
-		}
-		return err
-	})
+	pool, err := store.Read[*store.Pool](ctx, r.store, store.PoolKey())
 	if err != nil {
 		return err
 	}
+	var pins []byte
+	if pool != nil {
+		pins = pool.Pins
+	}
 	if len(pins) > 0 {
-		if err := cloud.Pin(pins); err != nil { // of another version of berth, perhaps: it is resolved anew
-			r.failed(ctx, "cannot use what was resolved for launches before", err)
+		if err := cloud.Pin(pins); err != nil { // perhaps another version of berth stored it: it is resolved anew
+			r.failures.Report("cannot use the stored resolutions for launches", err)
 		}
 	}
 	r.mu.Lock()
@@ -51,8 +47,8 @@ func (r *run) recall(ctx context.Context) error {
 	return nil
 }
 
-// keep stores what the cloud has resolved, if that has changed.
-func (r *run) keep(ctx context.Context) {
+// storePins stores what the cloud has resolved, if that has changed.
+func (r *run) storePins(ctx context.Context) {
 	cloud, ok := r.cfg.Cloud.(Pinned)
 	if !ok {
 		return
@@ -64,7 +60,7 @@ func (r *run) keep(ctx context.Context) {
 	if known || len(pins) == 0 {
 		return
 	}
-	err := r.update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
+	err := r.store.Update(ctx, []store.Key{store.PoolKey()}, func(tx store.Tx) error {
 		pool, err := store.Get[*store.Pool](tx, store.PoolKey())
 		if err != nil {
 			return err
@@ -73,7 +69,7 @@ func (r *run) keep(ctx context.Context) {
 		return tx.Put(pool)
 	})
 	if err != nil { // the next look tries again
-		r.failed(ctx, "cannot store what is resolved for launches", err)
+		r.failures.Report("cannot store what is resolved for launches", err)
 		return
 	}
 	r.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// pinningCloud resolves the newest image once, as each process does for itself. Its generation is that image.
+// pinningCloud resolves the newest image once, as the cloud of each process does. Its generation is that image.
 type pinningCloud struct {
 	*fake.Cloud
 	options string // of this process
@@ -50,7 +50,7 @@ func (c *pinningCloud) Pin(pins []byte) error {
 	return nil
 }
 
-// TestNewPlannerKeepsTheGeneration lets another process plan, which would resolve another image by itself.
+// TestNewPlannerKeepsTheGeneration lets another process plan, whose cloud would resolve another image by itself.
 func TestNewPlannerKeepsTheGeneration(t *testing.T) {
 	for name, c := range map[string]struct {
 		options string // of the second process

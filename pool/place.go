@@ -31,12 +31,16 @@ func Place(tx store.Tx, instance string) (uid int, err error) {
 
 // HasSlot reports whether an instance takes one more session. nil does not.
 func HasSlot(in *store.Instance) bool {
-	return in != nil && in.State == store.InstanceReady && !in.Drain && in.Sessions < in.Slots
+	return takes(in) && in.Sessions < in.Slots
 }
 
-// Release gives back the slot and the uid that Place took. It is a step of the transaction that ends the session, and
-// of no other: the uid may soon be another session's. An instance that is gone has nothing to take back, and neither
-// has one on which the uid is free.
+// takes reports whether an instance takes sessions as long as it has slots.
+func takes(in *store.Instance) bool {
+	return in != nil && in.State == store.InstanceReady && !in.Drain && in.Wish == ""
+}
+
+// Release gives back the slot and the uid that Place took. It is a step of the transaction that ends the session, and of
+// no other, because the uid may soon be another session's. It does nothing if the instance is gone or the uid is free.
 func Release(tx store.Tx, instance string, uid int, now time.Time) error {
 	in, err := store.Find[*store.Instance](tx, store.InstanceKey(instance))
 	if err != nil || in == nil || !in.UIDs.Has(uid) {
@@ -50,12 +54,12 @@ func Release(tx store.Tx, instance string, uid int, now time.Time) error {
 	return tx.Put(in)
 }
 
-// candidates is how many instances of each sort are worth a try before looking again.
+// candidates is how many instances of each sort Candidates returns.
 const candidates = 8
 
 // Candidates returns instances that may take a new container of a sharing key, the best first: those that hold its
-// mirror, the one that used it last before the others, then the fullest. sharing may be nil. The transaction that
-// places must check again, by Place.
+// mirror, the latest user of it first, then the fullest. sharing may be nil. The transaction that places a session must
+// check again, by Place.
 func Candidates(v store.View, sharing *store.Sharing) ([]string, error) {
 	var ids []string
 	if sharing != nil {

@@ -184,7 +184,7 @@ func TestReleaseGivesBackOnce(t *testing.T) {
 	}
 }
 
-// TestConcurrentPlaces lets many creators race for few slots: each slot and each uid is given once.
+// TestConcurrentPlaces lets many creators race for few slots. Each slot and each uid is given once.
 func TestConcurrentPlaces(t *testing.T) {
 	st := storeWith(t, readyInstance("a", 0), readyInstance("b", 0))
 	var (
@@ -230,7 +230,7 @@ func TestConcurrentPlaces(t *testing.T) {
 	}
 }
 
-// TestSlotsAndUIDsAgree places and releases at random, and compares with what is remembered.
+// TestSlotsAndUIDsAgree places and releases at random, and compares the store with the uids that were given.
 func TestSlotsAndUIDsAgree(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		st := storeWith(t, readyInstance("a", 0))

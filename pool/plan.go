@@ -14,45 +14,46 @@ type snapshot struct {
 	pool       store.Pool
 	instances  []*store.Instance
 	demand     int    // see Config.Demand
-	generation string // see Versioned; "" = none is known
+	generation string // see Versioned; "" = unknown
 	tokens     int    // how many calls of Launch may begin
-	frozen     bool   // the cloud refuses the credentials
+	refused    bool   // the cloud refuses the credentials
 
-	// What the cloud listed when it last could, by launch ID. listed says whether it can: while it cannot, nothing is
-	// concluded from what is not there.
+	// The cloud's last list, by launch ID. listed says whether the last call succeeded: if not, nothing is concluded from
+	// a machine that is not on the list.
 	machines map[string]Machine
 	listed   bool
 	listedAt time.Time
 
-	seen      map[string]sight // of every instance, by launch ID
-	strangers map[string]sight // of the machines that no record knows, by cloud ID
+	seen    map[string]observation // of every instance, by launch ID
+	unknown map[string]observation // of the machines that no record knows, by cloud ID
 
-	cutOff, doubtful, manyImpaired bool // what weigh makes of all this
+	cutOff, doubtful, manyImpaired bool // what weigh concludes from all this
 }
 
-// verb is what an action does.
+// verb names what an action does.
 type verb string
 
 const (
-	doLaunch      verb = "launch"    // write down a new launch and start it
-	doRepeat      verb = "repeat"    // repeat a launch whose outcome is not known
-	doAdopt       verb = "adopt"     // the launch has given a machine
-	doLocate      verb = "locate"    // the cloud has given it an address, or another one
-	doReady       verb = "ready"     // it takes sessions from now on
-	doCordon      verb = "cordon"    // it takes no more sessions, if it still has none or has an outlook
-	doDrain       verb = "drain"     // it takes no more sessions, and will not again
-	doUncordon    verb = "uncordon"  // it takes sessions again
-	doRetire      verb = "retire"    // from now on it is terminating
-	doLose        verb = "lose"      // from now on it is lost
-	doTerminate   verb = "terminate" // ask the cloud to end it
-	doForget      verb = "forget"    // it is gone: remove the record
-	doEndStranger verb = "end stranger"
+	doLaunch     verb = "launch"    // write down a new launch and start it
+	doRepeat     verb = "repeat"    // repeat a launch of unknown outcome
+	doAdopt      verb = "adopt"     // the launch has given a machine
+	doLocate     verb = "locate"    // the cloud has given it an address, or a new one
+	doReady      verb = "ready"     // it takes sessions from now on
+	doCordon     verb = "cordon"    // it takes no more sessions; only if it has none or has an outlook
+	doDrain      verb = "drain"     // it takes no more sessions
+	doUncordon   verb = "uncordon"  // it takes sessions again
+	doRetire     verb = "retire"    // from now on it is terminating
+	doLose       verb = "lose"      // from now on it is lost
+	doTerminate  verb = "terminate" // ask the cloud to end it
+	doForget     verb = "forget"    // it is gone: remove the record
+	doProve      verb = "prove"     // repeat a launch of unknown outcome, to learn which machine to end
+	doEndUnknown verb = "end unknown"
 )
 
-// action is one step that the manager takes.
+// action is one thing that the Manager does.
 type action struct {
 	verb     verb
-	instance string // launch ID; "" for doLaunch and doEndStranger
+	instance string // launch ID; "" for doLaunch and doEndUnknown
 	cloudID  string
 	address  string
 	reason   string
@@ -60,8 +61,8 @@ type action struct {
 	failed   bool    // counts as a failed launch
 }
 
-// plan decides what to do now. It is pure: the same arguments give the same actions, in the same order, and at most
-// one for each instance.
+// plan decides what to do now. It is a pure function: the same arguments give the same actions, in the same order. There is
+// at most one action for each instance.
 func plan(s snapshot, cfg Config, now time.Time) []action {
 	s.instances = slices.SortedFunc(slices.Values(s.instances), func(a, b *store.Instance) int { return cmp.Compare(a.ID, b.ID) })
 	s.weigh(cfg)
@@ -80,25 +81,25 @@ func plan(s snapshot, cfg Config, now time.Time) []action {
 	}
 	acts = s.pace(acts)
 	acts = append(acts, planSize(s, cfg, next, now)...)
-	acts = append(acts, planStrangers(s, cfg, now)...)
-	if s.frozen {
-		acts = slices.DeleteFunc(acts, func(a action) bool { return a.verb == doTerminate || a.verb == doEndStranger })
+	acts = append(acts, planUnknown(s, cfg, now)...)
+	if s.refused {
+		acts = slices.DeleteFunc(acts, func(a action) bool { return a.verb == doTerminate || a.verb == doEndUnknown || a.verb == doProve })
 	}
 	return acts
 }
 
-// pace leaves out launches that may not be repeated yet, and takes the tokens of the others: first come those that
-// have waited longest.
+// pace leaves out launches that may not be repeated yet, and takes the tokens of the others. The launches that have waited
+// longest come first.
 func (s *snapshot) pace(acts []action) []action {
 	var waiting []string
 	for _, a := range acts {
-		if a.verb == doRepeat {
+		if a.verb == doRepeat || a.verb == doProve {
 			waiting = append(waiting, a.instance)
 		}
 	}
 	slices.SortStableFunc(waiting, func(a, b string) int { return s.seen[a].after.Compare(s.seen[b].after) })
 	n := min(len(waiting), max(s.tokens, 0))
-	if s.frozen {
+	if s.refused {
 		n = 0
 	}
 	s.tokens -= n
@@ -106,16 +107,16 @@ func (s *snapshot) pace(acts []action) []action {
 	for _, id := range waiting[n:] {
 		late[id] = true
 	}
-	return slices.DeleteFunc(acts, func(a action) bool { return a.verb == doRepeat && late[a.instance] })
+	return slices.DeleteFunc(acts, func(a action) bool { return (a.verb == doRepeat || a.verb == doProve) && late[a.instance] })
 }
 
-// planInstance decides about one instance by itself; the zero action is none.
+// planInstance decides about one instance by itself. The zero action means that there is nothing to do.
 func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) action {
 	m, there := s.machines[in.ID]
 	seen := s.seen[in.ID]
 	dead := death(s, cfg, in)
 	moved := there && m.Address != "" && m.Address != in.Address
-	late := now.Sub(seen.known) >= cfg.BootTimeout // by our own clock: the one who launched it may have had another
+	late := now.Sub(seen.known) >= cfg.BootTimeout // by this process's clock: another process may have launched it
 
 	switch in.State {
 	case store.InstanceLaunching:
@@ -127,7 +128,7 @@ func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) act
 		case there:
 			return action{verb: doAdopt, cloudID: m.CloudID, address: m.Address}
 		case late:
-			return action{verb: doRetire, reason: "the launch did not succeed in time", failed: true}
+			return action{verb: doRetire, reason: launchedLate(seen), failed: true}
 		}
 		return action{verb: doRepeat}
 	case store.InstanceBooting:
@@ -153,9 +154,12 @@ func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) act
 		case moved:
 			return action{verb: doLocate, address: m.Address}
 		case s.silent(cfg, in) && (!s.cutOff || !seen.impaired.IsZero()):
-			return action{verb: doLose, reason: because(in, fmt.Sprintf("its engine failed %d probes in a row", seen.strikes))}
+			return action{verb: doLose, reason: withOutlook(in, fmt.Sprintf("its engine failed %d probes in a row", seen.strikes))}
 		}
-		return planOutlook(s, in, now)
+		if doomed := planOutlook(s, in, now); doomed.verb != "" {
+			return doomed
+		}
+		return planWish(in)
 	case store.InstanceTerminating, store.InstanceLost:
 		return planEnd(s, cfg, in, now)
 	}
@@ -168,28 +172,27 @@ func (s *snapshot) silent(cfg Config, in *store.Instance) bool {
 	return seen.strikes >= cfg.ProbeStrikes && seen.probed == in.Address
 }
 
-// because adds to what ended an instance that it was foretold.
-func because(in *store.Instance, reason string) string {
+// withOutlook adds the outlook of an instance, if it was a bad one, to the reason for its end.
+func withOutlook(in *store.Instance, reason string) string {
 	if Outlook(in.Outlook).weight() > OutlookRebalance.weight() {
 		return in.Reason + "; " + reason
 	}
 	return reason
 }
 
-// death says why the machine of an instance serves no more; "" = it does, or that is not known.
+// death says why the machine of an instance serves no more; "" = it still serves, or that is not known.
 func death(s snapshot, cfg Config, in *store.Instance) string {
 	m, there := s.machines[in.ID]
 	switch {
 	case there && (m.State == MachineEnded || m.State == MachineEnding || m.State == MachineStopped):
-		return because(in, fmt.Sprintf("the cloud says that it is %s: %s", m.State, m.Reason))
+		return withOutlook(in, fmt.Sprintf("the cloud says that it is %s: %s", m.State, m.Reason))
 	case in.CloudID != "" && s.missing(in.ID) >= cfg.OrphanGrace && !s.answers(in):
-		return because(in, "the cloud does not list it any more")
+		return withOutlook(in, "the cloud does not list it any more")
 	}
 	return ""
 }
 
-// missing returns for how long the cloud is known not to have listed an instance: from the first list without it to
-// the last.
+// missing returns for how long the cloud has not listed an instance: from the first list without it to the last.
 func (s *snapshot) missing(id string) time.Duration {
 	since := s.seen[id].missing
 	if _, there := s.machines[id]; there || !s.listed || since.IsZero() {
@@ -198,13 +201,13 @@ func (s *snapshot) missing(id string) time.Duration {
 	return s.listedAt.Sub(since)
 }
 
-// planEnd decides about an instance that is terminating or lost. Its record stays until its machine is known to have
-// ended, since it may cost money for as long.
+// planEnd decides about an instance that is terminating or lost. The record stays until the machine is known to have
+// ended, because the machine may cost money until then.
 func planEnd(s snapshot, cfg Config, in *store.Instance, now time.Time) action {
 	m, there := s.machines[in.ID]
 	seen := s.seen[in.ID]
 	switch {
-	case in.Sessions > 0: // they are being ended
+	case in.Sessions > 0: // other code is ending them
 	case there && m.State == MachineEnded:
 		return action{verb: doForget}
 	case there && seen.asked.After(now): // it is ending, or will be asked for again
@@ -214,39 +217,53 @@ func planEnd(s snapshot, cfg Config, in *store.Instance, now time.Time) action {
 		return action{verb: doTerminate, cloudID: in.CloudID}
 	case in.CloudID == "" && len(in.Frozen) == 0: // the cloud was never asked
 		return action{verb: doForget}
-	case !s.listed:
-	case in.CloudID == "":
-		// A launch whose outcome was never learnt. The list may lag behind it.
-		if s.listedAt.Sub(seen.since) >= cfg.OrphanGrace {
-			return action{verb: doForget}
-		}
+	case in.CloudID == "" && s.listed && s.listedAt.Sub(seen.since) >= cfg.OrphanGrace:
+		// The outcome of the launch was never learnt, and the list has had time to show its machine.
+		return action{verb: doForget}
+	case in.CloudID == "" && s.pool.Draining:
+		// Destroy waits for the end of the pool. A repeated launch returns the outcome at once; the list shows it minutes
+		// later.
+		return action{verb: doProve}
+	case !s.listed || in.CloudID == "":
 	case seen.listed, now.Sub(in.CreatedAt) >= cfg.OrphanGrace, s.missing(in.ID) >= cfg.OrphanGrace:
-		// Of a new machine that was never listed, both could be untrue: that it ended (a cloud may say so of what it
-		// cannot find yet) and that it is not there.
+		// Of a new machine that was never listed, neither need be true: that it has ended (a cloud may say so of a machine
+		// that it cannot find yet), nor that it is absent.
 		return action{verb: doForget}
 	}
 	return action{}
 }
 
-// planStrangers ends machines of the pool that no record has known for a while, and those of a store that was lost.
-func planStrangers(s snapshot, cfg Config, now time.Time) []action {
+// planUnknown ends machines of the pool that no record has known for a while, and machines of a store that was lost.
+func planUnknown(s snapshot, cfg Config, now time.Time) []action {
 	var acts []action
-	for id, seen := range s.strangers {
+	for id, seen := range s.unknown {
 		grace := cfg.OrphanGrace
-		if seen.foreign {
+		switch {
+		case seen.foreign:
 			grace = cfg.ForeignGrace
+		case seen.doubted || s.pool.Draining: // no record will come for it
+			grace = 0
 		}
 		if s.listed && s.listedAt.Sub(seen.known) >= grace && !seen.waits(now) && !seen.asked.After(now) {
-			acts = append(acts, action{verb: doEndStranger, cloudID: id})
+			acts = append(acts, action{verb: doEndUnknown, cloudID: id})
 		}
 	}
 	slices.SortFunc(acts, func(a, b action) int { return cmp.Compare(a.cloudID, b.cloudID) })
 	return acts
 }
 
-// bootedLate says why an instance is given up that boots. What its engine answered tells a closed port from a machine
+// launchedLate says why a launch is given up, with the cloud's last error, which sessions that wait learn in no other way.
+func launchedLate(seen observation) string {
+	const reason = "the launch did not succeed in time"
+	if seen.launchErr == "" {
+		return reason
+	}
+	return reason + ": " + seen.launchErr
+}
+
+// bootedLate says why an instance that boots is given up. The last error of its engine tells a closed port from a machine
 // that is still busy.
-func bootedLate(in *store.Instance, seen sight) string {
+func bootedLate(in *store.Instance, seen observation) string {
 	const reason = "it did not boot in time"
 	if in.Address == "" {
 		return reason + ": the cloud shows no address at which it could be reached"

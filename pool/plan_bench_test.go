@@ -37,14 +37,14 @@ func fullPool(n int) (snapshot, Config) {
 	return snapshotOf(facts...), testConfig(func(c *Config) { c.MaxInstances, c.SlotsPerInstance, c.SpareSlots = n*11/10, 20, n/20 })
 }
 
-// What a plan and a tick may take with 1,000 instances and 10,000 sessions, and how much more each instance may cost then
-// than where there are 100: the time is linear, but for chance.
+// The bounds of a plan and a tick with 1,000 instances and 10,000 sessions, and of how much longer each instance may take
+// than with 100 instances: apart from chance, the time is linear.
 const (
 	mostTick   = 10 * time.Millisecond
 	mostGrowth = 3
 )
 
-// eachSize measures something for 100 and for 1,000 instances, with ten sessions for each.
+// eachSize measures something for 100 and for 1,000 instances, with ten sessions each.
 func eachSize(b *testing.B, once func(s snapshot, cfg Config) func() []action) {
 	perInstance := make(map[int]float64)
 	for _, n := range []int{100, 1000} {
@@ -88,17 +88,17 @@ func BenchmarkPlan(b *testing.B) {
 	})
 }
 
-// BenchmarkTick puts what the cloud lists beside what is stored, and plans: all of a tick but the reading.
+// BenchmarkTick compares the cloud's list with the store, and plans: all of a tick except reading.
 func BenchmarkTick(b *testing.B) {
 	eachSize(b, func(s snapshot, cfg Config) func() []action {
 		m := NewManager(cfg)
-		m.sights, m.strangers, m.listedAt = map[string]*sight{}, map[string]*sight{}, t0
+		m.observations, m.unknown, m.listedAt = map[string]*observation{}, map[string]*observation{}, t0
 		for _, machine := range s.machines {
 			m.machines = append(m.machines, machine)
 		}
 		return func() []action {
 			now := snapshot{pool: store.Pool{UID: "u"}, instances: s.instances, demand: s.demand}
-			m.note(&now, t0.Add(time.Second))
+			m.complete(&now, t0.Add(time.Second))
 			return plan(now, m.cfg, t0.Add(time.Second))
 		}
 	})

@@ -47,9 +47,9 @@ func TestPlanWhenTheListLacksMany(t *testing.T) {
 		{rule: "nor is one lost alone whose engine answers", given: []given{instance("a", ready, healthy, missingFor(time.Hour))}},
 		{rule: "what ends is not forgotten for such a list",
 			given: []given{each("a b", ready, missingFor(0)), instance("c", terminating, terminated, missingFor(time.Minute))}},
-		{rule: "nor is a stranger ended", given: []given{each("a b", ready, missingFor(0)), stranger("i-x", time.Hour)}},
-		{rule: "one that lags behind new machines is not doubted", want: "end stranger i-x",
-			given: []given{each("a b", ready, neverListed), stranger("i-x", time.Hour)}},
+		{rule: "nor is an unknown machine ended", given: []given{each("a b", ready, missingFor(0)), unknownMachine("i-x", time.Hour)}},
+		{rule: "one that lags behind new machines is not doubted", want: "end unknown i-x",
+			given: []given{each("a b", ready, neverListed), unknownMachine("i-x", time.Hour)}},
 		{rule: "what it says is believed", want: "lose c",
 			given: []given{each("a b", ready, gone), instance("c", ready, machine(MachineEnded)), instance("d", ready, gone)}},
 	})
@@ -58,15 +58,15 @@ func TestPlanWhenTheListLacksMany(t *testing.T) {
 func TestPlanWhileCredentialsAreRefused(t *testing.T) {
 	min := func(c *Config) { c.MinInstances = 3 }
 	testPlan(t, []row{
-		{rule: "nothing is launched", config: min, given: []given{frozen, demand(10)}},
-		{rule: "no launch is repeated", given: []given{frozen, instance("a", launching, asked)}},
-		{rule: "nothing is ended", given: []given{frozen, instance("a", terminating), stranger("i-x", time.Hour)}},
-		{rule: "nor retired", given: []given{frozen, instance("a", ready, idleFor(time.Hour)), instance("b", cordoned), instance("c", ready, old(30*day))}},
-		{rule: "what is there is used", want: "uncordon a", given: []given{frozen, demand(1), instance("a", cordoned)}},
+		{rule: "nothing is launched", config: min, given: []given{refused, demand(10)}},
+		{rule: "no launch is repeated", given: []given{refused, instance("a", launching, asked)}},
+		{rule: "nothing is ended", given: []given{refused, instance("a", terminating), unknownMachine("i-x", time.Hour)}},
+		{rule: "nor retired", given: []given{refused, instance("a", ready, idleFor(time.Hour)), instance("b", cordoned), instance("c", ready, old(30*day))}},
+		{rule: "what is there is used", want: "uncordon a", given: []given{refused, demand(1), instance("a", cordoned)}},
 		{rule: "also what the cloud advises to leave", want: "uncordon a",
-			given: []given{frozen, demand(1), instance("a", cordoned, foresees(OutlookRebalance))}},
-		{rule: "which is not retired either", given: []given{frozen, instance("a", cordoned, foresees(OutlookRebalance))}},
-		{rule: "one that does not answer is lost", want: "lose a", given: []given{frozen, instance("a", ready, strikes(5))}},
+			given: []given{refused, demand(1), instance("a", cordoned, foresees(OutlookRebalance))}},
+		{rule: "which is not retired either", given: []given{refused, instance("a", cordoned, foresees(OutlookRebalance))}},
+		{rule: "one that does not answer is lost", want: "lose a", given: []given{refused, instance("a", ready, strikes(5))}},
 	})
 }
 

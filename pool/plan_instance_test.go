@@ -35,7 +35,7 @@ func TestPlanOfALaunch(t *testing.T) {
 		{rule: "a launch that takes too long is given up",
 			given: []given{instance("a", launching, asked, seenFor(5*time.Minute))}, want: "retire a (failed)"},
 		{rule: "it is our own clock that says how long",
-			given: []given{instance("a", launching, asked, func(_ *snapshot, in *store.Instance, _ *sight) {
+			given: []given{instance("a", launching, asked, func(_ *snapshot, in *store.Instance, _ *observation) {
 				in.CreatedAt = t0.Add(-time.Hour)
 			})}, want: "repeat a"},
 		{rule: "a pool that is destroyed repeats no launch",
@@ -50,11 +50,11 @@ func TestPlanOfABoot(t *testing.T) {
 		{rule: "an answer at another address does not count", want: "locate a at tcp://a",
 			given: []given{instance("a", booting, healthy, moved)}},
 		{rule: "nor after the address was stored", given: []given{instance("a", booting, healthy,
-			func(_ *snapshot, _ *store.Instance, g *sight) { g.probed = "tcp://old" })}},
+			func(_ *snapshot, _ *store.Instance, obs *observation) { obs.probed = "tcp://old" })}},
 		{rule: "a late address is stored", want: "locate a at tcp://a", given: []given{instance("a", booting,
-			func(_ *snapshot, in *store.Instance, _ *sight) { in.Address = "" })}},
+			func(_ *snapshot, in *store.Instance, _ *observation) { in.Address = "" })}},
 		{rule: "an address that the list does not have yet is kept", given: []given{instance("a", booting,
-			func(s *snapshot, _ *store.Instance, _ *sight) {
+			func(s *snapshot, _ *store.Instance, _ *observation) {
 				s.machines["a"] = Machine{LaunchID: "a", CloudID: "i-a", State: MachinePending}
 			})}},
 		{rule: "one that boots too long is retired",
@@ -125,7 +125,7 @@ func TestPlanOfAnEnd(t *testing.T) {
 			given: []given{instance("a", terminating, terminated, neverListed, missingFor(5*time.Minute))}},
 		{rule: "a launch that was given up may still give a machine",
 			given: []given{instance("a", terminating, asked, seenFor(5*time.Minute-1))}},
-		{rule: "which is then ended", given: []given{instance("a", terminating, func(_ *snapshot, in *store.Instance, _ *sight) {
+		{rule: "which is then ended", given: []given{instance("a", terminating, func(_ *snapshot, in *store.Instance, _ *observation) {
 			in.CloudID, in.Address = "", ""
 		})}, want: "terminate a i-a"},
 		{rule: "after a while it will not come",
@@ -137,17 +137,17 @@ func TestPlanOfAnEnd(t *testing.T) {
 	})
 }
 
-func TestPlanOfStrangers(t *testing.T) {
+func TestPlanOfUnknownMachines(t *testing.T) {
 	testPlan(t, []row{
-		{rule: "a machine that no record knows is spared at first", given: []given{stranger("i-x", 5*time.Minute-1)}},
-		{rule: "then it is ended", want: "end stranger i-x; end stranger i-y",
-			given: []given{stranger("i-y", 5*time.Minute), stranger("i-x", time.Hour)}},
-		{rule: "not while the cloud cannot be asked", given: []given{unlisted, stranger("i-x", time.Hour)}},
+		{rule: "a machine that no record knows is spared at first", given: []given{unknownMachine("i-x", 5*time.Minute-1)}},
+		{rule: "then it is ended", want: "end unknown i-x; end unknown i-y",
+			given: []given{unknownMachine("i-y", 5*time.Minute), unknownMachine("i-x", time.Hour)}},
+		{rule: "not while the cloud cannot be asked", given: []given{unlisted, unknownMachine("i-x", time.Hour)}},
 		{rule: "not again while its end is under way", given: []given{func(s *snapshot) {
-			s.strangers["i-x"] = sight{known: t0.Add(-time.Hour), busy: true}
+			s.unknown["i-x"] = observation{known: t0.Add(-time.Hour), busy: true}
 		}}},
 		{rule: "it costs money, so it counts", want: "launch",
-			given:  []given{demand(100), stranger("i-x", 0), instance("a", ready, sessions(10))},
+			given:  []given{demand(100), unknownMachine("i-x", 0), instance("a", ready, sessions(10))},
 			config: func(c *Config) { c.MaxInstances = 3 }},
 	})
 }

@@ -45,8 +45,8 @@ func TestPlanOfOtherOutlooks(t *testing.T) {
 		{rule: "what is impaired for long is drained", want: "drain a",
 			given: []given{instance("a", ready, sessions(3), foresees(OutlookImpaired))}},
 		{rule: "not what is impaired for a moment",
-			given: []given{instance("a", ready, foresees(OutlookImpaired), func(_ *snapshot, _ *store.Instance, g *sight) {
-				g.impaired = t0.Add(-impairedGrace + time.Second)
+			given: []given{instance("a", ready, foresees(OutlookImpaired), func(_ *snapshot, _ *store.Instance, obs *observation) {
+				obs.impaired = t0.Add(-impairedGrace + time.Second)
 			})}},
 		{rule: "nor many at once: their probes say which of them serve",
 			given: []given{each("a b c d", ready, sessions(1), foresees(OutlookImpaired))}},
@@ -62,6 +62,8 @@ func TestPlanOfOtherOutlooks(t *testing.T) {
 			given: []given{instance("a", cordoned, outlook(OutlookRebalance), foresees(OutlookRebalance))}},
 		{rule: "when the advice is taken back it takes sessions again", want: "uncordon a",
 			given: []given{instance("a", cordoned, sessions(3), outlook(OutlookRebalance))}},
+		{rule: "but not against an operator",
+			given: []given{instance("a", cordoned, operator, sessions(3), foresees(OutlookRebalance)), instance("b", cordoned, operator)}},
 		{rule: "where nothing else can be had it is better than none", config: one,
 			given: []given{demand(3), instance("a", ready, sessions(3), foresees(OutlookRebalance))}},
 		{rule: "and comes back", config: one, want: "uncordon a",

@@ -25,7 +25,7 @@ func drawConfig(t *rapid.T) Config {
 	})
 }
 
-// drawSnapshot draws a state of a pool, also such as should never be.
+// drawSnapshot draws a state of a pool, also states that should never occur.
 func drawSnapshot(t *rapid.T, cfg Config) snapshot {
 	age := rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Minute, time.Hour})
 	facts := []given{
@@ -33,7 +33,7 @@ func drawSnapshot(t *rapid.T, cfg Config) snapshot {
 		failures(rapid.IntRange(0, 3).Draw(t, "failures"), rapid.SampledFrom([]time.Duration{-time.Hour, time.Minute}).Draw(t, "pause")),
 		func(s *snapshot) {
 			s.listed = rapid.Bool().Draw(t, "listed")
-			s.frozen = rapid.IntRange(0, 9).Draw(t, "frozen") == 0
+			s.refused = rapid.IntRange(0, 9).Draw(t, "refused") == 0
 			s.tokens = rapid.SampledFrom([]int{0, 1, 3, 1000}).Draw(t, "tokens")
 			s.generation = rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "generation")
 			s.pool.Closed = rapid.IntRange(0, 9).Draw(t, "closed") == 0
@@ -43,7 +43,7 @@ func drawSnapshot(t *rapid.T, cfg Config) snapshot {
 	for i := range rapid.IntRange(0, 8).Draw(t, "instances") {
 		facts = append(facts, instance(fmt.Sprint("i", i), rapid.SampledFrom(allStates).Draw(t, "state"),
 			idleFor(age.Draw(t, "idle")), seenFor(age.Draw(t, "seen")),
-			func(s *snapshot, in *store.Instance, g *sight) {
+			func(s *snapshot, in *store.Instance, obs *observation) {
 				in.Slots = cfg.SlotsPerInstance
 				in.Drain = rapid.IntRange(0, 5).Draw(t, "drain") == 0
 				in.Terminated = rapid.Bool().Draw(t, "terminated")
@@ -51,78 +51,47 @@ func drawSnapshot(t *rapid.T, cfg Config) snapshot {
 					in.Sessions = rapid.IntRange(0, in.Slots).Draw(t, "sessions")
 				}
 				if in.State == launching {
-					asked(s, in, g)
+					asked(s, in, obs)
 				}
-				g.healthy = rapid.Bool().Draw(t, "healthy")
-				g.strikes = rapid.SampledFrom([]int{0, 0, 0, 5}).Draw(t, "strikes")
+				obs.healthy = rapid.Bool().Draw(t, "healthy")
+				obs.strikes = rapid.SampledFrom([]int{0, 0, 0, 5}).Draw(t, "strikes")
 				in.Generation = rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "version")
 				in.CreatedAt = t0.Add(-rapid.SampledFrom([]time.Duration{0, time.Hour, time.Hour, 6 * day, 8 * day}).Draw(t, "age"))
 				in.Outlook = string(rapid.SampledFrom(allOutlooks).Draw(t, "stored outlook"))
-				notices(rapid.SampledFrom(allOutlooks).Draw(t, "notice"))(s, in, g)
-				foresees(rapid.SampledFrom(allOutlooks).Draw(t, "outlook"))(s, in, g)
-				g.busy = rapid.IntRange(0, 3).Draw(t, "busy") == 0
+				notices(rapid.SampledFrom(allOutlooks).Draw(t, "notice"))(s, in, obs)
+				foresees(rapid.SampledFrom(allOutlooks).Draw(t, "outlook"))(s, in, obs)
+				obs.busy = rapid.IntRange(0, 3).Draw(t, "busy") == 0
 				machine(rapid.SampledFrom([]MachineState{
 					"", MachinePending, MachineRunning, MachineRunning, MachineRunning, MachineStopped, MachineEnding, MachineEnded,
-				}).Draw(t, "machine"))(s, in, g)
+				}).Draw(t, "machine"))(s, in, obs)
 			}))
 	}
-	for i := range rapid.IntRange(0, 2).Draw(t, "strangers") {
-		facts = append(facts, stranger(fmt.Sprint("x", i), age.Draw(t, "known")))
+	for i := range rapid.IntRange(0, 2).Draw(t, "unknown") {
+		facts = append(facts, unknownMachine(fmt.Sprint("x", i), age.Draw(t, "known")))
 	}
 	return snapshotOf(facts...)
 }
 
-// TestPlanIsSafe checks what no plan may do, whatever the state.
+// TestPlanIsSafe checks that no plan, in any state, does what a plan must not do.
 func TestPlanIsSafe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawConfig(t)
 		s := drawSnapshot(t, cfg)
 		acts := plan(s, cfg, t0)
 
-		records := make(map[string]*store.Instance)
-		for _, in := range s.instances {
-			records[in.ID] = in
+		checkActions(t, s, acts)
+		count := func(match func(a action) bool) (n int) {
+			for _, a := range acts {
+				if match(a) {
+					n++
+				}
+			}
+			return n
 		}
-		steps := make(map[string]int)
-		launches, repeats, renewals := 0, 0, 0
-		for _, a := range acts {
-			in, g := records[a.instance], s.seen[a.instance]
-			switch a.verb {
-			case doLaunch:
-				launches++
-				continue
-			case doEndStranger:
-				continue
-			case doRepeat:
-				repeats++
-			case doCordon:
-				if in.Sessions > 0 && !in.Drain && a.outlook != OutlookRebalance {
-					t.Errorf("it cordons %s, which has sessions", in.ID)
-				}
-			case doDrain:
-				if a.outlook == "" {
-					renewals++
-				}
-			case doRetire, doTerminate, doForget:
-				if in.Sessions > 0 {
-					t.Errorf("it ends %s, which has sessions: %s", in.ID, a.verb)
-				}
-			case doUncordon:
-				if in.Drain || in.State != cordoned {
-					t.Errorf("it takes %s back, which is %s", in.ID, in.State)
-				}
-			}
-			if a.verb == doTerminate && in.State != terminating && in.State != lost {
-				t.Errorf("it terminates %s, which is %s", in.ID, in.State)
-			}
-			if steps[in.ID]++; steps[in.ID] > 1 {
-				t.Errorf("it takes two steps for %s", in.ID)
-			}
-			if g.waits(t0) {
-				t.Errorf("it does not wait for what is under way for %s", in.ID)
-			}
-		}
-		if all := len(s.instances) + len(s.strangers) + launches; launches > 0 && all > cfg.MaxInstances {
+		launches := count(func(a action) bool { return a.verb == doLaunch })
+		repeats := count(func(a action) bool { return a.verb == doRepeat })
+		renewals := count(func(a action) bool { return a.verb == doDrain && a.outlook == "" })
+		if all := len(s.instances) + len(s.unknown) + launches; launches > 0 && all > cfg.MaxInstances {
 			t.Errorf("%d launches make %d instances, of at most %d", launches, all, cfg.MaxInstances)
 		}
 		if launches+repeats > s.tokens {
@@ -131,8 +100,8 @@ func TestPlanIsSafe(t *testing.T) {
 		if renewals > max(1, len(s.instances)/10) || renewals > 0 && launchesFail(s, t0) {
 			t.Errorf("it renews %d of %d instances after %d failed launches", renewals, len(s.instances), s.pool.LaunchFailures)
 		}
-		if s.frozen && slices.ContainsFunc(acts, func(a action) bool {
-			return slices.Contains([]verb{doLaunch, doRepeat, doTerminate, doEndStranger}, a.verb)
+		if s.refused && slices.ContainsFunc(acts, func(a action) bool {
+			return slices.Contains([]verb{doLaunch, doRepeat, doTerminate, doEndUnknown}, a.verb)
 		}) {
 			t.Errorf("it calls a cloud that refuses its credentials: %q", text(acts))
 		}
@@ -140,6 +109,43 @@ func TestPlanIsSafe(t *testing.T) {
 			t.Error("it launches for a closed pool")
 		}
 	})
+}
+
+// checkActions checks the actions on single instances.
+func checkActions(t *rapid.T, s snapshot, acts []action) {
+	records := make(map[string]*store.Instance)
+	for _, in := range s.instances {
+		records[in.ID] = in
+	}
+	steps := make(map[string]int)
+	for _, a := range acts {
+		in, obs := records[a.instance], s.seen[a.instance]
+		switch a.verb {
+		case doLaunch, doEndUnknown:
+			continue
+		case doCordon:
+			if in.Sessions > 0 && !in.Drain && a.outlook != OutlookRebalance {
+				t.Errorf("it cordons %s, which has sessions", in.ID)
+			}
+		case doRetire, doTerminate, doForget:
+			if in.Sessions > 0 {
+				t.Errorf("it ends %s, which has sessions: %s", in.ID, a.verb)
+			}
+		case doUncordon:
+			if in.Drain || in.State != cordoned {
+				t.Errorf("it takes %s back, which is %s", in.ID, in.State)
+			}
+		}
+		if a.verb == doTerminate && in.State != terminating && in.State != lost {
+			t.Errorf("it terminates %s, which is %s", in.ID, in.State)
+		}
+		if steps[in.ID]++; steps[in.ID] > 1 {
+			t.Errorf("it takes two steps for %s", in.ID)
+		}
+		if obs.waits(t0) {
+			t.Errorf("it does not wait for what is under way for %s", in.ID)
+		}
+	}
 }
 
 // TestPlanIsDeterministic plans twice, with the instances in another order.

@@ -31,8 +31,8 @@ func (w *toy) step() []action {
 			instance(fmt.Sprintf("n%d", w.launches), booting, healthy, seenFor(0))(&w.snapshot)
 			fresh := w.instances[len(w.instances)-1]
 			fresh.Slots, fresh.Generation, fresh.CreatedAt = w.cfg.SlotsPerInstance, w.generation, w.now
-		case doEndStranger:
-			delete(w.strangers, a.cloudID)
+		case doEndUnknown:
+			delete(w.unknown, a.cloudID)
 		case doForget:
 			delete(w.machines, a.instance)
 			w.instances = slices.Delete(w.instances, i, i+1)
@@ -44,7 +44,7 @@ func (w *toy) step() []action {
 }
 
 func (w *toy) apply(in *store.Instance, a action) {
-	g := w.seen[in.ID]
+	obs := w.seen[in.ID]
 	switch a.verb {
 	case doReady:
 		in.State, in.IdleSince = ready, w.now
@@ -62,60 +62,76 @@ func (w *toy) apply(in *store.Instance, a action) {
 	case doLose:
 		in.State = lost
 	case doRepeat, doAdopt:
-		in.State, in.CloudID, g.healthy = booting, "i-"+in.ID, true
-		g.known, g.since = w.now, w.now
+		in.State, in.CloudID, obs.healthy = booting, "i-"+in.ID, true
+		obs.known, obs.since = w.now, w.now
 	case doTerminate:
 		in.Terminated = true
 		w.machines[in.ID] = Machine{LaunchID: in.ID, CloudID: "i-" + in.ID, State: MachineEnded}
 	}
-	w.seen[in.ID] = g
+	w.seen[in.ID] = obs
 }
 
-// TestQuietPoolConverges lets any pool come to rest: as many instances are left as are wanted, by whole instances, and
-// then nothing moves any more.
+// drawToy draws a world whose cloud works.
+func drawToy(t *rapid.T, cfg Config) *toy {
+	w := &toy{snapshot: drawSnapshot(t, cfg), cfg: cfg, now: t0}
+	w.listed, w.refused, w.tokens, w.pool = true, false, 1000, store.Pool{}
+	for len(w.instances)+len(w.unknown) > cfg.MaxInstances && len(w.instances) > 0 {
+		w.instances = w.instances[1:]
+	}
+	for _, in := range w.instances {
+		obs := w.seen[in.ID]
+		obs.busy, obs.strikes, obs.healthy = false, 0, true
+		w.seen[in.ID] = obs
+		in.Drain = in.Drain && in.State != ready
+	}
+	return w
+}
+
+// changeOutlooks lets the cloud give outlooks and take them back.
+func (w *toy) changeOutlooks(t *rapid.T) {
+	for range 10 {
+		for _, in := range w.instances {
+			if m, there := w.machines[in.ID]; there {
+				m.Outlook = rapid.SampledFrom(allOutlooks).Draw(t, "outlook")
+				w.machines[in.ID] = m
+			}
+		}
+		w.step()
+	}
+	for id, obs := range w.seen {
+		obs.notice = OutlookGood
+		w.seen[id] = obs
+	}
+	for id, m := range w.machines {
+		m.Outlook = OutlookGood
+		w.machines[id] = m
+	}
+}
+
+// changeSessions lets sessions come and go.
+func (w *toy) changeSessions(t *rapid.T) {
+	for range 10 {
+		w.demand = rapid.IntRange(0, 40).Draw(t, "demand")
+		for _, in := range w.instances {
+			if in.State == ready {
+				in.Sessions = rapid.IntRange(0, in.Slots).Draw(t, "sessions")
+			}
+		}
+		w.step()
+		if n := len(w.instances); n > w.cfg.MaxInstances {
+			t.Fatalf("%d instances, of at most %d", n, w.cfg.MaxInstances)
+		}
+	}
+}
+
+// TestQuietPoolConverges lets any pool come to rest: the wanted number of instances is left, and then nothing changes any
+// more.
 func TestQuietPoolConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawConfig(t)
-		w := &toy{snapshot: drawSnapshot(t, cfg), cfg: cfg, now: t0}
-		w.listed, w.frozen, w.tokens, w.pool = true, false, 1000, store.Pool{}
-		for len(w.instances)+len(w.strangers) > cfg.MaxInstances && len(w.instances) > 0 {
-			w.instances = w.instances[1:]
-		}
-		for _, in := range w.instances {
-			g := w.seen[in.ID]
-			g.busy, g.strikes, g.healthy = false, 0, true
-			w.seen[in.ID] = g
-			in.Drain = in.Drain && in.State != ready
-		}
-		for range 10 { // the cloud foretells something, and takes it back
-			for _, in := range w.instances {
-				if m, there := w.machines[in.ID]; there {
-					m.Outlook = rapid.SampledFrom(allOutlooks).Draw(t, "outlook")
-					w.machines[in.ID] = m
-				}
-			}
-			w.step()
-		}
-		for id, g := range w.seen {
-			g.notice = OutlookGood
-			w.seen[id] = g
-		}
-		for id, m := range w.machines {
-			m.Outlook = OutlookGood
-			w.machines[id] = m
-		}
-		for range 10 { // sessions come and go
-			w.demand = rapid.IntRange(0, 40).Draw(t, "demand")
-			for _, in := range w.instances {
-				if in.State == ready {
-					in.Sessions = rapid.IntRange(0, in.Slots).Draw(t, "sessions")
-				}
-			}
-			w.step()
-			if n := len(w.instances); n > cfg.MaxInstances {
-				t.Fatalf("%d instances, of at most %d", n, cfg.MaxInstances)
-			}
-		}
+		w := drawToy(t, cfg)
+		w.changeOutlooks(t)
+		w.changeSessions(t)
 		w.demand = 0
 		for range 120 {
 			for _, in := range w.instances {

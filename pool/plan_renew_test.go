@@ -76,7 +76,7 @@ func TestRenewalsTakeATenth(t *testing.T) {
 	}
 }
 
-// TestAgesDiffer holds that what was launched together is not renewed together.
+// TestAgesDiffer: instances that were launched together are not renewed together.
 func TestAgesDiffer(t *testing.T) {
 	cfg := testConfig(nil)
 	early := 0

@@ -9,42 +9,44 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// t0 is the now of every plan here.
+// t0 is the time of every plan in these tests.
 var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // given makes one fact true of a snapshot.
 type given func(*snapshot)
 
-// instance adds an instance whose machine runs, is listed and was seen a minute ago for the first time.
-func instance(id string, state store.InstanceState, facts ...func(s *snapshot, in *store.Instance, g *sight)) given {
+// instance adds an instance whose machine runs, is listed and was first observed a minute ago.
+func instance(id string, state store.InstanceState, facts ...func(s *snapshot, in *store.Instance, obs *observation)) given {
 	return func(s *snapshot) {
 		in := &store.Instance{
 			ID: id, State: state, CloudID: "i-" + id, Address: "tcp://" + id, Frozen: []byte("f"), Slots: 10,
 			CreatedAt: t0.Add(-time.Hour), Since: t0.Add(-time.Minute), IdleSince: t0,
 		}
-		g := sight{
+		obs := observation{
 			known: t0.Add(-time.Minute), state: state, since: t0.Add(-time.Minute), listed: true, probed: in.Address,
 		}
 		s.machines[id] = Machine{LaunchID: id, CloudID: in.CloudID, Address: in.Address, State: MachineRunning}
 		for _, fact := range facts {
-			fact(s, in, &g)
+			fact(s, in, &obs)
 		}
 		s.instances = append(s.instances, in)
-		s.seen[id] = g
+		s.seen[id] = obs
 	}
 }
 
-type fact = func(s *snapshot, in *store.Instance, g *sight)
+type fact = func(s *snapshot, in *store.Instance, obs *observation)
 
-func sessions(n int) fact { return func(_ *snapshot, in *store.Instance, _ *sight) { in.Sessions = n } }
-
-func idleFor(d time.Duration) fact {
-	return func(_ *snapshot, in *store.Instance, _ *sight) { in.IdleSince = t0.Add(-d) }
+func sessions(n int) fact {
+	return func(_ *snapshot, in *store.Instance, _ *observation) { in.Sessions = n }
 }
 
-// machine changes what the cloud lists; "" = it does not list it.
+func idleFor(d time.Duration) fact {
+	return func(_ *snapshot, in *store.Instance, _ *observation) { in.IdleSince = t0.Add(-d) }
+}
+
+// machine changes the state in which the cloud lists the machine; "" = it does not list it.
 func machine(state MachineState) fact {
-	return func(s *snapshot, in *store.Instance, _ *sight) {
+	return func(s *snapshot, in *store.Instance, _ *observation) {
 		m := s.machines[in.ID]
 		m.State = state
 		if s.machines[in.ID] = m; state == "" {
@@ -53,81 +55,86 @@ func machine(state MachineState) fact {
 	}
 }
 
-// missingFor says that the cloud does not list it, and did not before.
+// missingFor says that the cloud has not listed the machine for a time.
 func missingFor(d time.Duration) fact {
-	return func(s *snapshot, in *store.Instance, g *sight) {
+	return func(s *snapshot, in *store.Instance, obs *observation) {
 		delete(s.machines, in.ID)
-		g.missing = s.listedAt.Add(-d)
+		obs.missing = s.listedAt.Add(-d)
 	}
 }
 
-func neverListed(s *snapshot, in *store.Instance, g *sight) {
-	missingFor(0)(s, in, g)
-	g.listed, in.CreatedAt = false, t0.Add(-time.Minute)
+func neverListed(s *snapshot, in *store.Instance, obs *observation) {
+	missingFor(0)(s, in, obs)
+	obs.listed, in.CreatedAt = false, t0.Add(-time.Minute)
 }
 
-func moved(s *snapshot, in *store.Instance, _ *sight) { in.Address = "tcp://old" }
+func moved(s *snapshot, in *store.Instance, _ *observation) { in.Address = "tcp://old" }
 
-// asked says that nothing is known but that the cloud was asked; unasked, that it was not.
-func asked(s *snapshot, in *store.Instance, g *sight) {
-	neverListed(s, in, g)
+// asked says that the cloud was asked for a machine and nothing more is known; unasked, that it was not asked.
+func asked(s *snapshot, in *store.Instance, obs *observation) {
+	neverListed(s, in, obs)
 	in.CloudID, in.Address = "", ""
 }
 
-func unasked(s *snapshot, in *store.Instance, g *sight) {
-	asked(s, in, g)
+func unasked(s *snapshot, in *store.Instance, obs *observation) {
+	asked(s, in, obs)
 	in.Frozen = nil
 }
 
-func terminated(_ *snapshot, in *store.Instance, _ *sight) { in.Terminated = true }
-func agreed(_ *snapshot, _ *store.Instance, g *sight)      { g.asked = t0.Add(time.Second) }
-func drained(_ *snapshot, in *store.Instance, _ *sight)    { in.Drain = true }
-func healthy(_ *snapshot, _ *store.Instance, g *sight)     { g.healthy = true }
-func busy(_ *snapshot, _ *store.Instance, g *sight)        { g.busy = true }
+func terminated(_ *snapshot, in *store.Instance, _ *observation) { in.Terminated = true }
+func agreed(_ *snapshot, _ *store.Instance, obs *observation)    { obs.asked = t0.Add(time.Second) }
+func drained(_ *snapshot, in *store.Instance, _ *observation)    { in.Drain = true }
+func operator(_ *snapshot, in *store.Instance, _ *observation)   { in.Wish = store.WishCordon }
+func healthy(_ *snapshot, _ *store.Instance, obs *observation)   { obs.healthy = true }
+func busy(_ *snapshot, _ *store.Instance, obs *observation)      { obs.busy = true }
 
 func seenFor(d time.Duration) fact {
-	return func(_ *snapshot, _ *store.Instance, g *sight) { g.known, g.since = t0.Add(-d), t0.Add(-d) }
+	return func(_ *snapshot, _ *store.Instance, obs *observation) { obs.known, obs.since = t0.Add(-d), t0.Add(-d) }
 }
 
 func neededBefore(d time.Duration) fact {
-	return func(_ *snapshot, _ *store.Instance, g *sight) { g.needed = t0.Add(-d) }
+	return func(_ *snapshot, _ *store.Instance, obs *observation) { obs.needed = t0.Add(-d) }
 }
 
-// foresees says what the cloud foretells of it; notices, what its host does.
+// foresees sets the outlook in the cloud's list; notices, that of the host.
 func foresees(o Outlook) fact {
-	return func(s *snapshot, in *store.Instance, g *sight) {
+	return func(s *snapshot, in *store.Instance, obs *observation) {
 		m := s.machines[in.ID]
 		m.Outlook = o
 		s.machines[in.ID] = m
 		if o == OutlookImpaired {
-			g.impaired = t0.Add(-impairedGrace)
+			obs.impaired = t0.Add(-impairedGrace)
 		}
 	}
 }
 
-func notices(o Outlook) fact { return func(_ *snapshot, _ *store.Instance, g *sight) { g.notice = o } }
+func notices(o Outlook) fact {
+	return func(_ *snapshot, _ *store.Instance, obs *observation) { obs.notice = o }
+}
 
 func outlook(o Outlook) fact {
-	return func(_ *snapshot, in *store.Instance, _ *sight) { in.Outlook = string(o) }
+	return func(_ *snapshot, in *store.Instance, _ *observation) { in.Outlook = string(o) }
 }
 
 func version(name string) fact {
-	return func(_ *snapshot, in *store.Instance, _ *sight) { in.Generation = name }
+	return func(_ *snapshot, in *store.Instance, _ *observation) { in.Generation = name }
 }
 
 func old(d time.Duration) fact {
-	return func(_ *snapshot, in *store.Instance, _ *sight) { in.CreatedAt = t0.Add(-d) }
+	return func(_ *snapshot, in *store.Instance, _ *observation) { in.CreatedAt = t0.Add(-d) }
 }
 
-// lasting says for how long it has been in its state.
+// lasting says how long it has been in its state.
 func lasting(d time.Duration) fact {
-	return func(_ *snapshot, in *store.Instance, _ *sight) { in.Since = t0.Add(-d) }
+	return func(_ *snapshot, in *store.Instance, _ *observation) { in.Since = t0.Add(-d) }
 }
 
-func strikes(n int) fact { return func(_ *snapshot, _ *store.Instance, g *sight) { g.strikes = n } }
+func strikes(n int) fact {
+	return func(_ *snapshot, _ *store.Instance, obs *observation) { obs.strikes = n }
+}
 
 func failedBefore(pause time.Duration) fact {
-	return func(_ *snapshot, _ *store.Instance, g *sight) { g.after = t0.Add(pause) }
+	return func(_ *snapshot, _ *store.Instance, obs *observation) { obs.after = t0.Add(pause) }
 }
 
 func demand(n int) given { return func(s *snapshot) { s.demand = n } }
@@ -135,12 +142,12 @@ func demand(n int) given { return func(s *snapshot) { s.demand = n } }
 func draining(s *snapshot) { s.pool.Closed, s.pool.Draining = true, true }
 func closed(s *snapshot)   { s.pool.Closed = true }
 func unlisted(s *snapshot) { s.listed = false }
-func frozen(s *snapshot)   { s.frozen = true }
+func refused(s *snapshot)  { s.refused = true }
 
 func generation(name string) given { return func(s *snapshot) { s.generation = name } }
 func tokens(n int) given           { return func(s *snapshot) { s.tokens = n } }
 
-// each adds instances that are alike.
+// each adds several instances with the same facts.
 func each(ids string, state store.InstanceState, facts ...fact) given {
 	return func(s *snapshot) {
 		for _, id := range strings.Fields(ids) {
@@ -153,21 +160,21 @@ func failures(n int, pause time.Duration) given {
 	return func(s *snapshot) { s.pool.LaunchFailures, s.pool.LaunchAfter = n, t0.Add(pause) }
 }
 
-func stranger(id string, known time.Duration) given {
-	return func(s *snapshot) { s.strangers[id] = sight{known: t0.Add(-known)} }
+func unknownMachine(id string, known time.Duration) given {
+	return func(s *snapshot) { s.unknown[id] = observation{known: t0.Add(-known)} }
 }
 
 func snapshotOf(facts ...given) snapshot {
 	s := snapshot{
-		machines: map[string]Machine{}, listed: true, listedAt: t0, tokens: 1000, seen: map[string]sight{}, strangers: map[string]sight{},
+		machines: map[string]Machine{}, listed: true, listedAt: t0, tokens: 1000, seen: map[string]observation{}, unknown: map[string]observation{},
 	}
-	for _, g := range facts {
-		g(&s)
+	for _, obs := range facts {
+		obs(&s)
 	}
 	return s
 }
 
-// row is one case of a table test of plan. Its rule says why.
+// row is one case of a table test of plan. rule says why.
 type row struct {
 	rule   string
 	given  []given
@@ -198,7 +205,7 @@ func text(acts []action) string {
 	words := make([]string, len(acts))
 	for i, a := range acts {
 		words[i] = strings.TrimSpace(fmt.Sprintf("%s %s", a.verb, a.instance))
-		if a.verb == doTerminate || a.verb == doEndStranger || a.verb == doAdopt {
+		if a.verb == doTerminate || a.verb == doEndUnknown || a.verb == doAdopt {
 			words[i] = strings.TrimSpace(words[i] + " " + a.cloudID)
 		}
 		if a.verb == doLocate {

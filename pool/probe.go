@@ -7,8 +7,8 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// probeDue starts the probes that are due, each by itself: an engine that hangs must not hold up the others. It
-// returns when the next one is due, at the latest after ProbeInterval.
+// probeDue starts the probes that are due, each in a goroutine of its own, so that an engine that hangs does not hold up
+// the others. It returns when the next probe is due, at the latest after ProbeInterval.
 func (r *run) probeDue(ctx context.Context, instances []*store.Instance, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -22,23 +22,23 @@ func (r *run) probeDue(ctx context.Context, instances []*store.Instance, now tim
 		default:
 			continue
 		}
-		g := r.sightOf(in.ID, now)
-		if in.Address == "" || g.probing {
+		obs := r.observationOf(in.ID, now)
+		if in.Address == "" || obs.probing {
 			continue
 		}
-		if !now.Before(g.nextProbe) || g.probed != in.Address {
-			g.probing, g.nextProbe = true, now.Add(interval)
-			r.going.Go(func() { r.probe(ctx, in, g) })
+		if !now.Before(obs.nextProbe) || obs.probed != in.Address {
+			obs.probing, obs.nextProbe = true, now.Add(interval)
+			r.going.Go(func() { r.probe(ctx, in, obs) })
 		}
-		if g.nextProbe.Before(next) {
-			next = g.nextProbe
+		if obs.nextProbe.Before(next) {
+			next = obs.nextProbe
 		}
 	}
 	return next
 }
 
-// probe asks one engine, and makes the Manager look when that has changed something.
-func (r *run) probe(ctx context.Context, in *store.Instance, g *sight) {
+// probe asks one engine, and wakes the Manager if the answer changes something.
+func (r *run) probe(ctx context.Context, in *store.Instance, obs *observation) {
 	probeCtx, cancel := context.WithTimeout(ctx, r.cfg.ProbeTimeout)
 	defer cancel()
 	err := r.cfg.Probe(probeCtx, in)
@@ -47,10 +47,10 @@ func (r *run) probe(ctx context.Context, in *store.Instance, g *sight) {
 	}
 	booting := in.State == store.InstanceBooting
 	r.mu.Lock()
-	g.probing = false
-	notice := g.notice
-	g.answered(in.Address, err, booting)
-	strikes, healthy, news := g.strikes, g.healthy, g.notice != notice
+	obs.probing = false
+	notice := obs.notice
+	obs.probeEnded(in.Address, err, booting)
+	strikes, healthy, news := obs.strikes, obs.healthy, obs.notice != notice
 	r.mu.Unlock()
 
 	if !healthy && !booting {

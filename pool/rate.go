@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// bucket holds the launches that may begin: a token for each. It is filled at a steady rate, and closed for a while
-// when the cloud asks for fewer calls.
+// bucket holds a token for each launch that may begin. It fills at a steady rate, and closes for a while when the cloud
+// asks for fewer calls.
 type bucket struct {
 	tokens float64
 	filled time.Time // when it was filled last; zero = never, and it is full
@@ -44,8 +44,8 @@ func (b *bucket) throttled(seed string, now time.Time) {
 	b.tokens, b.filled = 0, b.shut
 }
 
-// jitter makes a pause longer by up to a half, so that those who were refused together do not come back together. The
-// same seed gives the same pause: a simulation can be repeated.
+// jitter makes a pause longer by up to a half, so that calls that were refused together are not repeated together. The
+// same seed gives the same pause, so that a simulation can be repeated.
 func jitter(pause time.Duration, seed string) time.Duration {
 	return pause + time.Duration(fraction(seed)*float64(pause)/2)
 }

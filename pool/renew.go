@@ -9,10 +9,10 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// planRenewal drains instances that are too old or of another generation, few at a time and only while launches
-// succeed: what is wrong with a new generation must not empty the pool. Where one is needed, its replacement is
-// launched first, since it does not count in all any more: also while launches fail, to see whether they still do.
-// Without room for that, it goes when nobody wants it, or when its time is over.
+// planRenewal drains instances that are too old or of another generation, few at a time and only while launches succeed,
+// so that a bad generation does not empty the pool. If such an instance is needed, it is taken off all, so that its
+// replacement is launched first; also while launches fail, to see whether they still do. If there is no room for a
+// replacement, the instance is drained when it is not needed, or when it has reached MaxAge.
 func planRenewal(s snapshot, cfg Config, next map[string]verb, ready, all *tally, want tally, replaceable bool, now time.Time) []action {
 	var acts []action
 	budget := renewals(s)
@@ -49,7 +49,7 @@ func renewals(s snapshot) int {
 	return n
 }
 
-// failedLately is for how long a failed launch counts that nothing followed: nobody wanted another since.
+// failedLately is for how long a failed launch counts if no other launch followed, because none was needed.
 const failedLately = time.Hour
 
 func launchesFail(s snapshot, now time.Time) bool {
@@ -70,13 +70,13 @@ func due(s snapshot, cfg Config, next map[string]verb, now time.Time) []*store.I
 	return all
 }
 
-// outdated reports whether a launch would now give another machine.
+// outdated reports whether a launch would now give a machine of another generation.
 func outdated(s snapshot, in *store.Instance) bool {
 	return s.generation != "" && in.Generation != "" && in.Generation != s.generation
 }
 
-// aged reports whether an instance is old enough to be replaced where that costs nothing. Those that were launched
-// together become so one after another.
+// aged reports whether an instance is old enough to be replaced if that costs no slot. Instances that were launched
+// together reach that age one after another.
 func aged(cfg Config, in *store.Instance, now time.Time) bool {
 	most := cfg.MaxAge - time.Duration(fraction(in.ID)*float64(cfg.MaxAge)/4)
 	return cfg.MaxAge > 0 && now.Sub(in.CreatedAt) >= most
@@ -88,7 +88,7 @@ func overdue(cfg Config, in *store.Instance, now time.Time) bool {
 
 func staleness(s snapshot, in *store.Instance, now time.Time) string {
 	if outdated(s, in) {
-		return fmt.Sprintf("its generation is %q, and launches are of %q", in.Generation, s.generation)
+		return fmt.Sprintf("its generation is %q, and new launches have %q", in.Generation, s.generation)
 	}
 	return fmt.Sprintf("it is %v old", now.Sub(in.CreatedAt).Round(time.Minute))
 }

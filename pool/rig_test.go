@@ -21,7 +21,7 @@ import (
 
 const slots = 10
 
-// rig is a pool over a fake cloud in virtual time, with all that a Manager needs of its surroundings.
+// rig is a pool over a fake cloud in virtual time, with everything that a Manager needs.
 type rig struct {
 	t     *testing.T
 	cloud *fake.Cloud
@@ -45,7 +45,7 @@ type rig struct {
 
 var errHangs = errors.New("the engine hangs")
 
-// inBubble runs a test of a pool in virtual time. Afterwards nothing may be left running.
+// inBubble runs a test of a pool in virtual time. At its end nothing may still run.
 func inBubble(t *testing.T, opts fake.CloudOptions, change func(*pool.Config), test func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,7 +88,7 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	return w.logged.Write(p)
 }
 
-// log returns the end of what was logged.
+// log returns the end of the log.
 func (r *rig) log() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,14 +96,14 @@ func (r *rig) log() string {
 	return strings.Join(lines[max(len(lines)-20, 0):], "")
 }
 
-// logs returns all that was logged.
+// logs returns the whole log.
 func (r *rig) logs() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.logged.String()
 }
 
-// start runs a Manager under a new lease, as one does that took it over.
+// start runs a Manager under a new lease, as a process does that takes the lease over.
 func (r *rig) start() *pool.Manager {
 	r.fence++
 	held := store.Lease{ID: "planner", Holder: fmt.Sprint("replica-", r.fence), Fence: r.fence}
@@ -136,7 +136,7 @@ func (r *rig) put(record store.Record) {
 	r.update(func(tx store.Tx) error { return tx.Put(record) })
 }
 
-// update changes the store from outside, whatever is wrong with it for the Managers.
+// update changes the store from outside, without the faults that Managers meet.
 func (r *rig) update(fn func(tx store.Tx) error) {
 	r.t.Helper()
 	if err := r.store.Store.Update(context.Background(), nil, fn); err != nil {
@@ -209,7 +209,7 @@ func (r *rig) want(states string) {
 	}
 }
 
-// within waits until something is so, and returns how long that took.
+// within waits until a condition holds, and returns how long that took.
 func (r *rig) within(limit time.Duration, what string, is func() bool) time.Duration {
 	r.t.Helper()
 	begun := time.Now()

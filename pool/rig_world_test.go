@@ -24,7 +24,7 @@ func (r *rig) wait(n int) {
 	r.waiting = n
 }
 
-// probe asks the engine of an instance: it answers while its machine runs and the address is its own.
+// probe asks the engine of an instance, which answers while its machine runs and the address is right.
 func (r *rig) probe(ctx context.Context, in *store.Instance) error {
 	r.mu.Lock()
 	err := r.sick[in.ID]
@@ -55,7 +55,7 @@ func (r *rig) sicken(id string, err error) {
 	r.sick[id] = err
 }
 
-// machine returns the machine of a launch as it really is.
+// machine returns the actual machine of a launch.
 func (r *rig) machine(launch string) fake.Machine {
 	for _, m := range r.cloud.Machines() {
 		if m.LaunchID == launch {
@@ -65,7 +65,7 @@ func (r *rig) machine(launch string) fake.Machine {
 	return fake.Machine{}
 }
 
-// onChange ends the sessions of a lost instance after a while, as the one who uses the pool does.
+// onChange ends the sessions of a lost instance after a while, as the user of the pool does.
 func (r *rig) onChange(in store.Instance) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,7 +93,7 @@ func (r *rig) onChange(in store.Instance) {
 	}
 }
 
-// place gives n sessions their slots, and returns how many there were.
+// place gives slots to n sessions, and returns how many there were.
 func (r *rig) place(n int) (placed int) {
 	r.t.Helper()
 	for range n {
@@ -243,7 +243,7 @@ func (tx coarseTx) Put(r store.Record) error {
 	return tx.Tx.Put(r)
 }
 
-// hidingCloud is a cloud whose list does not show any machine for a while.
+// hidingCloud is a cloud whose list shows no machine for a while.
 type hidingCloud struct {
 	*fake.Cloud
 	mu     sync.Mutex

@@ -8,14 +8,14 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// destroyed is why the instances of a pool are retired that is being destroyed.
+// destroyed is why instances are retired while the pool is being destroyed.
 const destroyed = "the pool is being destroyed"
 
-// planSize decides how many instances to launch, to take back into use, to cordon and to retire. next holds what is
-// decided already: those instances are left alone.
+// planSize decides how many instances to launch, to take back into use, to cordon and to retire. next holds the actions
+// that are already decided: planSize leaves those instances alone.
 //
-// Scaling up counts every slot that is or will be there, so that a launch under way is not asked for twice. Scaling
-// down counts those that are there, by whole instances, and only what was not needed for all of IdleTimeout.
+// Scaling up counts the slots that there are and those of launches under way, so that no slot is launched twice. Scaling
+// down counts only the slots that there are. It retires whole instances, which were not needed for all of IdleTimeout.
 func planSize(s snapshot, cfg Config, next map[string]verb, now time.Time) []action {
 	if s.pool.Draining {
 		return drain(s, next)
@@ -38,10 +38,10 @@ func planSize(s snapshot, cfg Config, next map[string]verb, now time.Time) []act
 		}
 	}
 	acts := planCordoned(s, next, &all, want)
-	if s.frozen {
+	if s.refused {
 		return append(acts, planAdvised(s, next, &ready, &all, want, now)...)
 	}
-	room := cfg.MaxInstances - len(s.instances) - len(s.strangers)
+	room := cfg.MaxInstances - len(s.instances) - len(s.unknown) - unseen(s.pool.Doubts, s.listedAt, cfg, now)
 	acts = append(acts, planRenewal(s, cfg, next, &ready, &all, want, room > 0 || starting > 0, now)...)
 	for range launchRoom(s, room, starting, now) {
 		if failed || !all.short(want) { // the pause begins when the failure is stored
@@ -69,14 +69,14 @@ func (t tally) without(in *store.Instance) tally {
 
 func (t tally) short(want tally) bool { return t.slots < want.slots || t.instances < want.instances }
 
-// serves reports whether an instance takes sessions and will go on to.
+// serves reports whether an instance takes sessions, and goes on to.
 func (s *snapshot) serves(in *store.Instance, next map[string]verb) bool {
 	leaves := next[in.ID] == doRetire || next[in.ID] == doLose || next[in.ID] == doDrain
-	return in.State == store.InstanceReady && !in.Drain && !leaves && !s.advised(in)
+	return takes(in) && !leaves && !s.advised(in)
 }
 
-// readyTally counts the instances that serve. One that does not answer, and is not given up only because many do not,
-// has no slot for the next session.
+// readyTally counts the instances that serve. An instance that does not answer, and is kept only because many do not
+// answer, has no slot for the next session.
 func readyTally(s snapshot, cfg Config, next map[string]verb) (ready tally) {
 	for _, in := range s.instances {
 		switch {
@@ -90,35 +90,36 @@ func readyTally(s snapshot, cfg Config, next map[string]verb) (ready tally) {
 	return ready
 }
 
-// planCordoned takes cordoned instances back into use while all is short of what is wanted, which is cheaper than a
-// launch, and those that still have sessions, if nothing speaks against them any more. It retires the others.
+// planCordoned takes cordoned instances back into use while all is short of want, which is cheaper than a launch. It also
+// takes back those that still have sessions, unless they are drained. It retires the others. It leaves alone those that an
+// operator holds.
 func planCordoned(s snapshot, next map[string]verb, all *tally, want tally) []action {
 	var acts []action
 	for _, in := range s.instances {
 		switch {
-		case in.State != store.InstanceCordoned || next[in.ID] != "" || s.advised(in):
+		case in.State != store.InstanceCordoned || next[in.ID] != "" || s.advised(in) || held(in):
 		case !in.Drain && (all.short(want) || in.Sessions > 0):
 			acts = append(acts, action{verb: doUncordon, instance: in.ID})
 			next[in.ID] = doUncordon
 			all.add(in)
-		case in.Sessions == 0 && !s.frozen:
+		case in.Sessions == 0 && !s.refused:
 			acts = append(acts, action{verb: doRetire, instance: in.ID, reason: in.Reason})
 		}
 	}
 	return acts
 }
 
-// advisedTerm is how long an instance that the cloud advises to leave stays in use once it is ready, or was taken back.
+// advisedTerm is how long an instance that the cloud advises to leave stays in use after it became ready or was taken back.
 const advisedTerm = 10 * time.Second
 
-// planAdvised lets instances that the cloud advises to leave take no more sessions, and retires those that have none.
-// It is an advice: where the pool is short of slots and can launch no more, such an instance is better than none. It is
-// then in use for a while: when it takes sessions again, those that wait for one of its containers, which may have no
-// room, are no demand for another instance any more.
+// planAdvised cordons the instances that the cloud advises to leave, and retires those of them that have no session. If the
+// pool is short of slots and can launch no more, it uses such an instance all the same, and for a while: as long as the
+// instance takes sessions, those that wait for one of its containers, which may have no room, do not count as demand for
+// another instance.
 func planAdvised(s snapshot, next map[string]verb, ready, all *tally, want tally, now time.Time) []action {
 	var acts []action
 	for _, in := range s.instances {
-		if !inUse(in) || next[in.ID] != "" || !s.advised(in) {
+		if !inUse(in) || next[in.ID] != "" || !s.advised(in) || held(in) {
 			continue
 		}
 		cordoned := in.State == store.InstanceCordoned
@@ -133,16 +134,16 @@ func planAdvised(s snapshot, next map[string]verb, ready, all *tally, want tally
 			all.add(in)
 		case !cordoned:
 			acts = append(acts, action{verb: doCordon, instance: in.ID, outlook: o, reason: foretold(o, reason)})
-		case in.Sessions == 0 && !s.frozen:
+		case in.Sessions == 0 && !s.refused:
 			acts = append(acts, action{verb: doRetire, instance: in.ID, reason: in.Reason})
 		}
 	}
 	return acts
 }
 
-// launchRoom returns how many launches may begin now, of as many as there is room for below MaxInstances: whatever may
-// cost money has its place there. After a failed launch there is a pause, and then one launch at a time until one has
-// become ready: whatever is wrong may be wrong with all.
+// launchRoom returns how many launches may begin now. room is how many instances there may still be below MaxInstances,
+// which counts everything that may cost money. After a failed launch there is a pause, and then one launch at a time until
+// an instance has become ready, because the cause may concern all launches.
 func launchRoom(s snapshot, room, starting int, now time.Time) int {
 	room = min(room, s.tokens)
 	if s.pool.LaunchFailures > 0 {
@@ -154,7 +155,7 @@ func launchRoom(s snapshot, room, starting int, now time.Time) int {
 	return max(room, 0)
 }
 
-// planIdle cordons instances that have been idle for long without being needed, and those whose end is wanted.
+// planIdle cordons instances that have been idle for long without being needed, and instances that are drained.
 func planIdle(s snapshot, cfg Config, next map[string]verb, ready, want tally, now time.Time) []action {
 	var acts []action
 	for _, in := range s.instances {
@@ -175,8 +176,8 @@ func planIdle(s snapshot, cfg Config, next map[string]verb, ready, want tally, n
 	return acts
 }
 
-// surplus divides the instances without sessions into those without which the others would be enough, and those that
-// are needed. Those that were idle longest are the first to be free.
+// surplus divides the instances without sessions into free ones, without which the others are enough, and those that are
+// needed. Instances that were idle longest are the first to be free.
 func surplus(s snapshot, next map[string]verb, ready, want tally) (free, needed []*store.Instance) {
 	var idle []*store.Instance
 	for _, in := range s.instances {
@@ -198,14 +199,14 @@ func surplus(s snapshot, next map[string]verb, ready, want tally) (free, needed 
 	return free, needed
 }
 
-// needed returns the instances without sessions that are needed now. Their idle time begins anew: else a session that
-// comes and goes would have an instance retired and launched again each time IdleTimeout has passed.
+// needed returns the instances without sessions that are needed now. Their idle time begins anew: otherwise sessions that
+// come and go would cause an instance to be retired and launched again each time IdleTimeout has passed.
 func needed(s snapshot, cfg Config) []*store.Instance {
 	_, needed := surplus(s, nil, readyTally(s, cfg, nil), wanted(s, cfg, nil))
 	return needed
 }
 
-// wanted is what the pool should have. Sessions that are about to lose their instance will want another slot.
+// wanted returns what the pool should have. Sessions that are about to lose their instance will need another slot.
 func wanted(s snapshot, cfg Config, next map[string]verb) tally {
 	want := tally{slots: s.demand + cfg.SpareSlots, instances: cfg.MinInstances}
 	for _, in := range s.instances {
@@ -217,7 +218,7 @@ func wanted(s snapshot, cfg Config, next map[string]verb) tally {
 	return want
 }
 
-// drain takes every instance out of use that has no session. Those that boot were retired by planInstance.
+// drain takes out of use every instance that has no session. planInstance retires those that boot.
 func drain(s snapshot, next map[string]verb) []action {
 	var acts []action
 	for _, in := range s.instances {

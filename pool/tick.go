@@ -2,35 +2,46 @@ package pool
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/berth-go/berth/store"
 )
 
-// tick observes, plans and acts once. It returns how long the next one may wait, unless something wakes it.
+// tick observes, plans and acts once. It returns how long to wait before the next tick, unless something wakes the
+// Manager.
 func (r *run) tick(ctx context.Context) time.Duration {
 	soon := r.cfg.ScanInterval / 10
+	began := time.Now()
 	s, err := r.observe(ctx)
 	if err != nil {
-		r.failed(ctx, "cannot read the pool's state", err)
+		r.failures.Report("cannot read the pool's state", err)
 		return soon
 	}
 	now := time.Now()
+	r.storeRefusal(ctx, &s)
+	r.storeConditions(ctx, &s)
 	acts := plan(s, r.cfg, now)
-	r.perform(ctx, acts)
+	acting, done := r.cfg.OnTick(ctx, began, len(acts))
+	r.perform(acting, acts)
+	done()
 
 	interval := r.cfg.ScanInterval
-	if moving(s.instances) {
+	if moving(s.instances) || len(s.pool.Destroyers) > 0 {
 		interval = soon
+	}
+	least := min(soon, r.cfg.ProbeInterval/10)             // many instances must not keep it awake
+	if unseen(s.pool.Doubts, s.listedAt, r.cfg, now) > 0 { // the next launch may have to wait for a newer list
+		interval, least = doubtLook, doubtLook
 	}
 	pause := min(r.lookAgain(ctx, interval, now).Sub(now), r.probeDue(ctx, s.instances, now).Sub(now))
 	if len(acts) > 0 || s.demand > 0 || s.tokens <= 0 { // a launch may wait for a token
 		pause = min(pause, soon)
 	}
-	return max(pause, min(soon, r.cfg.ProbeInterval/10)) // many instances must not keep it awake
+	return max(pause, least)
 }
+
+// doubtLook is how soon after a refused launch the cloud is asked for its list: the list must be newer than the refusal.
+const doubtLook = 10 * time.Millisecond
 
 // moving reports whether a machine is coming or going, so that the cloud should be asked often.
 func moving(instances []*store.Instance) bool {
@@ -43,8 +54,8 @@ func moving(instances []*store.Instance) bool {
 	return false
 }
 
-// perform takes the steps of a plan. Those that only change the store are taken one after another, those that call
-// the cloud in the background.
+// perform takes the actions of a plan. Actions that only change the store are taken one after another; those that call the
+// cloud are taken in the background.
 func (r *run) perform(ctx context.Context, acts []action) {
 	launches, repeats := 0, 0
 	var ends []action
@@ -60,12 +71,15 @@ func (r *run) perform(ctx context.Context, acts []action) {
 		case doRepeat:
 			repeats++
 			r.begin(a.instance, func() error { return r.repeat(ctx, a.instance) })
-		case doTerminate, doEndStranger:
+		case doProve:
+			repeats++
+			r.begin(a.instance, func() error { return r.prove(ctx, a.instance) })
+		case doTerminate, doEndUnknown:
 			ends = append(ends, a)
 		case doForget:
-			r.settle(a.instance, r.forget(ctx, a.instance, nil))
+			r.finish(a.instance, r.forget(ctx, a.instance, nil, false))
 		default:
-			r.settle(a.instance, r.change(ctx, a))
+			r.finish(a.instance, r.change(ctx, a))
 		}
 	}
 	r.mu.Lock()
@@ -77,36 +91,22 @@ func (r *run) perform(ctx context.Context, acts []action) {
 	r.end(ctx, ends)
 }
 
-// begin takes a step for one instance in the background. Until it has returned, none is planned for that instance.
-func (r *run) begin(id string, step func() error) {
+// begin takes an action on one instance in the background. No other is planned for that instance until it has ended.
+func (r *run) begin(id string, act func() error) {
 	r.mu.Lock()
-	r.sightOf(id, time.Now()).busy = true
+	r.observationOf(id, time.Now()).busy = true
 	r.mu.Unlock()
 	r.going.Go(func() {
-		r.settle(id, step())
+		r.finish(id, act())
 		r.Wake()
 	})
 }
 
-// settle notes that a step for an instance has returned. After a failure the next one waits.
-func (r *run) settle(id string, err error) {
+// finish records that an action on an instance has ended.
+func (r *run) finish(id string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if g := r.sights[id]; g != nil {
-		g.settle(err, time.Now(), id)
+	if obs := r.observations[id]; obs != nil {
+		obs.actionEnded(err, time.Now(), id)
 	}
-}
-
-func (g *sight) settle(err error, now time.Time, id string) {
-	g.busy = false
-	if err == nil {
-		g.tries, g.after = 0, time.Time{}
-		return
-	}
-	g.tries++
-	pause := retryPause(g.tries)
-	if errors.Is(err, ErrThrottled) {
-		pause = jitter(pause, fmt.Sprint(id, g.tries))
-	}
-	g.after = now.Add(pause)
 }

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// figure is what a scenario in virtual time has measured, and the most that it may be.
+// figure is a result of a scenario in virtual time, and its highest allowed value.
 type figure struct {
 	value float64
 	unit  string
@@ -29,8 +29,8 @@ func (f figure) check(tb testing.TB) {
 	}
 }
 
-// report runs a scenario as a benchmark. Its figures are the same in each run but for what chance there is, so the
-// highest are reported. A bubble needs a testing.T, which RunTests makes.
+// report runs a scenario as a benchmark. Its figures differ between runs only by chance, so it reports the highest. A bubble
+// needs a testing.T, which RunTests makes.
 func (measure scenario) report(b *testing.B) {
 	b.Helper()
 	most := make(map[string]figure)
@@ -53,18 +53,18 @@ func (measure scenario) report(b *testing.B) {
 	}
 }
 
-// BenchmarkReady reports what the library adds to the time from running to ready.
+// BenchmarkReady reports how much the library adds to the time from running to ready.
 func BenchmarkReady(b *testing.B) {
 	for name, measure := range readySoon() {
 		b.Run(name, measure.report)
 	}
 }
 
-// BenchmarkIdlePool reports what a hundred instances at rest ask of their cloud in an hour.
+// BenchmarkIdlePool reports how many calls a hundred idle instances cause in an hour.
 func BenchmarkIdlePool(b *testing.B) { scenario(idlePool).report(b) }
 
-// BenchmarkStorm reports what a thousand launches keep to while machines end as fast as they come.
+// BenchmarkStorm reports the bounds that a thousand launches keep while machines end as fast as they come.
 func BenchmarkStorm(b *testing.B) { scenario(storm).report(b) }
 
-// BenchmarkDay reports what a day of office hours costs, in instance-hours and as a multiple of the least.
+// BenchmarkDay reports the cost of a day of office hours, in instance-hours and as a multiple of the lowest possible cost.
 func BenchmarkDay(b *testing.B) { scenario(day).report(b) }

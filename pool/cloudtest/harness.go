@@ -1,6 +1,5 @@
-// Package cloudtest is the conformance suite of pool.Cloud. It knows nothing about an implementation but what the
-// comments of the interface promise; what an implementation cannot do it declares in its Harness, and the cases that
-// need it are skipped with that reason.
+// Package cloudtest is the conformance suite of pool.Cloud. It tests only what the comments of the interface promise. An
+// implementation declares in its Harness what it cannot do. The suite skips the cases for that, and says why.
 package cloudtest
 
 import (
@@ -14,31 +13,31 @@ import (
 
 // Harness gives the suite one implementation.
 type Harness struct {
-	// New returns a Cloud that has no machine, for one case. Machines that the case leaves are the Cloud's own matter:
-	// one that costs money registers a cleanup that ends them.
+	// New returns a Cloud that has no machine, for one case. A case may leave machines behind. If they cost money, New must
+	// register a cleanup that ends them.
 	New func(t *testing.T) pool.Cloud
-	// Spec is what the suite launches; the suite sets LaunchID. Default: a pool "cloudtest" and type "t3.large".
+	// Spec describes the machines that the suite launches; the suite sets LaunchID. Default: a pool "cloudtest" and type
+	// "t3.large".
 	Spec pool.Spec
 	// Virtual runs each case in a bubble of testing/synctest.
 	Virtual bool
-	// Settle is how long the suite waits for what happens in its own time: a boot, the lag of List, an end. Default
-	// 5 min.
+	// Settle is how long the suite waits for a boot, for the lag of List and for the end of a machine. Default 5 min.
 	Settle time.Duration
-	// OneMachine says that the Cloud has room for one machine and no more.
+	// OneMachine says that the Cloud has room for only one machine.
 	OneMachine bool
 
-	// Foreign makes a machine of somebody else, in reach of the Cloud's credentials, and returns its cloud ID and
-	// what tells whether it is alive. nil: the Cloud cannot meet one.
+	// Foreign makes a machine of somebody else, in reach of the Cloud's credentials. It returns the machine's cloud ID and a
+	// function that reports whether the machine is alive. nil: the Cloud cannot meet such a machine.
 	Foreign func(t *testing.T, c pool.Cloud) (cloudID string, alive func() bool)
 	// Protect makes the termination of one machine fail. nil: a termination cannot fail.
 	Protect func(t *testing.T, c pool.Cloud, cloudID string)
-	// Foretell gives a machine an outlook, with some reason. nil: the Cloud foretells nothing.
+	// Foretell gives a machine an outlook, with some reason. nil: the Cloud has no outlooks.
 	Foretell func(t *testing.T, c pool.Cloud, cloudID string, o pool.Outlook)
-	// Hang makes all further calls hang until their context ends. nil: no call ever waits for anything.
+	// Hang makes all further calls hang until their context ends. nil: no call waits.
 	Hang func(t *testing.T, c pool.Cloud)
 }
 
-// test is one case as it runs.
+// test is the run of one case.
 type test struct {
 	*testing.T
 	Harness
@@ -70,7 +69,7 @@ func Run(t *testing.T, h Harness) {
 	}
 }
 
-// rule is one case. Its name is the rule that it holds the Cloud to.
+// rule is one case. Its name is the rule that the case tests.
 type rule struct {
 	name  string
 	holds func(t *test)
@@ -124,7 +123,7 @@ func (t *test) listed() map[string]pool.Machine {
 	return byID
 }
 
-// eventually waits until List shows what is wanted.
+// eventually waits until a condition holds for the machines that List shows.
 func (t *test) eventually(what string, holds func(map[string]pool.Machine) bool) {
 	t.Helper()
 	deadline := time.Now().Add(t.Settle)
@@ -159,7 +158,7 @@ func (t *test) ends(cloudID string) {
 	})
 }
 
-// two skips a case that needs two machines where there is room for one.
+// two skips a case that needs two machines if there is room for only one.
 func (t *test) two() {
 	t.Helper()
 	if t.OneMachine {

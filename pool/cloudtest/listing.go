@@ -27,12 +27,20 @@ var listing = []rule{
 			}
 		}
 	}},
+	{"List shows a machine once", func(t *test) {
+		m := t.launch("launch-1")
+		t.runs(m.CloudID)
+		all, err := t.List(t.ctx)
+		if err != nil || len(all) != 1 {
+			t.Errorf("List = %+v, %v", all, err)
+		}
+	}},
 	{"nothing is foretold of a machine that was just launched", func(t *test) {
 		if m := t.runs(t.launch("launch-1").CloudID); m.Outlook != pool.OutlookGood {
 			t.Errorf("its outlook is %q: %s", m.Outlook, m.Reason)
 		}
 	}},
-	{"what is foretold of a machine is shown with a reason while it runs, and of no other", func(t *test) {
+	{"List shows the outlook of a running machine, with a reason, and of no other machine", func(t *test) {
 		t.two()
 		if t.Foretell == nil {
 			t.Skip("skipped: this cloud foretells nothing")

@@ -64,7 +64,7 @@ var waiting = []rule{
 	}},
 }
 
-// calls makes every call once and returns how each ended.
+// calls makes every call once and returns the error of each.
 func (t *test) calls(ctx context.Context, f pool.Frozen) map[string]error {
 	errs := make(map[string]error)
 	spec := t.Spec

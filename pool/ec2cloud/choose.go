@@ -27,24 +27,24 @@ type candidate struct {
 	Zone   string
 }
 
-// String names it for people.
+// String describes the candidate for people.
 func (c candidate) String() string {
 	return fmt.Sprintf("%s %s in %s (%s)", c.Market, c.Type, c.Subnet, c.Zone)
 }
 
-// block is what is closed: an empty field stands for all.
+// block says which candidates are closed. An empty field stands for all.
 type block struct {
 	market            market
 	typ, zone, subnet string
 }
 
-// refusal is why something is closed, and until when.
+// refusal says why candidates are closed, and until when.
 type refusal struct {
 	until time.Time
 	err   error
 }
 
-// blocks remembers what EC2 has refused lately.
+// blocks remembers what EC2 has recently refused.
 type blocks struct {
 	mu    sync.Mutex // protects until
 	until map[block]refusal
@@ -59,7 +59,7 @@ func (b *blocks) close(what block, pause time.Duration, err error) {
 	}
 }
 
-// on returns why a candidate is closed; nil if it is open.
+// on returns why a candidate is closed; nil = it is open.
 func (b *blocks) on(c candidate) *refusal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,8 +74,17 @@ func (b *blocks) on(c candidate) *refusal {
 	return nil
 }
 
-// learn closes what a refusal says has nothing for us.
-func (c *Cloud) learn(from candidate, imageID string, err error) {
+// chooser chooses how the pool gets its instances.
+type chooser struct {
+	*client
+	archs   *archs
+	subnets *subnets
+	images  *images
+	blocks  blocks
+}
+
+// learn closes the candidates that a refusal concerns.
+func (c *chooser) learn(from candidate, imageID string, err error) {
 	var e *callError
 	if !errors.As(err, &e) {
 		return
@@ -95,8 +104,8 @@ func (c *Cloud) learn(from candidate, imageID string, err error) {
 	}
 }
 
-// another reports whether a refusal has closed the way of a launch, and another is open.
-func (c *Cloud) another(ctx context.Context, from candidate, err error) bool {
+// hasOpenWay reports whether a refusal has closed the way of a launch, and another one is open.
+func (c *chooser) hasOpenWay(ctx context.Context, from candidate, err error) bool {
 	var e *callError
 	if !errors.As(err, &e) || e.means.pause == 0 || c.blocks.on(from) == nil {
 		return false
@@ -106,8 +115,8 @@ func (c *Cloud) another(ctx context.Context, from candidate, err error) bool {
 }
 
 // markets are the ways to pay, the preferred one first.
-func (c *Cloud) markets() []market {
-	switch c.opts.Spot {
+func (o Options) markets() []market {
+	switch o.Spot {
 	case SpotFirst:
 		return []market{spot, onDemand}
 	case SpotOnly:
@@ -116,23 +125,23 @@ func (c *Cloud) markets() []market {
 	return []market{onDemand}
 }
 
-// candidates returns all ways to get an instance, the preferred one first: the market matters most, then the type, then
-// how many addresses a subnet has left.
-func (c *Cloud) candidates(ctx context.Context, asked string) ([]candidate, error) {
-	names := c.types(asked)
-	archOf, err := c.architectures(ctx, names)
+// candidates returns all ways to get an instance, the preferred one first. The market matters most, then the type, then
+// the number of addresses that a subnet has left.
+func (c *chooser) candidates(ctx context.Context, asked string) ([]candidate, error) {
+	names := c.opts.types(asked)
+	archOf, err := c.archs.of(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	where, err := c.openSubnets(ctx)
+	where, err := c.subnets.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var all []candidate
-	for _, m := range c.markets() {
+	for _, m := range c.opts.markets() {
 		for _, typ := range names {
 			if archOf[typ] == "" {
-				return nil, c.noType(typ)
+				return nil, c.archs.noType(typ)
 			}
 			for _, s := range where {
 				if s.Free <= 0 {
@@ -145,8 +154,8 @@ func (c *Cloud) candidates(ctx context.Context, asked string) ([]candidate, erro
 	return all, nil
 }
 
-// choose returns the first way that is open.
-func (c *Cloud) choose(ctx context.Context, asked string) (candidate, error) {
+// choose returns the first candidate that is open.
+func (c *chooser) choose(ctx context.Context, asked string) (candidate, error) {
 	all, err := c.candidates(ctx, asked)
 	if err != nil {
 		return candidate{}, err
@@ -161,6 +170,6 @@ func (c *Cloud) choose(ctx context.Context, asked string) (candidate, error) {
 			soonest = r
 		}
 	}
-	return candidate{}, fmt.Errorf("all %d ways to get an instance were refused lately; the next try may be made in %v: %w",
+	return candidate{}, fmt.Errorf("all %d ways to get an instance were recently refused; the next try may begin in %v: %w",
 		len(all), time.Until(soonest.until).Round(time.Second), soonest.err)
 }

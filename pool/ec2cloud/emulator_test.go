@@ -13,10 +13,10 @@ import (
 	"sync"
 )
 
-// emulator stands before a server, and makes it what another emulator of EC2 is like.
+// emulator changes the requests to a server and its answers, so that the server behaves like another emulator of EC2.
 type emulator struct {
 	next http.RoundTripper
-	// ask changes what is asked for. The name of an action has its service, as in IAM.
+	// ask changes the parameters of a request. The name of an action includes its service, as in IAM.
 	ask func(action string, form url.Values)
 	// answer is the whole answer to an action; nil = that of the server.
 	answer func(action string, form url.Values) *http.Response
@@ -27,7 +27,7 @@ type emulator struct {
 	calls map[string]int
 }
 
-// emulate lets the Cloud meet an emulator instead of the server.
+// emulate puts an emulator between the Cloud and the server.
 func (r *rig) emulate(e *emulator) {
 	e.next, e.calls = r.server.Client().Transport, make(map[string]int)
 	r.opts.AWS.HTTPClient = &http.Client{Transport: e}
@@ -67,7 +67,7 @@ func (e *emulator) RoundTrip(q *http.Request) (*http.Response, error) {
 	return replyOf(a.StatusCode, a.Header.Get("Content-Type"), e.tell(action, string(text))), nil
 }
 
-// actionOf returns what a request is for. The form is nil for a call of SSM.
+// actionOf returns the action of a request. The form is nil for a call of SSM.
 func actionOf(q *http.Request, body string) (string, url.Values) {
 	if target := q.Header.Get("X-Amz-Target"); target != "" {
 		return strings.Replace(target, "AmazonSSM.", "ssm:", 1), nil
@@ -112,7 +112,7 @@ func lost(status int, actions ...string) *emulator {
 	}}
 }
 
-// without leaves parameters of an action out.
+// without omits parameters of an action.
 func without(what string, actions ...string) *emulator {
 	name := regexp.MustCompile(what)
 	return &emulator{ask: func(action string, form url.Values) {
@@ -122,7 +122,7 @@ func without(what string, actions ...string) *emulator {
 	}}
 }
 
-// silent leaves parts of all answers out.
+// silent omits parts of all answers.
 func silent(what string) *emulator {
 	part := regexp.MustCompile(what)
 	return &emulator{tell: func(_, text string) string { return part.ReplaceAllString(text, "") }}

@@ -2,18 +2,13 @@ package ec2cloud
 
 import (
 	"errors"
-	"net/http"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
-
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/berth-go/berth/pool"
 )
 
-// scope is what a refusal closes for a while: the next launch goes elsewhere.
+// scope is what a refusal closes for a while, so that the next launch goes elsewhere.
 type scope int
 
 const (
@@ -25,37 +20,38 @@ const (
 	theImage          // what a name was resolved to
 )
 
-// How long what was refused stays closed.
+// How long a refusal closes its scope.
 const (
 	capacityPause = 3 * time.Minute
 	quotaPause    = 10 * time.Minute
-	missingPause  = time.Hour // of what will not come by itself
+	missingPause  = time.Hour // the cause does not go by itself
 )
 
-// meaning is what an error code says.
+// meaning is what an error code means.
 type meaning struct {
-	is     error // a sentinel of package pool, or errGone
+	err    error // a sentinel of package pool, or errGone
 	closes scope
 	pause  time.Duration
 }
 
-// errGone says that what a call named does not exist, or not yet.
+// errGone says that an object which a call named does not exist, or not yet.
 var errGone = errors.New("it does not exist")
 
 var (
 	noCapacity = meaning{pool.ErrCapacity, theOffering, capacityPause}
 	noQuota    = meaning{pool.ErrQuota, theMarket, quotaPause}
 	otherQuota = meaning{pool.ErrQuota, bothMarkets, quotaPause}
-	throttled  = meaning{is: pool.ErrThrottled}
-	noRight    = meaning{is: pool.ErrAuth}
-	never      = meaning{is: pool.ErrPermanent}
+	throttled  = meaning{err: pool.ErrThrottled}
+	noRight    = meaning{err: pool.ErrAuth}
+	never      = meaning{err: pool.ErrPermanent}
 	noImage    = meaning{pool.ErrPermanent, theImage, 0}
 	noSubnet   = meaning{pool.ErrPermanent, theSubnet, quotaPause}
-	over       = meaning{is: pool.ErrLaunchOver}
-	gone       = meaning{is: errGone}
+	over       = meaning{err: pool.ErrLaunchOver}
+	gone       = meaning{err: errGone}
 )
 
-// meanings are the error codes of EC2, SSM and STS. What is not here says nothing of what has happened; see meaningOf.
+// meanings are the error codes of EC2, SSM and STS. After another code it is not known what the call has done; but see
+// meaningOf.
 var meanings = map[string]meaning{
 	"InsufficientInstanceCapacity":         noCapacity,
 	"InsufficientHostCapacity":             noCapacity,
@@ -64,7 +60,7 @@ var meanings = map[string]meaning{
 	"InsufficientVolumeCapacity":           noCapacity,
 	"UnfulfillableCapacity":                noCapacity,
 	"SpotMaxPriceTooLow":                   noCapacity,
-	"SpotInstanceTermination":              noCapacity,                                    // why an instance has ended
+	"SpotInstanceTermination":              noCapacity,                                    // a reason why an instance has ended
 	"Unsupported":                          {pool.ErrCapacity, theOffering, missingPause}, // the zone does not have the type
 	"InsufficientFreeAddressesInSubnet":    {pool.ErrCapacity, theSubnet, capacityPause},
 
@@ -76,7 +72,7 @@ var meanings = map[string]meaning{
 	"NetworkInterfaceLimitExceeded": otherQuota,
 	"AddressLimitExceeded":          otherQuota,
 	"ResourceLimitExceeded":         otherQuota,
-	"PendingVerification":           otherQuota, // of an account that is new in the region
+	"PendingVerification":           otherQuota, // the account is new in the region
 
 	"RequestLimitExceeded":      throttled,
 	"Throttling":                throttled,
@@ -102,7 +98,7 @@ var meanings = map[string]meaning{
 	"MissingAuthenticationToken":  noRight,
 	"NotAuthorized":               noRight,
 	"OptInRequired":               noRight,
-	"RequestExpired":              noRight, // by an expired session, or a clock that is wrong
+	"RequestExpired":              noRight, // an expired session, or a wrong clock
 	"SignatureDoesNotMatch":       noRight,
 	"UnrecognizedClientException": noRight,
 
@@ -114,7 +110,7 @@ var meanings = map[string]meaning{
 	"InvalidSubnet.Conflict":    noSubnet,
 	"InvalidSubnet":             noSubnet,
 	"DefaultVpcDoesNotExist":    never,
-	"NotImplemented":            never, // by emulators, as the next two
+	"NotImplemented":            never, // an emulator's, as are the next two
 	"NotImplementedException":   never,
 	"UnknownOperationException": never,
 	"OperationNotPermitted":     never,
@@ -136,7 +132,7 @@ var meanings = map[string]meaning{
 	"InvalidSpotInstanceRequestID.Malformed": gone,
 }
 
-// folded are the meanings by codes in lower case: emulators do not agree with EC2 on that.
+// folded are the meanings by codes in lower case, because emulators spell them differently.
 var folded = func() map[string]meaning {
 	m := make(map[string]meaning, len(meanings))
 	for code, means := range meanings {
@@ -145,56 +141,27 @@ var folded = func() map[string]meaning {
 	return m
 }()
 
-// meaningOf returns what a code says; message tells cases apart that share one. The code may be that of a StateReason,
-// which begins with who is to blame.
+// meaningOf returns the meaning of a code. message distinguishes cases that share a code. The code may be that of a
+// StateReason, which begins with Client or Server.
 func meaningOf(code, message string) meaning {
 	for _, blame := range []string{"Client.", "Server."} {
 		code = strings.TrimPrefix(code, blame)
 	}
 	if code == "AuthFailure" && strings.Contains(message, "Not authorized for images") {
-		return noImage // it is not shared with the account any more; the credentials are fine
+		return noImage // the image is not shared with the account any more; the credentials are fine
 	}
 	if m, ok := folded[strings.ToLower(code)]; ok {
 		return m
 	}
 	for _, prefix := range []string{"Invalid", "Malformed", "Missing"} {
 		if strings.HasPrefix(code, prefix) {
-			return never // a request that EC2 finds wrong now is wrong for ever
+			return never // such a request does not become right later
 		}
 	}
 	return meaning{}
 }
 
-// lateProfile says that EC2 does not know an instance profile, perhaps because it was made a moment ago.
-func lateProfile(err error) bool {
+// profileMissing reports whether EC2 does not know an instance profile, perhaps because it was made a moment ago.
+func profileMissing(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "Invalid IAM Instance Profile")
-}
-
-// answered reports whether a call failed by an answer, whatever that says.
-func answered(err error) bool {
-	var response *smithyhttp.ResponseError
-	return errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusBadRequest
-}
-
-// statusOf reports whether a call was answered with one of some HTTP statuses.
-func statusOf(err error, codes ...int) bool {
-	var response *smithyhttp.ResponseError
-	return errors.As(err, &response) && slices.Contains(codes, response.HTTPStatusCode())
-}
-
-// unserved reports whether an endpoint that is not EC2's own does not know a call: by its code, by its status, or by a
-// failure without a code, such as a page of HTML.
-func unserved(err error) bool {
-	var e *callError
-	if !answered(err) || !errors.As(err, &e) {
-		return false
-	}
-	return statusOf(err, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented) || e.code == "" || saysCode(err, "InvalidAction", "NotImplemented", "NotImplementedException", "UnknownOperationException")
-}
-
-var dryRun = regexp.MustCompile(`(?i)dry.?run`)
-
-// noDryRun reports whether an endpoint refuses a call since it knows no dry runs.
-func noDryRun(err error) bool {
-	return err != nil && answered(err) && !saysCode(err, "DryRunOperation") && !refused(err) && dryRun.MatchString(err.Error())
 }

@@ -49,7 +49,7 @@ func TestWhatCodesMean(t *testing.T) {
 		{"ServiceUnavailable", "", nil},
 		{"SomethingThatIsNew", "", nil},
 	} {
-		err := ec2cloud.Told(c.code, c.message)
+		err := ec2cloud.Translated(c.code, c.message)
 		for _, s := range sentinels {
 			if is := errors.Is(err, s); is != (s == c.want) {
 				t.Errorf("%s %q: that it is %q is %t", c.code, c.message, s, is)
@@ -71,11 +71,11 @@ func TestMessagesAreClean(t *testing.T) {
 		{"-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY----- rest", "ec2:RunInstances: X: … rest"},
 		{"bad \xff byte", "ec2:RunInstances: X: bad \uFFFD byte"},
 	} {
-		if got := ec2cloud.Told("X", c.message).Error(); got != c.want {
+		if got := ec2cloud.Translated("X", c.message).Error(); got != c.want {
 			t.Errorf("%q: %q, want %q", c.message, got, c.want)
 		}
 	}
-	if n := len(ec2cloud.Told("X", strings.Repeat("é", 5000)).Error()); n > 1100 {
+	if n := len(ec2cloud.Translated("X", strings.Repeat("é", 5000)).Error()); n > 1100 {
 		t.Errorf("%d bytes", n)
 	}
 }

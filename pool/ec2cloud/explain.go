@@ -2,7 +2,6 @@ package ec2cloud
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -10,26 +9,22 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
-// maxConsole is how many bytes of a console are told: its end.
+// maxConsole is how many bytes of a console's end Explain returns.
 const maxConsole = 4 << 10
 
-// Explain returns the end of what an instance has written on its console: why it does not boot. "" = nothing yet, which
-// is so for minutes after the launch.
+// Explain returns the end of the text on an instance's console, which may say why it does not boot. "" = there is none yet,
+// as in the first minutes after the launch.
 func (c *Cloud) Explain(ctx context.Context, cloudID string) (string, error) {
 	in := &ec2.GetConsoleOutputInput{InstanceId: &cloudID, Latest: aws.Bool(true)}
-	out, err := call(ctx, c.limits.read, actGetConsoleOutput, c.ec2.GetConsoleOutput, in)
-	if saysCode(err, "UnsupportedOperation") { // by older instance types: they show what they have shown at boot
+	text, err := call(ctx, c.limits.read, actGetConsoleOutput, c.ec2.GetConsoleOutput, readConsole, in)
+	if saysCode(err, "UnsupportedOperation") { // older instance types only show the console as it was at boot
 		in.Latest = nil
-		out, err = call(ctx, c.limits.read, actGetConsoleOutput, c.ec2.GetConsoleOutput, in)
+		text, err = call(ctx, c.limits.read, actGetConsoleOutput, c.ec2.GetConsoleOutput, readConsole, in)
 	}
 	if err != nil {
 		return "", fmt.Errorf("the console of %s: %w", cloudID, err)
 	}
-	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.Output))
-	if err != nil {
-		return "", fmt.Errorf("the console of %s: %w", cloudID, err)
-	}
-	return tail(scrub(string(text))), nil
+	return tail(scrub(text)), nil
 }
 
 // tail returns the last whole lines of a text.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
@@ -29,7 +29,7 @@ func TestFault34Throttled(t *testing.T) {
 	})
 }
 
-// TestFault34OwnLimits: whatever the pool does, EC2 has no reason to ask for fewer calls.
+// TestFault34OwnLimits: the driver's own limits keep the pool below those of EC2.
 func TestFault34OwnLimits(t *testing.T) {
 	opts := quick
 	opts.Throttle = 0.6
@@ -45,7 +45,7 @@ func TestFault34OwnLimits(t *testing.T) {
 				r.Fatalf("%s: %s", q.Action, q.Error)
 			}
 		}
-		// One that has no time to wait for its turn is told so.
+		// A call that has no time to wait for its turn fails.
 		ctx, cancel := context.WithTimeout(r.Context(), 300*time.Millisecond)
 		defer cancel()
 		var err error
@@ -103,7 +103,7 @@ func TestAuth(t *testing.T) {
 	})
 }
 
-// noCredentials is what the SDK has on a machine without any.
+// noCredentials is the SDK's provider on a machine without credentials.
 type noCredentials struct{}
 
 func (noCredentials) Retrieve(context.Context) (aws.Credentials, error) {
@@ -134,7 +134,7 @@ func problems(err error) int {
 	return len(e.Problems)
 }
 
-// TestIdlePoolIsCheap: a pool that nobody uses may cost 400 calls an hour.
+// TestIdlePoolIsCheap: an idle pool may cost 400 calls an hour.
 func TestIdlePoolIsCheap(t *testing.T) {
 	for name, c := range map[string]struct {
 		spot ec2cloud.Spot

@@ -6,12 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
 
-// ways launches until that succeeds, or until there is no way left, and returns how each call went.
+// ways launches until a launch succeeds or no way is left, and returns the way and the error of each call.
 func (r *rig) ways() (all []string, err error) {
 	r.Helper()
 	for n := range 20 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
@@ -152,7 +152,7 @@ func TestFault29SpotRequestsAreCancelled(t *testing.T) {
 		if len(cancelled) != 1 || cancelled[0].Form.Get("SpotInstanceRequestId.1") != r.server.Instance(ids[0]).SpotRequestID || cancelled[0].Form.Has("SpotInstanceRequestId.2") {
 			r.Errorf("cancelled: %+v", cancelled)
 		}
-		// That it cannot be cancelled is no failure of the termination.
+		// The termination succeeds although the request cannot be cancelled.
 		r.server.Deny("ec2:CancelSpotInstanceRequests")
 		r.server.IgnoreTerminations(ids[2], 1)
 		r.end(ids[2])

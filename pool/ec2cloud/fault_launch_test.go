@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 )
 
@@ -62,7 +62,7 @@ func TestFault03ReplayWithAnotherRequest(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		// What would be launched now is something else; the frozen request does not care.
+		// A new launch would be another request; the frozen request stays as it is.
 		r.server.ReleaseImage(ec2test.ECSAmd64)
 		r.opts.Types, r.opts.Tags = []string{"m7i.large"}, map[string]string{"a": "b"}
 		r.cloud = r.connect()
@@ -154,7 +154,7 @@ func TestFault33MoreThanWasAskedFor(t *testing.T) {
 		if err != nil || len(all) != 2 || all[0].LaunchID != "launch-1" || all[1].LaunchID != "launch-1" {
 			r.Errorf("List = %+v, %v: the pool must see both", all, err)
 		}
-		if !strings.Contains(r.log.String(), "more instances than one") {
+		if !strings.Contains(r.log.String(), "several instances for one launch") {
 			r.Errorf("it was not told: %s", r.log)
 		}
 		r.end(all[0].CloudID, all[1].CloudID)

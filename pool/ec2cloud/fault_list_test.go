@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
@@ -20,7 +20,7 @@ func TestListOffTheWire(t *testing.T) {
 		got, is := r.listed(m.CloudID), r.server.Instance(m.CloudID)
 		want := pool.Machine{
 			LaunchID: "launch-1", PoolUID: "uid-1", CloudID: is.ID, Address: "tcp://" + is.PrivateIP + ":2376",
-			State: pool.MachineRunning, Launched: got.Launched,
+			State: pool.MachineRunning, Launched: got.Launched, Type: "t3.large", Zone: "us-east-1a",
 		}
 		if got != want || got.Launched.Unix() != is.Launched.Unix() {
 			r.Errorf("%+v, want %+v", got, want)
@@ -177,7 +177,7 @@ func TestFault26SpotNotice(t *testing.T) {
 	})
 }
 
-// TestOutlookThatCannotBeAskedFor: what cannot be told of instances must not hide them.
+// TestOutlookThatCannotBeAskedFor: List shows instances also if it cannot ask for their outlooks.
 func TestOutlookThatCannotBeAskedFor(t *testing.T) {
 	change := func(r *rig) { r.opts.Spot = ec2cloud.SpotOnly }
 	inRig(t, quick, change, func(r *rig) {
@@ -193,7 +193,7 @@ func TestOutlookThatCannotBeAskedFor(t *testing.T) {
 		if got := r.listed(m.CloudID); got.Outlook != pool.OutlookRetiring || time.Since(begun) > 6*time.Second {
 			r.Errorf("after %v: %+v", time.Since(begun), got)
 		}
-		if !strings.Contains(r.log.String(), "cannot ask what EC2 foretells") {
+		if !strings.Contains(r.log.String(), "cannot ask for the outlooks of instances") {
 			r.Error("it was not told")
 		}
 	})

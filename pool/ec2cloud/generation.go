@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// Generation implements pool.Versioned: a name for all options that a launch depends on, and for the images. A new image
-// makes a new generation once a day at most.
+// Generation implements pool.Versioned. The name stands for the images and for all options that a launch depends on. New
+// images make a new generation at most once a day.
 func (c *Cloud) Generation(ctx context.Context) (string, error) {
 	g, err := c.generation(ctx)
 	if err != nil {
@@ -19,7 +19,7 @@ func (c *Cloud) Generation(ctx context.Context) (string, error) {
 }
 
 func (c *Cloud) generation(ctx context.Context) (string, error) {
-	images, err := c.imagesOf(ctx, c.types(""))
+	images, err := c.images.ofTypes(ctx, c.opts.types(""))
 	if err != nil {
 		return "", err
 	}
@@ -27,12 +27,11 @@ func (c *Cloud) generation(ctx context.Context) (string, error) {
 	for _, i := range images {
 		ids = append(ids, i.ID)
 	}
-	return c.version(ids)
+	return c.opts.version(ids)
 }
 
-// version names the options that a launch depends on, and the images.
-func (c *Cloud) version(images []string) (string, error) {
-	o := c.opts
+// version returns a name for the options that a launch depends on, and the images.
+func (o Options) version(images []string) (string, error) {
 	text, err := json.Marshal(struct {
 		Types, Subnets, SecurityGroups []string
 		Spot                           Spot
@@ -47,30 +46,4 @@ func (c *Cloud) version(images []string) (string, error) {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8]), nil
-}
-
-// imagesOf returns the images of instance types, each once.
-func (c *Cloud) imagesOf(ctx context.Context, names []string) ([]image, error) {
-	archOf, err := c.architectures(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	var all []image
-	seen := make(map[string]bool)
-	for _, typ := range names {
-		arch := archOf[typ]
-		if arch == "" {
-			return nil, c.noType(typ)
-		}
-		if seen[arch] {
-			continue
-		}
-		seen[arch] = true
-		i, err := c.image(ctx, arch)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, i)
-	}
-	return all, nil
 }

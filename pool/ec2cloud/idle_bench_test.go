@@ -7,7 +7,7 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// idleCalls returns how many calls a pool of idle instances makes in a time, over the wire.
+// idleCalls returns how many calls a pool of idle instances makes in a period, over the wire.
 func idleCalls(t *testing.T, size int, in time.Duration) (calls int) {
 	inRig(t, quick, func(r *rig) { r.opts.RateShare = 1 }, func(r *rig) {
 		_, _, stop := r.manage(func(c *pool.Config) { c.MinInstances, c.MaxInstances, c.ProbeInterval = size, size, time.Minute })
@@ -31,7 +31,7 @@ func TestIdlePoolIsCheapWithItsManager(t *testing.T) {
 	}
 }
 
-// BenchmarkIdlePool reports what a hundred instances at rest ask of EC2.
+// BenchmarkIdlePool reports how many calls a hundred idle instances cause.
 func BenchmarkIdlePool(b *testing.B) {
 	most := 0
 	for b.Loop() {

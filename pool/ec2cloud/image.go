@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/berth-go/berth/pool"
 )
@@ -22,22 +21,24 @@ const (
 	ecsImageArm64 = "/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id"
 )
 
-// How long an image stays pinned. AWS makes new ones every few weeks; instances of another one are drained.
+// How long an image stays pinned. AWS makes new ones every few weeks. Instances of another image are drained.
 const (
 	imageTerm  = 24 * time.Hour
 	imageRetry = time.Minute // after a failure
 )
 
-// image is what a launch needs to know of one.
+// image is an image as far as a launch needs it.
 type image struct {
 	ID, Name, Arch string
 	RootDevice     string // e.g. /dev/xvda
 	GiB            int    // of its snapshot
 }
 
-// images are pinned: a launch today uses the image of yesterday, until a day has passed or EC2 says that it is gone.
+// images are the pinned images. Launches use the same image for a day, unless EC2 says that it is gone.
 type images struct {
-	gate gate // held while one is resolved
+	*client
+	archs *archs
+	gate  gate // held while one is resolved
 
 	mu     sync.Mutex // protects pinned
 	pinned map[string]pin
@@ -47,29 +48,29 @@ type pin struct {
 	image
 	at   time.Time // when it was resolved
 	next time.Time // when to resolve it again
-	gone bool      // EC2 does not know it any more
+	gone bool      // EC2 does not know the image any more
 }
 
 // imageSource returns the ID or the SSM parameter of the image for an architecture.
-func (c *Cloud) imageSource(arch string) string {
+func (o Options) imageSource(arch string) string {
 	switch {
-	case c.opts.ImageID != "":
-		return c.opts.ImageID
-	case c.opts.ImageParameter != "":
-		return c.opts.ImageParameter
+	case o.ImageID != "":
+		return o.ImageID
+	case o.ImageParameter != "":
+		return o.ImageParameter
 	case arch == string(types.ArchitectureValuesArm64):
 		return ecsImageArm64
 	}
 	return ecsImage
 }
 
-// image returns the image for an architecture.
-func (c *Cloud) image(ctx context.Context, arch string) (image, error) {
-	source := c.imageSource(arch)
-	p, fresh := c.images.get(source)
+// of returns the image for an architecture.
+func (i *images) of(ctx context.Context, arch string) (image, error) {
+	source := i.opts.imageSource(arch)
+	p, fresh := i.get(source)
 	if !fresh {
 		var err error
-		if p, err = c.pin(ctx, source); err != nil {
+		if p, err = i.pin(ctx, source); err != nil {
 			return image{}, err
 		}
 	}
@@ -79,31 +80,57 @@ func (c *Cloud) image(ctx context.Context, arch string) (image, error) {
 	return p.image, nil
 }
 
-// pin resolves a source. When that fails, the last good image stays.
-func (c *Cloud) pin(ctx context.Context, source string) (pin, error) {
-	if err := c.images.gate.enter(ctx); err != nil {
+// ofTypes returns the images of instance types, each once.
+func (i *images) ofTypes(ctx context.Context, names []string) ([]image, error) {
+	archOf, err := i.archs.of(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	var all []image
+	seen := make(map[string]bool)
+	for _, typ := range names {
+		arch := archOf[typ]
+		if arch == "" {
+			return nil, i.archs.noType(typ)
+		}
+		if seen[arch] {
+			continue
+		}
+		seen[arch] = true
+		found, err := i.of(ctx, arch)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found)
+	}
+	return all, nil
+}
+
+// pin resolves a source. If that fails, the last good image stays.
+func (i *images) pin(ctx context.Context, source string) (pin, error) {
+	if err := i.gate.enter(ctx); err != nil {
 		return pin{}, err
 	}
-	defer c.images.gate.leave()
-	p, fresh := c.images.get(source)
+	defer i.gate.leave()
+	p, fresh := i.get(source)
 	if fresh {
 		return p, nil
 	}
-	found, err := c.resolve(ctx, source)
+	found, err := i.resolve(ctx, source)
 	switch {
 	case err == nil:
 		if p.ID != "" && p.ID != found.ID {
-			c.log.Info("launches use another image from now on", "was", p.ID, "is", found.ID, "name", found.Name)
+			i.log.Info("launches use another image from now on", "was", p.ID, "is", found.ID, "name", found.Name)
 		}
 		now := time.Now()
 		p = pin{image: found, at: now, next: now.Add(imageTerm)}
 	case p.ID == "" || p.gone || ctx.Err() != nil:
 		return pin{}, err
 	default:
-		c.log.Warn("cannot look for a newer image; the last one stays", "image", p.ID, "error", err)
+		i.log.Warn("cannot look for a newer image; the last one stays", "image", p.ID, "error", err)
 		p.next = time.Now().Add(imageRetry)
 	}
-	c.images.put(source, p)
+	i.put(source, p)
 	return p, nil
 }
 
@@ -120,7 +147,7 @@ func (i *images) put(source string, p pin) {
 	i.pinned[source] = p
 }
 
-// lost notes that EC2 does not know an image. It is resolved again before the next launch.
+// lost records that EC2 does not know an image. It is resolved again before the next launch.
 func (i *images) lost(id string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -133,33 +160,29 @@ func (i *images) lost(id string) {
 }
 
 // resolve asks AWS which image a source names.
-func (c *Cloud) resolve(ctx context.Context, source string) (image, error) {
+func (i *images) resolve(ctx context.Context, source string) (image, error) {
 	id := source
 	if !strings.HasPrefix(source, "ami-") {
-		out, err := call(ctx, c.limits.read, actGetParameter, c.ssm.GetParameter, &ssm.GetParameterInput{Name: &source})
+		var err error
+		id, err = call(ctx, i.limits.read, actGetParameter, i.ssm.GetParameter, readParameter, &parameterInput{Name: source})
 		if err != nil {
 			return image{}, fmt.Errorf("the image that %s names: %w", source, err)
 		}
-		id = aws.ToString(out.Parameter.Value)
 	}
-	// By a filter, since to name an image that is gone is an error with a code of its own. What is deprecated can be launched.
-	out, err := call(ctx, c.limits.read, actDescribeImages, c.ec2.DescribeImages,
+	// With a filter, because EC2 refuses a call that names an image which is gone. Deprecated images can still be launched.
+	found, err := call(ctx, i.limits.read, actDescribeImages, i.ec2.DescribeImages, readImages,
 		&ec2.DescribeImagesInput{Filters: []types.Filter{filter("image-id", id)}, IncludeDeprecated: aws.Bool(true)})
 	if err != nil {
 		return image{}, fmt.Errorf("image %s: %w", id, err)
 	}
-	n := slices.IndexFunc(out.Images, func(i types.Image) bool { return aws.ToString(i.ImageId) == id })
+	n := slices.IndexFunc(found, func(one image) bool { return one.ID == id })
 	if n < 0 {
 		return image{}, fmt.Errorf("%w: image %s (%s) does not exist, or is not shared with this account", pool.ErrPermanent, id, source)
 	}
-	found := out.Images[n]
-	i := image{ID: id, Name: aws.ToString(found.Name), Arch: string(found.Architecture), RootDevice: aws.ToString(found.RootDeviceName)}
-	for _, d := range found.BlockDeviceMappings {
-		if aws.ToString(d.DeviceName) == i.RootDevice && d.Ebs != nil {
-			i.GiB = int(aws.ToInt32(d.Ebs.VolumeSize))
-		}
+	if one := found[n]; one.RootDevice == "" || one.Arch == "" {
+		return image{}, fmt.Errorf("image %s: %s: %w: it has no architecture or no root device", id, actDescribeImages, errIncomplete)
 	}
-	return i, nil
+	return found[n], nil
 }
 
 func filter(name string, values ...string) types.Filter {

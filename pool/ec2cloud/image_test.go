@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
@@ -130,7 +130,7 @@ func TestImageOfTheUser(t *testing.T) {
 	})
 }
 
-// TestGeneration: it is the same in every process, and another one for every option that a launch depends on.
+// TestGeneration: the generation is the same in every process, and changes with every option that a launch depends on.
 func TestGeneration(t *testing.T) {
 	inRig(t, quick, nil, func(r *rig) {
 		first := r.generation()

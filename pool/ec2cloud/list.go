@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"time"
 
 	"github.com/berth-go/berth/pool"
 )
@@ -20,107 +16,109 @@ const (
 	pageSize   = 1000 // the largest page of DescribeInstances
 )
 
-// errSamePage says that an answer in pages goes round in a circle, and may lack something.
-var errSamePage = errors.New("the next page is the same one again")
+// errPages says that an answer in pages has no end.
+var errPages = errors.New("its pages have no end")
+
+// maxPages is how many pages an answer may have: a hundred thousand instances.
+const maxPages = 100
+
+// pages reads all pages of an answer. get returns the page that a token names, "" for the first.
+func pages[T any](action string, get func(token string) (page[T], error)) (all []T, err error) {
+	seen := make(map[string]bool)
+	token := ""
+	for range maxPages {
+		p, err := get(token)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p.items...)
+		if p.next == "" {
+			return all, nil
+		}
+		if token = p.next; seen[token] {
+			break
+		}
+		seen[token] = true
+	}
+	return nil, fmt.Errorf("%s: %w", action, errPages)
+}
 
 // List implements pool.Cloud. The outlook of a machine may be two minutes old; see the package's comment.
 func (c *Cloud) List(ctx context.Context) ([]pool.Machine, error) {
-	found, err := c.describeOurs(ctx)
+	found, err := c.ours.list(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing instances: %w", err)
 	}
 	c.note(found)
-	told := c.foretold(ctx, found)
+	outlooks := c.outlooks.of(ctx, found)
 	machines := make([]pool.Machine, 0, len(found))
 	for _, i := range found {
 		m := c.machine(i)
-		if t, there := told[m.CloudID]; there && m.State == pool.MachineRunning {
-			m.Outlook, m.Reason = t.outlook, t.reason
+		if o, there := outlooks[m.CloudID]; there && m.State == pool.MachineRunning {
+			m.Outlook, m.Reason = o.outlook, o.reason
 		}
 		machines = append(machines, m)
 	}
 	return machines, nil
 }
 
-// describeOurs returns all instances that carry the tag of the pool. What the filter should have left out, as that of an
-// emulator may not, is none of them.
-func (c *Cloud) describeOurs(ctx context.Context) ([]types.Instance, error) {
-	found, err := c.describe(ctx, filter("tag:"+tagPool, c.opts.Pool))
-	return slices.DeleteFunc(found, func(i types.Instance) bool { return tagOf(i.Tags, tagPool) != c.opts.Pool }), err
-}
-
-// describe returns all instances that filters leave, whatever their state.
-func (c *Cloud) describe(ctx context.Context, filters ...types.Filter) ([]types.Instance, error) {
-	var found []types.Instance
-	in := &ec2.DescribeInstancesInput{Filters: filters, MaxResults: aws.Int32(pageSize)}
-	for {
-		out, err := call(ctx, c.limits.read, actDescribeInstances, c.ec2.DescribeInstances, in)
-		if errors.Is(err, pool.ErrPermanent) && in.MaxResults != nil && in.NextToken == nil {
-			in.MaxResults = nil // an emulator may know no pages
+// note remembers the pool's instances, and learns from those that have ended: EC2 may accept a launch and find later that it
+// has no room, and it takes spot instances back where capacity is short.
+func (c *Cloud) note(found []instance) {
+	for _, i := range found {
+		if before := c.ours.shown(i, i.code != ""); before || i.code == "" {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		if m := meaningOf(i.code, ""); m.closes != nothing {
+			c.chooser.learn(candidateOf(i), i.image, &callError{action: i.id, code: i.code, text: i.reason, means: m, causes: []error{m.err}})
 		}
-		for _, r := range out.Reservations {
-			found = append(found, r.Instances...)
-		}
-		next := aws.ToString(out.NextToken)
-		if next == "" {
-			return found, nil
-		}
-		if next == aws.ToString(in.NextToken) {
-			return nil, fmt.Errorf("%s: %w", actDescribeInstances, errSamePage)
-		}
-		in.NextToken = out.NextToken
 	}
+	c.ours.forgetOld()
 }
 
-// machineStates are those of package pool for EC2's.
-var machineStates = map[types.InstanceStateName]pool.MachineState{
-	types.InstanceStateNamePending:      pool.MachinePending,
-	types.InstanceStateNameRunning:      pool.MachineRunning,
-	types.InstanceStateNameStopping:     pool.MachineStopped,
-	types.InstanceStateNameStopped:      pool.MachineStopped,
-	types.InstanceStateNameShuttingDown: pool.MachineEnding,
-	types.InstanceStateNameTerminated:   pool.MachineEnded,
+// candidateOf returns the way by which an instance was got.
+func candidateOf(i instance) candidate {
+	from := candidate{Market: onDemand, Type: i.typ, Arch: i.arch, Subnet: i.subnet, Zone: i.zone}
+	if i.spot {
+		from.Market = spot
+	}
+	return from
 }
 
 // machine translates an instance.
-func (c *Cloud) machine(i types.Instance) pool.Machine {
+func (c *Cloud) machine(i instance) pool.Machine {
 	m := pool.Machine{
-		LaunchID: tagOf(i.Tags, tagLaunch), PoolUID: tagOf(i.Tags, tagPoolUID),
-		CloudID: aws.ToString(i.InstanceId), Launched: aws.ToTime(i.LaunchTime),
+		LaunchID: i.launch, PoolUID: i.uid, CloudID: i.id, Launched: i.launched, State: i.state,
+		Type: i.typ, Zone: i.zone, Spot: i.spot,
 	}
-	if i.State != nil {
-		m.State = machineStates[i.State.Name]
+	if !i.hasUID {
+		m.PoolUID = unknownUID
 	}
-	address := aws.ToString(i.PrivateIpAddress)
+	address := i.private
 	if c.opts.PublicAddress {
-		address = aws.ToString(i.PublicIpAddress) // which comes late
+		address = i.public // an instance gets it late
 	}
 	if address != "" {
 		m.Address = "tcp://" + net.JoinHostPort(address, strconv.Itoa(enginePort))
 	}
 	if m.State != pool.MachinePending && m.State != pool.MachineRunning {
-		m.Reason = reasonOf(i)
+		m.Reason = i.reason
+		m.Ended = billEnd(i)
 	}
 	return m
 }
 
-// reasonOf returns why an instance has ended or stopped.
-func reasonOf(i types.Instance) string {
-	if i.StateReason == nil {
-		return clean(aws.ToString(i.StateTransitionReason))
-	}
-	return clean(aws.ToString(i.StateReason.Message)) // it begins with the code
-}
+// leastBilled is the least time for which EC2 bills an instance.
+const leastBilled = time.Minute
 
-func tagOf(tags []types.Tag, key string) string {
-	for _, t := range tags {
-		if aws.ToString(t.Key) == key {
-			return aws.ToString(t.Value)
-		}
+// billEnd returns until when EC2 bills an instance that runs no more: until it was asked to stop or to terminate it. Zero =
+// EC2 does not say so.
+func billEnd(i instance) time.Time {
+	if i.changed.IsZero() || i.launched.IsZero() {
+		return time.Time{}
 	}
-	return ""
+	if least := i.launched.Add(leastBilled); i.changed.Before(least) {
+		return least
+	}
+	return i.changed
 }

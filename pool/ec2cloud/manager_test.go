@@ -6,15 +6,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/memstore"
 )
 
-// TestPoolOnEC2 runs the pool's real Manager over EC2's wire protocol, with its lags and limits, through the faults of
-// an hour. What it has to show for it is the right number of instances, all of them known.
+// TestPoolOnEC2 runs the pool's real Manager over EC2's wire protocol, with its lags and limits, through the faults of an
+// hour. At the end there is the right number of instances, and all of them are known.
 func TestPoolOnEC2(t *testing.T) {
 	change := func(r *rig) {
 		r.opts.Types, r.opts.Spot = []string{"m7i.large", "m5.large"}, ec2cloud.SpotFirst
@@ -103,7 +103,7 @@ func (r *rig) manage(change func(*pool.Config)) (m *pool.Manager, ready func() i
 	}
 }
 
-// TestFault30AnotherWayIsTriedAtOnce counts what refusals cost that another type, zone or market makes good.
+// TestFault30AnotherWayIsTriedAtOnce measures the cost of refusals after which another type, zone or market has room.
 func TestFault30AnotherWayIsTriedAtOnce(t *testing.T) {
 	both := func(r *rig) {
 		r.opts.Types, r.opts.Spot, r.opts.RateShare = []string{"m7i.large", "m5.large"}, ec2cloud.SpotFirst, 1
@@ -144,7 +144,7 @@ func TestFault30AnotherWayIsTriedAtOnce(t *testing.T) {
 	}
 }
 
-// TestFault30NoWayIsLeft: what concerns all ways pauses the launches as ever.
+// TestFault30NoWayIsLeft: a refusal that concerns all ways pauses the launches.
 func TestFault30NoWayIsLeft(t *testing.T) {
 	for name, c := range map[string]struct {
 		refuse     func(r *rig)

@@ -10,12 +10,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
 
-// manner is how an emulator of EC2 differs from it, and what berth makes of that.
+// manner is a difference of an emulator from EC2, and how berth behaves then.
 type manner struct {
 	*emulator
 	server  *ec2test.Options // nil = quick
@@ -28,11 +28,11 @@ type manner struct {
 
 func spotFirst(r *rig) { r.opts.Spot = ec2cloud.SpotFirst }
 
-// manners are those of emulators that there are, and of some that could be.
+// manners are those of existing emulators, and of some that could exist.
 func manners() map[string]manner {
 	const dryText = "DryRun is not supported"
 	return map[string]manner{
-		"no DescribeInstanceTypes":         {emulator: refuses(501, "InternalFailure", "not implemented", "ec2:DescribeInstanceTypes"), log: "their names have to do"},
+		"no DescribeInstanceTypes":         {emulator: refuses(501, "InternalFailure", "not implemented", "ec2:DescribeInstanceTypes"), log: "taken from the types' names"},
 		"no DescribeInstanceTypeOfferings": {emulator: lost(500, "ec2:DescribeInstanceTypeOfferings"), log: "could not be checked"},
 		"no DescribeInstanceStatus":        {emulator: refuses(400, "InvalidAction", "unknown", status), log: "could not be checked"},
 		"no DescribeVpcs":                  {emulator: refuses(501, "NotImplemented", "not yet", describeVpcs), log: "Allow ec2:DescribeVpcs"},
@@ -41,15 +41,15 @@ func manners() map[string]manner {
 			change: spotFirst, log: "could not be checked"},
 		"no STS":     {emulator: lost(404, "sts:GetCallerIdentity"), log: "STS does not say"},
 		"no console": {emulator: lost(404, "ec2:GetConsoleOutput"), log: "could not be checked"},
-		"no SSM":     {emulator: lost(404, getParam), problem: "correct Options.ImageID or Options.ImageParameter"},
+		"no SSM":     {emulator: lost(404, getParam), problem: "cannot be looked up at this endpoint: name one in Options.ImageID"},
 		"no SSM, and an image": {emulator: lost(404, getParam),
 			change: func(r *rig) { r.opts.ImageID = r.server.Image(ec2test.ECSAmd64) }},
-		"no RunInstances":         {emulator: refuses(501, "InternalFailure", "not implemented", run), problem: "ec2:RunInstances is not served at this endpoint"},
-		"a page for RunInstances": {emulator: lost(500, run), problem: "ec2:RunInstances is not served at this endpoint"},
-		"no DescribeInstances":    {emulator: lost(500, list), problem: "ec2:DescribeInstances is not served at this endpoint"},
-		"no DescribeSubnets":      {emulator: refuses(501, "NotImplemented", "not yet", "ec2:DescribeSubnets"), problem: "ec2:DescribeSubnets is not served at this endpoint"},
+		"no RunInstances":         {emulator: refuses(501, "InternalFailure", "not implemented", run), problem: "this endpoint does not serve ec2:RunInstances"},
+		"a page for RunInstances": {emulator: lost(500, run), problem: "for a reason that should go by: try again later"},
+		"no DescribeInstances":    {emulator: lost(500, list), problem: "for a reason that should go by: try again later"},
+		"no DescribeSubnets":      {emulator: refuses(501, "NotImplemented", "not yet", "ec2:DescribeSubnets"), problem: "this endpoint does not serve ec2:DescribeSubnets"},
 		"an unknown filter": {emulator: refuses(400, "InvalidParameterValue", "The filter 'tag:berth:pool' has not been implemented", list),
-			problem: "use an endpoint that does what EC2 does"},
+			problem: "use an endpoint that behaves like EC2"},
 
 		"bad credentials":   {emulator: refuses(401, "AuthFailure", "no", run, list, "sts:GetCallerIdentity"), problem: "AWS does not accept the credentials"},
 		"unknown key":       {emulator: refuses(403, "InvalidClientTokenId", "no", "sts:GetCallerIdentity"), problem: "AWS does not accept the credentials"},
@@ -62,14 +62,14 @@ func manners() map[string]manner {
 		"group not there":   {emulator: refuses(400, "InvalidSecurityGroupID.NotFound", "no", run), problem: "correct the options"},
 		"spot tags refused": {emulator: refuseSpotTags(), change: spotFirst, problem: "'spot-instances-request' is not a valid taggable resource"},
 
-		"dry runs launch":        {emulator: without("^DryRun$"), log: "what a dry run has launched was ended at once"},
-		"dry runs launch spot":   {emulator: without("^DryRun$"), change: spotFirst, log: "what a dry run has launched was ended at once"},
+		"dry runs launch":        {emulator: without("^DryRun$"), log: "the instances that a dry run has launched were ended at once"},
+		"dry runs launch spot":   {emulator: without("^DryRun$"), change: spotFirst, log: "the instances that a dry run has launched were ended at once"},
 		"dry runs are unknown":   {emulator: refuseDry(400, "InvalidRequest", dryText), log: "knows no dry runs"},
 		"dry runs are a 500":     {emulator: refuseDry(500, "InternalFailure", dryText), log: "knows no dry runs"},
-		"client tokens ignored":  {emulator: without("^ClientToken$", run), during: func(r *rig) { r.server.LoseAnswers(run, 2) }, log: "known to no record"},
+		"client tokens ignored":  {emulator: without("^ClientToken$", run), during: func(r *rig) { r.server.LoseAnswers(run, 2) }, log: "no record knows some machines"},
 		"filters ignored":        {emulator: without("^Filter"), change: spotFirst},
 		"pages refused":          {emulator: refusePages()},
-		"pages go round":         {emulator: &emulator{ask: without("^NextToken$").ask, tell: addToken}, problem: "the next page is the same one again"},
+		"pages go round":         {emulator: &emulator{ask: without("^NextToken$").ask, tell: addToken}, problem: "its pages have no end"},
 		"no reasons":             {emulator: silent(`(?s)<stateReason>.*?</stateReason>|<reason>.*?</reason>`)},
 		"no private address":     {emulator: silent(`<privateIpAddress>.*?</privateIpAddress>`), fails: true, log: "no address at which it could be reached"},
 		"private addresses only": {emulator: silent(`<ipAddress>.*?</ipAddress>`), change: public, fails: true, log: "no address at which it could be reached"},
@@ -110,7 +110,7 @@ func refusePages() *emulator {
 	}}
 }
 
-// addToken makes every list of instances claim that there is more.
+// addToken makes every list of instances claim another page.
 func addToken(action, text string) string {
 	if action != list {
 		return text
@@ -118,8 +118,8 @@ func addToken(action, text string) string {
 	return strings.Replace(text, "</DescribeInstancesResponse>", "<nextToken>again</nextToken></DescribeInstancesResponse>", 1)
 }
 
-// TestEmulators runs a pool on emulators of EC2 that are not quite like it. Each either works, or Preflight says what to
-// do; nothing is left, and what is another's is not touched.
+// TestEmulators runs a pool on emulators that differ from EC2. Each either works, or Preflight says what to do. Nothing is
+// left, and instances of others are not touched.
 func TestEmulators(t *testing.T) {
 	for name, m := range manners() {
 		t.Run(name, func(t *testing.T) {
@@ -236,8 +236,8 @@ func TestIgnoredClientTokenLaunchesTwice(t *testing.T) {
 	})
 }
 
-// TestDryRunThatLaunchesWithoutAnAnswer: what it has launched is found in the list, and nothing that serves is ended by
-// what should only be tried.
+// TestDryRunThatLaunchesWithoutAnAnswer: the instance that a dry run has launched is found in the list, and no dry run ends
+// an instance that serves.
 func TestDryRunThatLaunchesWithoutAnAnswer(t *testing.T) {
 	inRig(t, quick, (*rig).engineGroup, func(r *rig) {
 		serving := r.launch("launch-1")
@@ -256,7 +256,7 @@ func TestDryRunThatLaunchesWithoutAnAnswer(t *testing.T) {
 	})
 }
 
-// TestDryRunThatLaunchesWhatCannotBeEnded says what is left.
+// TestDryRunThatLaunchesWhatCannotBeEnded: the error names the instance that is left.
 func TestDryRunThatLaunchesWhatCannotBeEnded(t *testing.T) {
 	inRig(t, quick, (*rig).engineGroup, func(r *rig) {
 		r.emulate(without("^DryRun$"))

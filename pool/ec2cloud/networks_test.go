@@ -29,6 +29,9 @@ func TestNetworksOfTheVPC(t *testing.T) {
 				if got := fmt.Sprint(r.cloud.Networks()); got != c.want {
 					r.Errorf("%s, want %s", got, c.want)
 				}
+				if plan, err := r.cloud.Plan(r.Context()); err != nil || fmt.Sprint(plan.Networks) != c.want {
+					r.Errorf("the plan has %v, want %s: %v", plan.Networks, c.want, err)
+				}
 				if warned := strings.Contains(r.log.String(), "Allow ec2:DescribeVpcs"); warned != c.warns {
 					r.Errorf("the log: %s", r.log)
 				}

@@ -3,40 +3,39 @@ package ec2cloud
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/berth-go/berth/pool"
 )
 
-// How often List asks for what EC2 foretells.
+// How often List asks for outlooks, and the bounds of that.
 const (
 	statusTerm = 2 * time.Minute
 	spotTerm   = time.Minute // a notice comes two minutes ahead
-	// pollTimeout keeps a poll that hangs from keeping the list.
+	// pollTimeout bounds a poll, so that one that hangs does not hold up List.
 	pollTimeout = 5 * time.Second
-	// impairedGrace is how long a status check must have failed: many recover by themselves.
+	// impairedGrace is how long a status check must have failed, because many recover by themselves.
 	impairedGrace = 2 * time.Minute
 	statusBatch   = 100 // IDs that one call may name
 )
 
-// outlook is what EC2 foretells of an instance.
+// outlook is the future of an instance, as EC2 says.
 type outlook struct {
 	outlook pool.Outlook
 	reason  string
 }
 
-// outlooks is what EC2 has foretold. A rebalance recommendation is not in it: no call of the API shows one.
+// outlooks are the last known outlooks. A rebalance recommendation is not among them: no call of the API shows one.
 type outlooks struct {
-	gate gate // held by the one who polls
+	*client
+	ours     *ours
+	requests *spotRequests
+	gate     gate // held during a poll
 
 	mu         sync.Mutex // protects what follows
 	statusDue  time.Time
@@ -45,35 +44,31 @@ type outlooks struct {
 	byRequests map[string]outlook
 }
 
-// foretold returns what EC2 foretells of running instances, as it was last told. It polls what is due; that a poll fails
-// leaves what was known.
-func (c *Cloud) foretold(ctx context.Context, found []types.Instance) map[string]outlook {
-	o := &c.outlooks
-	select {
-	case o.gate <- struct{}{}:
-		c.poll(ctx, found)
+// of returns the last known outlooks of running instances, by cloud ID. It polls first if a poll is due. A poll that fails
+// changes nothing.
+func (o *outlooks) of(ctx context.Context, found []instance) map[string]outlook {
+	if o.gate.TryAcquire(1) { // otherwise another call polls
+		o.poll(ctx, found)
 		o.gate.leave()
-	default: // somebody else polls
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	told := make(map[string]outlook)
-	maps.Copy(told, o.byStatus)
-	maps.Copy(told, o.byRequests) // an interruption is the worse news
-	return told
+	all := make(map[string]outlook)
+	maps.Copy(all, o.byStatus)
+	maps.Copy(all, o.byRequests) // an interruption is worse
+	return all
 }
 
-// poll asks for what is due. The caller has entered the gate.
-func (c *Cloud) poll(ctx context.Context, found []types.Instance) {
+// poll makes the polls that are due. It names only instances of the pool's own store. The caller has entered the gate.
+func (o *outlooks) poll(ctx context.Context, found []instance) {
 	var running []string
 	spots := false
 	for _, i := range found {
-		if i.State != nil && i.State.Name == types.InstanceStateNameRunning {
-			running = append(running, aws.ToString(i.InstanceId))
-			spots = spots || i.InstanceLifecycle == types.InstanceLifecycleTypeSpot
+		if i.state == pool.MachineRunning && o.ours.owns(i.uid) {
+			running = append(running, i.id)
+			spots = spots || i.spot
 		}
 	}
-	o := &c.outlooks
 	now := time.Now()
 	o.mu.Lock()
 	status, spot := len(running) > 0 && !now.Before(o.statusDue), spots && !now.Before(o.spotDue)
@@ -87,72 +82,46 @@ func (c *Cloud) poll(ctx context.Context, found []types.Instance) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	if spot {
-		told, err := c.pollRequests(ctx)
-		c.keep(&o.byRequests, told, err)
+		polled, err := o.requests.outlooks(ctx)
+		o.keepPoll(&o.byRequests, polled, err)
 	}
 	if status {
-		told, err := c.pollStatus(ctx, running)
-		c.keep(&o.byStatus, told, err)
+		polled, err := o.pollStatus(ctx, running)
+		o.keepPoll(&o.byStatus, polled, err)
 	}
 }
 
-// keep notes what a poll has told.
-func (c *Cloud) keep(known *map[string]outlook, told map[string]outlook, err error) {
+// keepPoll keeps the answer of a poll.
+func (o *outlooks) keepPoll(known *map[string]outlook, polled map[string]outlook, err error) {
 	if err != nil {
-		c.log.Warn("cannot ask what EC2 foretells; what it told last stays", "error", err)
+		o.log.Warn("cannot ask for the outlooks of instances; the last answer stays", "error", err)
 		return
 	}
-	c.outlooks.mu.Lock()
-	defer c.outlooks.mu.Unlock()
-	*known = told
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	*known = polled
 }
 
-// pollStatus asks for status checks and scheduled events. One instance that is gone meanwhile spoils a call for all, so
-// that the others are asked for by halves.
-func (c *Cloud) pollStatus(ctx context.Context, ids []string) (map[string]outlook, error) {
-	told := make(map[string]outlook)
+// pollStatus asks for status checks and scheduled events. EC2 refuses a call that names an instance which is gone. The
+// instances are then asked for by halves.
+func (o *outlooks) pollStatus(ctx context.Context, ids []string) (map[string]outlook, error) {
+	all := make(map[string]outlook)
 	for batch := range slices.Chunk(ids, statusBatch) {
-		out, err := call(ctx, c.limits.read, actDescribeInstanceStatus, c.ec2.DescribeInstanceStatus, &ec2.DescribeInstanceStatusInput{InstanceIds: batch})
+		some, err := call(ctx, o.limits.read, actDescribeInstanceStatus, o.ec2.DescribeInstanceStatus, readStatuses, &ec2.DescribeInstanceStatusInput{InstanceIds: batch})
 		switch {
 		case err == nil:
-			for _, s := range out.InstanceStatuses {
-				if o := outlookOf(s, time.Now()); o.outlook != pool.OutlookGood {
-					told[aws.ToString(s.InstanceId)] = o
-				}
-			}
+			maps.Copy(all, some)
 		case !errors.Is(err, errGone):
 			return nil, err
 		case len(batch) > 1:
 			for _, half := range [][]string{batch[:len(batch)/2], batch[len(batch)/2:]} {
-				of, err := c.pollStatus(ctx, half)
+				some, err := o.pollStatus(ctx, half)
 				if err != nil {
 					return nil, err
 				}
-				maps.Copy(told, of)
+				maps.Copy(all, some)
 			}
 		}
 	}
-	return told, nil
-}
-
-func outlookOf(s types.InstanceStatus, now time.Time) outlook {
-	for _, e := range s.Events {
-		text := aws.ToString(e.Description)
-		if strings.HasPrefix(text, "[Completed]") || strings.HasPrefix(text, "[Canceled]") {
-			continue // EC2 shows it for a while yet
-		}
-		// A reboot ends all containers just as a stop does.
-		return outlook{pool.OutlookRetiring, clean(fmt.Sprintf("%s at %s: %s", e.Code, aws.ToTime(e.NotBefore).UTC().Format(time.RFC3339), text))}
-	}
-	for name, check := range map[string]*types.InstanceStatusSummary{"system": s.SystemStatus, "instance": s.InstanceStatus} {
-		if check == nil || check.Status != types.SummaryStatusImpaired {
-			continue
-		}
-		for _, d := range check.Details {
-			if d.ImpairedSince != nil && now.Sub(*d.ImpairedSince) >= impairedGrace {
-				return outlook{pool.OutlookImpaired, fmt.Sprintf("the %s status check fails since %s", name, d.ImpairedSince.UTC().Format(time.RFC3339))}
-			}
-		}
-	}
-	return outlook{}
+	return all, nil
 }

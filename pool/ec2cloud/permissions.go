@@ -1,6 +1,6 @@
 package ec2cloud
 
-// The actions of IAM that the driver calls. A test compares them with what it has called, and with docs/iam.md.
+// The IAM actions of the calls that the driver makes. A test compares them with the calls of a run, and with docs/iam.md.
 const (
 	actRunInstances                  = "ec2:RunInstances"
 	actTerminateInstances            = "ec2:TerminateInstances"
@@ -9,6 +9,7 @@ const (
 	actDescribeInstances             = "ec2:DescribeInstances"
 	actDescribeInstanceStatus        = "ec2:DescribeInstanceStatus"
 	actDescribeSpotInstanceRequests  = "ec2:DescribeSpotInstanceRequests"
+	actDescribeSpotPriceHistory      = "ec2:DescribeSpotPriceHistory"
 	actDescribeImages                = "ec2:DescribeImages"
 	actDescribeSubnets               = "ec2:DescribeSubnets"
 	actDescribeVpcs                  = "ec2:DescribeVpcs"
@@ -27,6 +28,9 @@ var calledActions = []string{
 	actGetParameter, actGetCallerIdentity,
 }
 
-// impliedActions are those that EC2 asks for on behalf of RunInstances: to tag what it launches, and to give it an
-// instance profile.
+// impliedActions are the further permissions that RunInstances needs: to tag the instances, and to give them an instance
+// profile.
 var impliedActions = []string{"ec2:CreateTags", "iam:PassRole"}
+
+// priceActions are those of Prices, which a pool can do without.
+var priceActions = []string{actDescribeSpotPriceHistory}

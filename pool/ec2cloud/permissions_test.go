@@ -14,7 +14,7 @@ import (
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
 
-// TestCallsAreThoseThatAreListed does all that the driver can do.
+// TestCallsAreThoseThatAreListed makes the driver make every call that it can.
 func TestCallsAreThoseThatAreListed(t *testing.T) {
 	change := func(r *rig) {
 		r.engineGroup()
@@ -42,7 +42,7 @@ func TestCallsAreThoseThatAreListed(t *testing.T) {
 	})
 }
 
-// words is one string or several, as IAM has it.
+// words is one string or several, as in IAM policies.
 type words []string
 
 func (w *words) UnmarshalJSON(text []byte) error {
@@ -90,7 +90,7 @@ func TestPolicyInTheDocumentation(t *testing.T) {
 			}
 		}
 	}
-	want := slices.Sorted(slices.Values(append(ec2cloud.CalledActions(), ec2cloud.ImpliedActions()...)))
+	want := slices.Sorted(slices.Values(slices.Concat(ec2cloud.CalledActions(), ec2cloud.ImpliedActions(), ec2cloud.PriceActions())))
 	slices.Sort(actions)
 	if diff := cmp.Diff(want, slices.Compact(actions)); diff != "" {
 		t.Errorf("docs/iam.md allows other actions than the driver calls:\n%s", diff)

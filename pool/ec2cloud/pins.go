@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// pins is what is kept of the images that are pinned.
+// pins is the stored form of the pinned images.
 type pins struct {
-	Options string // a name for those that a launch depends on
+	Options string // a name for the options that a launch depends on
 	Images  []pinned
 }
 
-// pinned is one image, and what has named it.
+// pinned is one image, and the source that named it.
 type pinned struct {
 	Source string
 	At     time.Time // when it was resolved
@@ -22,11 +22,8 @@ type pinned struct {
 // Pins implements pool.Pinned.
 func (c *Cloud) Pins() []byte {
 	kept := pins{Options: c.pinnedFor()}
-	for _, source := range c.imageSources() {
-		c.images.mu.Lock()
-		p := c.images.pinned[source]
-		c.images.mu.Unlock()
-		if p.ID != "" && !p.gone {
+	for _, source := range c.opts.imageSources() {
+		if p, _ := c.images.get(source); p.ID != "" && !p.gone {
 			kept.Images = append(kept.Images, pinned{source, p.at.UTC(), p.image})
 		}
 	}
@@ -40,12 +37,12 @@ func (c *Cloud) Pins() []byte {
 	return text
 }
 
-// Pin implements pool.Pinned. An image is resolved again a day after it was at first, whoever did, and before the next
-// launch if EC2 says that it is gone.
+// Pin implements pool.Pinned. An image is resolved again a day after some process resolved it, and before the next launch if
+// EC2 says that it is gone.
 func (c *Cloud) Pin(text []byte) error {
 	var kept pins
 	if err := json.Unmarshal(text, &kept); err != nil {
-		return fmt.Errorf("ec2cloud: the images that were pinned: %w", err)
+		return fmt.Errorf("ec2cloud: the pinned images: %w", err)
 	}
 	if kept.Options != c.pinnedFor() {
 		return nil
@@ -53,7 +50,7 @@ func (c *Cloud) Pin(text []byte) error {
 	now := time.Now()
 	for _, k := range kept.Images {
 		at := k.At
-		if at.After(now) { // by a clock that is wrong, here or there
+		if at.After(now) { // a clock is wrong, here or there
 			at = now
 		}
 		c.images.put(k.Source, pin{image: k.image, at: at, next: at.Add(imageTerm)})
@@ -61,22 +58,23 @@ func (c *Cloud) Pin(text []byte) error {
 	return nil
 }
 
-// pinnedFor names the options for which images are pinned: whoever changes one of them wants the newest image.
+// pinnedFor returns a name for the options for which images are pinned. If one of them changes, launches use the newest
+// image.
 func (c *Cloud) pinnedFor() string {
-	name, err := c.version(append([]string{c.region}, c.imageSources()...))
+	name, err := c.opts.version(append([]string{c.region}, c.opts.imageSources()...))
 	if err != nil {
 		return "" // it is plain data
 	}
 	return name
 }
 
-// imageSources returns all that may name an image.
-func (c *Cloud) imageSources() []string {
+// imageSources returns every ID or parameter that may name an image.
+func (o Options) imageSources() []string {
 	switch {
-	case c.opts.ImageID != "":
-		return []string{c.opts.ImageID}
-	case c.opts.ImageParameter != "":
-		return []string{c.opts.ImageParameter}
+	case o.ImageID != "":
+		return []string{o.ImageID}
+	case o.ImageParameter != "":
+		return []string{o.ImageParameter}
 	}
 	return []string{ecsImage, ecsImageArm64}
 }

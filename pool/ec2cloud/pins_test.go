@@ -4,11 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
 
-// next is another process, which has resolved the newest image by itself before it is told what the last one had.
+// next is another process, which has resolved the newest image by itself before it gets the pins of the last one.
 func (r *rig) next(pins []byte, change func(o *ec2cloud.Options)) {
 	r.Helper()
 	if change != nil {

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/berth-go/berth/pool"
 )
@@ -17,20 +16,21 @@ type Plan struct {
 	Region         string
 	Generation     string
 	Ways           []string // market, type, subnet and zone, in the order in which they are tried
-	Closed         []string // those of Ways that EC2 has refused lately, and why
+	Closed         []string // the Ways that EC2 has recently refused, and why
 	Images         []string // ID, name and architecture
 	SecurityGroups []string // none = the VPC's default one
 	Volume         Volume
 	PublicAddress  bool
 	Profile        string
 	Tags           map[string]string
+	Networks       []netip.Prefix // see Cloud.Networks; containers' own addresses avoid them
 }
 
 // Plan returns what would be launched now. It starts nothing.
 func (c *Cloud) Plan(ctx context.Context) (Plan, error) {
 	p, err := c.plan(ctx)
 	if err != nil {
-		return Plan{}, fmt.Errorf("ec2cloud: what would be launched: %w", err)
+		return Plan{}, fmt.Errorf("ec2cloud: planning a launch: %w", err)
 	}
 	return p, nil
 }
@@ -38,19 +38,19 @@ func (c *Cloud) Plan(ctx context.Context) (Plan, error) {
 func (c *Cloud) plan(ctx context.Context) (Plan, error) {
 	p := Plan{
 		Region: c.region, SecurityGroups: c.opts.SecurityGroups, Volume: c.opts.Volume,
-		PublicAddress: c.opts.PublicAddress, Profile: c.opts.InstanceProfile, Tags: make(map[string]string),
+		PublicAddress: c.opts.PublicAddress, Profile: c.opts.InstanceProfile, Networks: c.Networks(),
 	}
-	ways, err := c.candidates(ctx, "")
+	ways, err := c.chooser.candidates(ctx, "")
 	if err != nil {
 		return p, err
 	}
 	for _, way := range ways {
 		p.Ways = append(p.Ways, way.String())
-		if r := c.blocks.on(way); r != nil {
+		if r := c.chooser.blocks.on(way); r != nil {
 			p.Closed = append(p.Closed, fmt.Sprintf("%s: %v", way, r.err))
 		}
 	}
-	images, err := c.imagesOf(ctx, c.types(""))
+	images, err := c.images.ofTypes(ctx, c.opts.types(""))
 	if err != nil {
 		return p, err
 	}
@@ -58,9 +58,7 @@ func (c *Cloud) plan(ctx context.Context) (Plan, error) {
 		p.Images = append(p.Images, fmt.Sprintf("%s %s (%s)", i.ID, i.Name, i.Arch))
 		p.Volume.GiB = max(p.Volume.GiB, i.GiB)
 	}
-	for _, tag := range c.tags(pool.Spec{PoolUID: "(that of the store)", LaunchID: "(that of the launch)"}) {
-		p.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
-	}
+	p.Tags = c.opts.tagged(pool.Spec{PoolUID: "(that of the store)", LaunchID: "(that of the launch)"})
 	p.Generation, err = c.generation(ctx)
 	return p, err
 }
@@ -78,7 +76,7 @@ func (p Plan) String() string {
 	if len(groups) == 0 {
 		groups = []string{"the default one of the VPC"}
 	}
-	var tags []string
+	var tags, networks []string
 	for _, key := range slices.Sorted(maps.Keys(p.Tags)) {
 		tags = append(tags, key+" = "+p.Tags[key])
 	}
@@ -94,5 +92,9 @@ func (p Plan) String() string {
 		lines("profile", p.Profile)
 	}
 	lines("tags", tags...)
+	for _, n := range p.Networks {
+		networks = append(networks, n.String())
+	}
+	lines("containers avoid", networks...)
 	return b.String()
 }

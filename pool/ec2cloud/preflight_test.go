@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
 
@@ -16,7 +16,7 @@ func (r *rig) engineGroup() {
 	r.opts.SecurityGroups = []string{r.server.AddSecurityGroup("berth", ec2test.Rule{Port: 2376, Source: "10.0.0.0/8"})}
 }
 
-// lacks expects an error of Preflight with these problems, and no others.
+// lacks expects an error of Preflight with exactly these problems.
 func (r *rig) lacks(want ...string) {
 	r.Helper()
 	err := r.cloud.Preflight(r.Context())
@@ -65,9 +65,9 @@ func TestPreflightFindsAll(t *testing.T) {
 	}
 	inRig(t, quick, change, func(r *rig) {
 		r.lacks("subnet subnet-0123456789abcdef0 does not exist", "security group sg-0123456789abcdef0 does not exist",
-			"lets anybody reach TCP port 2376", `no instance type "t9.large"`, "is for x86_64, and the instance type is arm64",
-			"no zone of the subnets has t3.large: use another type, or a subnet in one of us-east-1c", "ec2:DescribeInstanceStatus is not allowed for arn:aws:iam::123456789012:user/berth")
-		// What the launch itself shows comes when the rest is right.
+			"opens TCP port 2376", `no instance type "t9.large"`, "is for x86_64, and the instance type is arm64",
+			"no zone of the subnets has t3.large: use another type, or a subnet in one of us-east-1c",
+			`the instance profile "host" does not exist`, "ec2:DescribeInstanceStatus is not allowed for arn:aws:iam::123456789012:user/berth")
 		r.opts.Types, r.opts.Subnets, r.opts.SecurityGroups = []string{"m5.large"}, nil, nil
 		r.engineGroup()
 		r.server.Allow(status)
@@ -83,7 +83,7 @@ func TestPreflightFindsEveryMissingRight(t *testing.T) {
 	change := func(r *rig) {
 		r.engineGroup()
 		r.server.AddInstanceProfile("host", 0)
-		r.opts.Spot, r.opts.InstanceProfile = ec2cloud.SpotFirst, "host"
+		r.opts.Spot, r.opts.InstanceProfile, r.opts.PoolUID = ec2cloud.SpotFirst, "host", "uid-1"
 	}
 	inRig(t, quick, change, func(r *rig) {
 		r.launch("launch-1") // without an instance, three of them cannot be told
@@ -106,7 +106,7 @@ func TestPreflightWithoutAnInstance(t *testing.T) {
 	inRig(t, quick, (*rig).engineGroup, func(r *rig) {
 		r.server.Deny(terminate) // as a policy does that is scoped by tags
 		r.lacks()
-		if !strings.Contains(r.log.String(), "shows once the pool has an instance") {
+		if !strings.Contains(r.log.String(), "only once the pool has an instance") {
 			r.Errorf("the log: %s", r.log)
 		}
 	})
@@ -162,11 +162,11 @@ func (d deaf) Do(*http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 }
 
-// TestPreflightWithoutANetwork: that nothing answers is told once, and not for each call.
+// TestPreflightWithoutANetwork: if nothing answers, that is one problem, and not one for each call.
 func TestPreflightWithoutANetwork(t *testing.T) {
 	var calls atomic.Int64
 	inRig(t, quick, func(r *rig) { r.opts.AWS.HTTPClient = deaf{&calls} }, func(r *rig) {
-		r.lacks("STS does not answer", "EC2 does not answer: check the network, the region us-east-1")
+		r.lacks("EC2 does not answer: check the network, the region us-east-1")
 		if n := calls.Load(); n > 9 {
 			r.Errorf("%d calls", n)
 		}

@@ -13,17 +13,17 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// What EC2 allows.
+// The limits of EC2.
 const (
 	maxUserData = 16384 // bytes, before base64
 	maxToken    = 64
 )
 
-// frozenVersion is that of the format of frozen requests.
+// frozenVersion is the version of the format of frozen requests.
 const frozenVersion = 1
 
-// frozen is what a pool.Frozen of this cloud holds. The request is EC2's own, so that a later version of berth, which may
-// ask for something else, repeats it as it was.
+// frozen is the content of a pool.Frozen. It holds EC2's own request, so that a later version of berth, which may make other
+// requests, repeats this one as it was.
 type frozen struct {
 	Version   int
 	Candidate candidate
@@ -31,8 +31,8 @@ type frozen struct {
 	UserData  []byte                 `json:",omitempty"` // sealed, about the launch ID
 }
 
-// Prepare implements pool.Cloud. It chooses the instance type, the subnet and how to pay, and passes over what EC2 has
-// refused lately.
+// Prepare implements pool.Cloud. It chooses the instance type, the subnet and the market, and skips those that EC2 has
+// recently refused.
 func (c *Cloud) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
 	f, err := c.prepare(ctx, s)
 	if err != nil {
@@ -43,24 +43,25 @@ func (c *Cloud) Prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
 
 func (c *Cloud) prepare(ctx context.Context, s pool.Spec) (pool.Frozen, error) {
 	if ctx.Err() != nil {
-		return nil, tell(ctx, "", ctx.Err())
+		return nil, translate(ctx, "", ctx.Err())
 	}
 	if err := checkToken(s.LaunchID); err != nil {
 		return nil, err
 	}
+	c.ours.learnUID(s.PoolUID)
 	data, err := fit(s.UserData)
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := c.choose(ctx, s.Type)
+	chosen, err := c.chooser.choose(ctx, s.Type)
 	if err != nil {
 		return nil, err
 	}
-	img, err := c.image(ctx, chosen.Arch)
+	img, err := c.images.of(ctx, chosen.Arch)
 	if err != nil {
 		return nil, err
 	}
-	f := frozen{Version: frozenVersion, Candidate: chosen, Request: c.request(s, chosen, img)}
+	f := frozen{Version: frozenVersion, Candidate: chosen, Request: c.opts.request(s, chosen, img)}
 	if len(data) > 0 {
 		if f.UserData, err = c.opts.Sealer.Seal(ctx, data, []byte(s.LaunchID)); err != nil {
 			return nil, fmt.Errorf("sealing the user data: %w", err)
@@ -80,13 +81,13 @@ func checkToken(id string) error {
 	return nil
 }
 
-// fit compresses user data that is too large. cloud-init knows gzip when it sees it.
+// fit compresses user data that is too large. cloud-init recognizes gzip.
 func fit(data []byte) ([]byte, error) {
 	if len(data) <= maxUserData {
 		return data, nil
 	}
 	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // fails for unknown levels alone
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // it fails only for unknown levels
 	_, _ = z.Write(data)                                  // a buffer takes everything
 	_ = z.Close()
 	if b.Len() > maxUserData {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 )
@@ -32,7 +33,7 @@ func (r *rig) sent() map[string]string {
 	return form
 }
 
-// way is how the last launch went: market, type and zone.
+// way is the way of the last launch: market, type and zone.
 func (r *rig) way() string {
 	r.Helper()
 	form := r.sent()
@@ -122,7 +123,7 @@ func TestFrozenRequestHoldsNoSecret(t *testing.T) {
 				r.Errorf("the frozen request holds the user data in base64: %s", f)
 			}
 		}
-		// What is sealed for one launch is good for no other.
+		// User data that is sealed for one launch cannot be opened for another.
 		other := bytes.ReplaceAll(f, []byte("launch-1"), []byte("launch-2"))
 		_, err := r.cloud.Launch(r.Context(), "launch-2", other)
 		r.want(err, pool.ErrPermanent)
@@ -166,6 +167,31 @@ func TestOptionsThatAreRefused(t *testing.T) {
 			if _, err := ec2cloud.New(r.Context(), opts); err == nil || !strings.Contains(err.Error(), want) {
 				r.Errorf("want %q: %v", want, err)
 			}
+		}
+	})
+}
+
+// TestFieldErrorMakesTheErrors: all errors are of the program's own type, with its own names of fields.
+func TestFieldErrorMakesTheErrors(t *testing.T) {
+	inRig(t, quick, nil, func(r *rig) {
+		mine := errors.New("mine")
+		var fields []string
+		opts := r.opts
+		opts.Spot, opts.Tags, opts.Subnets = "always", map[string]string{"berth:x": ""}, []string{""}
+		opts.FieldName = func(field string) string { return "my" + field }
+		opts.FieldError = func(field, reason string) error {
+			if reason == "" {
+				r.Errorf("no reason for %s", field)
+			}
+			fields = append(fields, field)
+			return mine
+		}
+		if _, err := ec2cloud.New(r.Context(), opts); !errors.Is(err, mine) || strings.Contains(err.Error(), "ec2cloud") {
+			r.Errorf("%v", err)
+		}
+		slices.Sort(fields)
+		if !slices.Equal(fields, []string{"mySpot", "mySubnets", "myTags"}) {
+			r.Errorf("of %q", fields)
 		}
 	})
 }

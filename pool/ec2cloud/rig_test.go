@@ -14,13 +14,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/pool/ec2cloud"
 	"github.com/berth-go/berth/seal"
 )
 
-// secret is in the user data, and must come out nowhere but at EC2.
+// secret is in the user data, and must appear only at EC2.
 const secret = "#!/bin/sh\nkey=plain-private-key\n"
 
 const secretKey = "wJalrXUtnFEMI/K7MDENG" // of AWS
@@ -45,10 +45,10 @@ type rig struct {
 	log    *logBook
 }
 
-// quick has the times of an instance's life, and nothing that hides them.
+// quick has the usual times of an instance's life, without lags that hide them.
 var quick = ec2test.Options{Latency: -1, LaunchLag: -1, TagLag: -1, EndLag: -1}
 
-// inRig runs a test. change may change the options, and what the server has.
+// inRig runs a test. change may change the options and the server.
 func inRig(t *testing.T, opts ec2test.Options, change func(*rig), test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,7 +118,7 @@ func (r *rig) try(id string) (pool.Machine, error) {
 	return r.cloud.Launch(r.Context(), id, f)
 }
 
-// launch launches what must succeed, and waits until it runs.
+// launch launches an instance, which must succeed, and waits until it runs.
 func (r *rig) launch(id string) pool.Machine {
 	r.Helper()
 	m, err := r.try(id)
@@ -129,7 +129,7 @@ func (r *rig) launch(id string) pool.Machine {
 	return m
 }
 
-// listed returns what List shows of an instance.
+// listed returns the machine that List shows for an instance.
 func (r *rig) listed(cloudID string) pool.Machine {
 	r.Helper()
 	all, err := r.cloud.List(r.Context())
@@ -152,7 +152,7 @@ func (r *rig) end(ids ...string) {
 	}
 }
 
-// want expects an error that is one of package pool, and of no other meaning. nil: an outcome that nobody knows.
+// want expects an error that is a certain one of package pool, and no other. nil: one of unknown outcome.
 func (r *rig) want(err, sentinel error) {
 	r.Helper()
 	if err == nil {
@@ -176,7 +176,7 @@ func (r *rig) noSecret(where, text string) {
 	}
 }
 
-// alive returns how many instances really are there.
+// alive returns how many instances the server has.
 func (r *rig) alive() (n int) {
 	for _, i := range r.server.Instances() {
 		if i.State == ec2test.Pending || i.State == ec2test.Running {
@@ -186,7 +186,7 @@ func (r *rig) alive() (n int) {
 	return n
 }
 
-// logBook is what was logged.
+// logBook is a log.
 type logBook struct {
 	mu sync.Mutex // protects b
 	b  bytes.Buffer

@@ -2,7 +2,6 @@ package ec2cloud
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,74 +13,68 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// openGrace is how long a spot request may be open: RunInstances waits for none, so an older one is nobody's.
+// openGrace is how long a spot request may be open. RunInstances does not wait for one, so nobody needs an older one.
 const openGrace = 5 * time.Minute
 
-// requests returns the spot requests of the pool that are not closed.
-func (c *Cloud) requests(ctx context.Context) ([]types.SpotInstanceRequest, error) {
-	var found []types.SpotInstanceRequest
-	in := &ec2.DescribeSpotInstanceRequestsInput{
-		Filters:    []types.Filter{filter("tag:"+tagPool, c.opts.Pool), filter("state", "open", "active")},
-		MaxResults: aws.Int32(pageSize),
-	}
-	for {
-		out, err := call(ctx, c.limits.read, actDescribeSpotInstanceRequests, c.ec2.DescribeSpotInstanceRequests, in)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range out.SpotInstanceRequests {
-			// An emulator may ignore the filters.
-			if tagOf(r.Tags, tagPool) == c.opts.Pool && (r.State == types.SpotInstanceStateOpen || r.State == types.SpotInstanceStateActive) {
-				found = append(found, r)
-			}
-		}
-		next := aws.ToString(out.NextToken)
-		if next == "" {
-			return found, nil
-		}
-		if next == aws.ToString(in.NextToken) {
-			return nil, fmt.Errorf("%s: %w", actDescribeSpotInstanceRequests, errSamePage)
-		}
-		in.NextToken = out.NextToken
-	}
+// spotRequests are the spot requests of the pool's own store.
+type spotRequests struct {
+	*client
+	ours *ours
 }
 
-// pollRequests asks which instances AWS takes back.
-func (c *Cloud) pollRequests(ctx context.Context) (map[string]outlook, error) {
-	found, err := c.requests(ctx)
+// list returns the spot requests that are open or active.
+func (r *spotRequests) list(ctx context.Context) ([]request, error) {
+	in := &ec2.DescribeSpotInstanceRequestsInput{
+		Filters:    []types.Filter{filter("tag:"+tagPool, r.opts.Pool), filter("state", "open", "active")},
+		MaxResults: aws.Int32(pageSize),
+	}
+	found, err := pages(actDescribeSpotInstanceRequests, func(token string) (page[request], error) {
+		if token != "" {
+			in.NextToken = &token
+		}
+		return call(ctx, r.limits.read, actDescribeSpotInstanceRequests, r.ec2.DescribeSpotInstanceRequests, readRequests, in)
+	})
+	return slices.DeleteFunc(found, func(one request) bool { // an emulator may ignore the filters
+		return one.pool != r.opts.Pool || !r.ours.owns(one.uid) || one.state != types.SpotInstanceStateOpen && one.state != types.SpotInstanceStateActive
+	}), err
+}
+
+// outlooks asks which instances AWS is taking back.
+func (r *spotRequests) outlooks(ctx context.Context) (map[string]outlook, error) {
+	found, err := r.list(ctx)
 	if err != nil {
 		return nil, err
 	}
-	told := make(map[string]outlook)
-	for _, r := range found {
-		if r.Status != nil && strings.HasPrefix(aws.ToString(r.Status.Code), "marked-for-") {
-			told[aws.ToString(r.InstanceId)] = outlook{pool.OutlookInterrupted, clean(aws.ToString(r.Status.Code) + ": " + aws.ToString(r.Status.Message))}
+	all := make(map[string]outlook)
+	for _, one := range found {
+		if strings.HasPrefix(one.code, "marked-for-") {
+			all[one.instance] = outlook{pool.OutlookInterrupted, clean(one.code + ": " + one.message)}
 		}
 	}
-	return told, nil
+	return all, nil
 }
 
-// cancelRequests cancels the spot requests of instances that were ended, and those that nobody waits for. That it fails
-// is no failure of the termination: a one-time request closes with its instance.
-func (c *Cloud) cancelRequests(ctx context.Context, ended []string) {
-	found, err := c.requests(ctx)
+// cancel cancels the spot requests of instances that were ended, and open ones that nobody needs. If it fails, the
+// termination has succeeded all the same, because a one-time request closes with its instance.
+func (r *spotRequests) cancel(ctx context.Context, ended []string) {
+	found, err := r.list(ctx)
 	if err != nil {
-		c.log.Warn("cannot look for spot requests to cancel", "error", err)
+		r.log.Warn("cannot look for spot requests to cancel", "error", err)
 		return
 	}
 	var cancel []string
-	for _, r := range found {
-		left := r.State == types.SpotInstanceStateOpen && time.Since(aws.ToTime(r.CreateTime)) > openGrace
-		if left || slices.Contains(ended, aws.ToString(r.InstanceId)) {
-			cancel = append(cancel, aws.ToString(r.SpotInstanceRequestId))
+	for _, one := range found {
+		left := one.state == types.SpotInstanceStateOpen && !one.created.IsZero() && time.Since(one.created) > openGrace
+		if left || slices.Contains(ended, one.instance) {
+			cancel = append(cancel, one.id)
 		}
 	}
 	if len(cancel) == 0 {
 		return
 	}
-	_, err = call(ctx, c.limits.write, actCancelSpotInstanceRequests, c.ec2.CancelSpotInstanceRequests,
+	_, err = call(ctx, r.limits.write, actCancelSpotInstanceRequests, r.ec2.CancelSpotInstanceRequests, nothingOf,
 		&ec2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: cancel})
 	if err != nil {
-		c.log.Warn("cannot cancel spot requests", "requests", cancel, "error", err)
+		r.log.Warn("cannot cancel spot requests", "requests", cancel, "error", err)
 	}
 }

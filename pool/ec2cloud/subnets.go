@@ -10,24 +10,26 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/berth-go/berth/pool"
 )
 
-// subnet is where instances may go.
+// subnet is a subnet for instances.
 type subnet struct {
 	ID, Zone, VPC string
+	isDefault     bool // of its zone
 	CIDR          netip.Prefix
-	Free          int // addresses that were free when it was read, less those of launches since
+	Free          int // free addresses when it was read, less those of launches since
 }
 
-// subnetTerm is how long what was read of subnets is used.
+// subnetTerm is how long an answer about subnets is used.
 const subnetTerm = 5 * time.Minute
 
+// subnets are those for the pool's instances.
 type subnets struct {
+	*client
 	gate gate // held while they are read
 
 	mu   sync.Mutex // protects what follows
@@ -36,10 +38,9 @@ type subnets struct {
 	next time.Time      // when to read them again
 }
 
-// openSubnets returns the subnets, the one with the most free addresses first. When they cannot be read again, what was
-// read last counts.
-func (c *Cloud) openSubnets(ctx context.Context) ([]subnet, error) {
-	s := &c.subnets
+// open returns the subnets, the one with the most free addresses first. If they cannot be read again, the last answer
+// counts.
+func (s *subnets) open(ctx context.Context) ([]subnet, error) {
 	if all, fresh := s.get(); fresh {
 		return all, nil
 	}
@@ -51,16 +52,16 @@ func (c *Cloud) openSubnets(ctx context.Context) ([]subnet, error) {
 	if fresh {
 		return known, nil
 	}
-	all, err := c.readSubnets(ctx)
+	all, err := s.read(ctx)
 	switch {
 	case err == nil && len(all) == 0:
-		return nil, fmt.Errorf("%w: %s", pool.ErrPermanent, c.noSubnets())
+		return nil, fmt.Errorf("%w: %s", pool.ErrPermanent, s.none())
 	case err == nil:
 		s.set(all)
 	case len(known) == 0 || ctx.Err() != nil:
 		return nil, err
 	default:
-		c.log.Warn("cannot read the subnets again", "error", err)
+		s.log.Warn("cannot read the subnets again", "error", err)
 	}
 	all, _ = s.get()
 	return all, nil
@@ -98,35 +99,31 @@ func (s *subnets) give(id string) {
 	s.used[id] = max(s.used[id]-1, 0)
 }
 
-func (c *Cloud) readSubnets(ctx context.Context) ([]subnet, error) {
-	// By filters, since one subnet that is gone must not hide the others.
+// read asks for the subnets.
+func (s *subnets) read(ctx context.Context) ([]subnet, error) {
+	// With filters, because EC2 refuses a call that names a subnet which is gone.
 	f := filter("default-for-az", "true")
-	if len(c.opts.Subnets) > 0 {
-		f = filter("subnet-id", c.opts.Subnets...)
+	if len(s.opts.Subnets) > 0 {
+		f = filter("subnet-id", s.opts.Subnets...)
 	}
-	out, err := call(ctx, c.limits.read, actDescribeSubnets, c.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: []types.Filter{f}})
+	found, err := call(ctx, s.limits.read, actDescribeSubnets, s.ec2.DescribeSubnets, readSubnets, &ec2.DescribeSubnetsInput{Filters: []types.Filter{f}})
 	if err != nil {
 		return nil, err
 	}
 	var all []subnet
-	named := len(c.opts.Subnets) > 0
-	for _, s := range out.Subnets {
-		// An emulator may ignore the filter.
-		if named != slices.Contains(c.opts.Subnets, aws.ToString(s.SubnetId)) || !named && !aws.ToBool(s.DefaultForAz) {
-			continue
+	named := len(s.opts.Subnets) > 0
+	for _, one := range found {
+		if named && slices.Contains(s.opts.Subnets, one.ID) || !named && one.isDefault && one.ID != "" { // an emulator may ignore the filter
+			all = append(all, one)
 		}
-		block, _ := netip.ParsePrefix(aws.ToString(s.CidrBlock)) // a subnet of IPv6 alone has none
-		all = append(all, subnet{
-			ID: aws.ToString(s.SubnetId), Zone: aws.ToString(s.AvailabilityZone), VPC: aws.ToString(s.VpcId), CIDR: block,
-			Free: int(aws.ToInt32(s.AvailableIpAddressCount)),
-		})
 	}
 	return all, nil
 }
 
-func (c *Cloud) noSubnets() string {
-	if len(c.opts.Subnets) > 0 {
-		return fmt.Sprintf("none of the subnets %s exists in %s: correct Options.Subnets", strings.Join(c.opts.Subnets, ", "), c.region)
+// none says that there are no subnets, and what to do about it.
+func (s *subnets) none() string {
+	if len(s.opts.Subnets) > 0 {
+		return fmt.Sprintf("none of the subnets %s exists in %s: correct %s", strings.Join(s.opts.Subnets, ", "), s.region, s.opts.FieldName("Subnets"))
 	}
-	return fmt.Sprintf("%s has no default VPC: name the subnets in Options.Subnets", c.region)
+	return fmt.Sprintf("%s has no default VPC: name the subnets in %s", s.region, s.opts.FieldName("Subnets"))
 }

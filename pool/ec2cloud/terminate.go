@@ -9,20 +9,19 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/berth-go/berth/pool"
 )
 
 const (
 	terminateBatch = 100 // IDs that one call names
-	// youth is how long EC2 may not know an instance that it has launched.
+	// youth is how long after a launch EC2 may not know the instance.
 	youth = 5 * time.Minute
-	// maxDenied is after how many refusals of single instances the rest is not tried: the right is missing altogether.
+	// maxDenied is how many single instances the credentials may be denied. The rest is not tried: the permission is missing.
 	maxDenied = 3
 )
 
-// youthPauses are those between tries while EC2 does not know an instance that is new.
+// youthPauses are the pauses between tries while EC2 does not know a new instance.
 var youthPauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
 
 var (
@@ -30,22 +29,22 @@ var (
 	errYoung   = errors.New("EC2 does not know it yet; it was launched a moment ago")
 )
 
-// Terminate implements pool.Cloud. What does not carry the tag of this pool is not touched.
+// Terminate implements pool.Cloud. It does not touch an instance that does not carry the tag of this pool.
 func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]error, error) {
 	if ctx.Err() != nil {
-		return nil, tell(ctx, actTerminateInstances, ctx.Err())
+		return nil, translate(ctx, actTerminateInstances, ctx.Err())
 	}
 	ids := slices.Compact(slices.Sorted(slices.Values(cloudIDs)))
-	ours, failed, err := c.sort(ctx, ids)
+	ours, failed, err := c.ours.sortOut(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("terminating: %w", err)
 	}
-	e := &ending{c: c, failed: failed}
+	e := &ending{client: c.client, ours: c.ours, failed: failed}
 	for batch := range slices.Chunk(ours, terminateBatch) {
 		e.end(ctx, batch)
 	}
 	if len(e.ended) > 0 && c.opts.Spot != SpotNever {
-		c.cancelRequests(ctx, e.ended)
+		c.requests.cancel(ctx, e.ended)
 	}
 	if e.unknown != nil && len(e.ended) == 0 && len(e.failed) == len(ids) {
 		return nil, fmt.Errorf("terminating: %w", e.unknown)
@@ -53,38 +52,37 @@ func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]e
 	return e.failed, nil
 }
 
-// sort returns which instances are of this pool, and why others are not to be touched. An instance that is in neither
-// does not exist.
-func (c *Cloud) sort(ctx context.Context, ids []string) (ours []string, refused map[string]error, err error) {
+// sortOut returns the instances of this pool, and why others must not be touched. An instance that is in neither does not
+// exist.
+func (o *ours) sortOut(ctx context.Context, ids []string) (ours []string, refused map[string]error, err error) {
 	refused = make(map[string]error)
 	var ask []string
-	c.mu.Lock()
+	o.mu.Lock()
 	for _, id := range ids {
-		if _, known := c.ours[id]; known {
+		if _, known := o.byID[id]; known {
 			ours = append(ours, id)
 		} else {
 			ask = append(ask, id)
 		}
 	}
-	c.mu.Unlock()
+	o.mu.Unlock()
 	for batch := range slices.Chunk(ask, terminateBatch) {
-		// By a filter, since an ID that is gone must not hide the others.
-		found, err := c.describe(ctx, filter("instance-id", batch...))
+		// With a filter, because EC2 refuses a call that names an instance which is gone.
+		found, err := o.describe(ctx, filter("instance-id", batch...))
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, i := range found {
-			id, tag := aws.ToString(i.InstanceId), tagOf(i.Tags, tagPool)
 			switch {
-			case !slices.Contains(batch, id): // an emulator may ignore the filter
-			case i.State != nil && i.State.Name == types.InstanceStateNameTerminated:
-			case tag == c.opts.Pool:
-				c.seen(id, false)
-				ours = append(ours, id)
-			case tag == "" && time.Since(aws.ToTime(i.LaunchTime)) < youth:
-				refused[id] = errors.New("EC2 does not show its tags yet")
+			case !slices.Contains(batch, i.id), slices.Contains(ours, i.id): // an emulator may ignore the filter, or repeat itself
+			case i.ended():
+			case i.pool == o.opts.Pool:
+				o.shown(i, false)
+				ours = append(ours, i.id)
+			case i.pool == "" && time.Since(i.launched) < youth:
+				refused[i.id] = errors.New("EC2 does not show its tags yet")
 			default:
-				refused[id] = errNotOurs
+				refused[i.id] = errNotOurs
 			}
 		}
 	}
@@ -93,15 +91,16 @@ func (c *Cloud) sort(ctx context.Context, ids []string) (ours []string, refused 
 
 // ending is one Terminate as it goes on.
 type ending struct {
-	c       *Cloud
+	*client
+	ours    *ours
 	ended   []string
 	failed  map[string]error
-	unknown error // of a call of which nothing is known
+	unknown error // of a call whose outcome is unknown
 	denied  int   // single instances that the credentials may not end
 }
 
-// end ends a batch. One instance that cannot be ended spoils a call for all, so what fails for such a reason is halved
-// until it stands alone.
+// end ends a batch. EC2 refuses the whole call if one instance cannot be ended. Such a batch is halved until that instance
+// is alone.
 func (e *ending) end(ctx context.Context, ids []string) {
 	err := e.call(ctx, ids, true)
 	switch {
@@ -123,18 +122,18 @@ func (e *ending) end(ctx context.Context, ids []string) {
 	}
 }
 
-// spoils reports whether one instance may be why a call has failed for all.
+// spoils reports whether a single instance may have made a call fail for all.
 func spoils(err error) bool {
 	return errors.Is(err, errGone) || errors.Is(err, pool.ErrPermanent) || saysCode(err, "UnauthorizedOperation")
 }
 
-// alone deals with one instance that could not be ended.
+// alone handles a single instance that could not be ended.
 func (e *ending) alone(ctx context.Context, id string, err error) {
 	switch {
 	case errors.Is(err, errGone):
 		err = e.gone(ctx, id)
 	case errors.Is(err, pool.ErrPermanent) && !saysCode(err, "OperationNotPermitted"):
-		err = e.call(ctx, []string{id}, false) // not every instance can skip the shutdown of its system
+		err = e.call(ctx, []string{id}, false) // not every instance can skip the shutdown
 	case saysCode(err, "UnauthorizedOperation"):
 		e.denied++
 	case !spoils(err):
@@ -147,13 +146,10 @@ func (e *ending) alone(ctx context.Context, id string, err error) {
 	}
 }
 
-// gone returns nil when an instance that EC2 does not know is gone, and not merely new.
+// gone returns nil if an instance that EC2 does not know has gone. If the instance is only new, gone waits and tries again.
 func (e *ending) gone(ctx context.Context, id string) error {
 	for _, d := range youthPauses {
-		e.c.mu.Lock()
-		launched := e.c.ours[id].launched
-		e.c.mu.Unlock()
-		if time.Since(launched) > youth {
+		if time.Since(e.ours.launchedAt(id)) > youth {
 			return nil
 		}
 		if pause(ctx, d) != nil {
@@ -172,10 +168,10 @@ func (e *ending) fail(ids []string, err error) {
 	}
 }
 
-// call ends instances. Their sessions are over, so that nothing is lost by skipping the shutdown of the system, which
-// may hang.
+// call ends instances. skip skips the shutdown of the operating system, which may hang. Nothing is lost by that: the
+// sessions are over.
 func (e *ending) call(ctx context.Context, ids []string, skip bool) error {
-	_, err := call(ctx, e.c.limits.terminate, actTerminateInstances, e.c.ec2.TerminateInstances,
+	_, err := call(ctx, e.limits.terminate, actTerminateInstances, e.ec2.TerminateInstances, nothingOf,
 		&ec2.TerminateInstancesInput{InstanceIds: ids, SkipOsShutdown: aws.Bool(skip)})
 	return err
 }

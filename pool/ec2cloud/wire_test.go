@@ -11,11 +11,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 )
 
-// TestAnswerThatBeginsBeforeItsBody: the SDK closes a request's body when the answer begins, which must not close the
-// connection under the rest of the answer.
+// TestAnswerThatBeginsBeforeItsBody: the SDK closes a request's body when the answer begins. That must not close the
+// connection before the rest of the answer has come.
 func TestAnswerThatBeginsBeforeItsBody(t *testing.T) {
 	var requests atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,7 @@ func TestAnswerThatBeginsBeforeItsBody(t *testing.T) {
 	}
 }
 
-// TestDefaultChain: without Options.AWS, the SDK looks for everything itself.
+// TestDefaultChain: without Options.AWS, the SDK finds all settings itself.
 func TestDefaultChain(t *testing.T) {
 	r := newRig(t, ec2test.Options{Instant: true})
 	url, err := r.server.Listen()

@@ -6,8 +6,8 @@ import (
 	"runtime"
 )
 
-// DefaultAddress returns where the container engine of this machine is: DOCKER_HOST if it is set, else the first
-// socket that is there of those at which this platform's engines listen, else the usual one, which an error can name.
+// DefaultAddress returns the address of this machine's container engine: DOCKER_HOST if it is set, else the first socket
+// that exists of those at which this platform's engines listen, else the usual socket, which an error can name.
 func DefaultAddress() string {
 	if address := os.Getenv("DOCKER_HOST"); address != "" {
 		return address

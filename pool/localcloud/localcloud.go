@@ -1,5 +1,5 @@
-// Package localcloud is the cloud of a pool that has one instance: the machine that runs the program, or wherever
-// DOCKER_HOST points to.
+// Package localcloud is the cloud of a pool that has one instance: the machine that runs the program, or the one that
+// DOCKER_HOST names.
 package localcloud
 
 import (
@@ -18,26 +18,30 @@ import (
 type Options struct {
 	// Address of its container engine. Default: DefaultAddress().
 	Address string
-	// Launch tells which launch has the machine by the pool's records, or "": a Cloud by itself knows neither of earlier
-	// runs of the program nor of other processes. It is asked before each Launch and List. nil = none but its own
+	// Launch returns the launch that has the machine by the pool's records, or "". A Cloud by itself knows neither earlier
+	// runs of the program nor other processes. Launch is called before each use of the machine. nil = the Cloud's own
+	// launches are all
 	Launch func(context.Context) (id string, err error)
 }
 
-// Cloud is a pool.Cloud with one machine, which is always there. A launch takes it, a termination gives it back:
-// nothing is started, and nothing is ended.
+// Cloud is a pool.Cloud with one machine, which is always there. A launch takes the machine, and a termination gives it
+// back. The Cloud starts and ends nothing.
 type Cloud struct {
 	address string
 	launch  func(context.Context) (string, error)
 
-	mu       sync.Mutex // protects what follows
-	taken    *pool.Machine
-	frozen   pool.Frozen     // of the launch that took it; nil if another process or an earlier run did
-	recorded bool            // that launch was seen in the records
+	mu       sync.Mutex      // protects what follows
+	taken    *pool.Machine   // nil = no launch has it
+	frozen   pool.Frozen     // of the launch that took it; nil if that was of another process or an earlier run
+	recorded bool            // the records have shown that launch
 	spent    map[string]bool // launches that gave it back
-	ended    *pool.Machine   // the last of these: List goes on showing it, so that nobody waits for its end
+	ended    *pool.Machine   // of the last launch that gave it back: List still shows it, so that nobody waits for its end
 }
 
-var _ pool.Cloud = (*Cloud)(nil)
+var (
+	_ pool.Cloud      = (*Cloud)(nil)
+	_ pool.Stationary = (*Cloud)(nil)
+)
 
 // New returns the Cloud of this machine.
 func New(opts Options) *Cloud {
@@ -48,7 +52,7 @@ func New(opts Options) *Cloud {
 	return c
 }
 
-// lock locks mu when it has asked which launch has the machine.
+// lock asks which launch has the machine, and locks mu.
 func (c *Cloud) lock(ctx context.Context) (unlock func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -71,8 +75,8 @@ func (c *Cloud) lock(ctx context.Context) (unlock func(), err error) {
 	return c.mu.Unlock, nil
 }
 
-// take gives the machine to a launch. Its cloud ID is made from that of the launch, so that a termination that comes
-// late does not hit the next one. The caller holds mu.
+// take gives the machine to a launch. The cloud ID is made from the launch's, so that a late termination does not end the
+// next launch. The caller holds mu.
 func (c *Cloud) take(launch string) {
 	c.taken = &pool.Machine{
 		LaunchID: launch,
@@ -144,7 +148,7 @@ func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]e
 		if c.taken != nil && id == c.taken.CloudID {
 			c.spent[c.taken.LaunchID] = true
 			c.ended, c.taken, c.frozen, c.recorded = c.taken, nil, nil, false
-			c.ended.State = pool.MachineEnded
+			c.ended.State, c.ended.Ended = pool.MachineEnded, time.Now()
 		}
 	}
 	return nil, nil

@@ -28,12 +28,12 @@ func (e *callError) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Unwrap lets errors.Is find what the error means, and errors.As what the SDK has returned.
+// Unwrap lets errors.Is find the error's meaning, and errors.As the SDK's error.
 func (e *callError) Unwrap() []error { return e.causes }
 
-// tell turns what the SDK has returned into what package pool understands. An answer of AWS says more than that the
-// context has ended meanwhile.
-func tell(ctx context.Context, action string, err error) error {
+// translate turns an error of the SDK into one that package pool understands. If AWS has answered, its answer counts, also if
+// the context has ended meanwhile.
+func translate(ctx context.Context, action string, err error) error {
 	e := &callError{action: action, causes: []error{err}}
 	var api smithy.APIError
 	var spent ratelimit.QuotaExceededError
@@ -52,11 +52,11 @@ func tell(ctx context.Context, action string, err error) error {
 	default:
 		e.text = clean(err.Error())
 	}
-	if e.means.is == nil && statusOf(err, http.StatusUnauthorized, http.StatusForbidden) {
-		e.means = noRight // whatever words an emulator has for it
+	if e.means.err == nil && statusOf(err, http.StatusUnauthorized, http.StatusForbidden) {
+		e.means = noRight // an emulator may use any code
 	}
-	if e.means.is != nil {
-		e.causes = append(e.causes, e.means.is)
+	if e.means.err != nil {
+		e.causes = append(e.causes, e.means.err)
 	}
 	return e
 }
@@ -67,7 +67,7 @@ func saysCode(err error, codes ...string) bool {
 	return errors.As(err, &e) && slices.Contains(codes, e.code)
 }
 
-// credentialsError is a failure to get credentials, before AWS was called.
+// credentialsError is a failure to get credentials, so that AWS was not called.
 type credentialsError struct{ err error }
 
 // Error implements error.
@@ -76,19 +76,20 @@ func (e *credentialsError) Error() string { return e.err.Error() }
 // Unwrap returns the cause.
 func (e *credentialsError) Unwrap() error { return e.err }
 
-// tellingProvider marks the failures of a provider of credentials: the SDK's own errors do not say what they are.
-type tellingProvider struct{ aws.CredentialsProvider }
+// markingProvider marks the failures of a provider of credentials, because the SDK's own errors do not show their origin.
+type markingProvider struct{ aws.CredentialsProvider }
 
-// telling leaves the absence of credentials to the SDK, which looks at the type.
-func telling(p aws.CredentialsProvider) aws.CredentialsProvider {
+// markFailures returns a provider whose failures are marked. It leaves anonymous credentials alone, which the SDK recognizes
+// by their type.
+func markFailures(p aws.CredentialsProvider) aws.CredentialsProvider {
 	if p == nil || aws.IsCredentialsProvider(p, (*aws.AnonymousCredentials)(nil)) {
 		return p
 	}
-	return tellingProvider{p}
+	return markingProvider{p}
 }
 
 // Retrieve implements aws.CredentialsProvider.
-func (p tellingProvider) Retrieve(ctx context.Context) (aws.Credentials, error) {
+func (p markingProvider) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	c, err := p.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
 		err = &credentialsError{err}
@@ -100,15 +101,15 @@ func (p tellingProvider) Retrieve(ctx context.Context) (aws.Credentials, error) 
 const maxText = 1000
 
 var (
-	// encoded is a blob that only an administrator can decode, longer than all the rest.
+	// encoded is a long blob that only an administrator can decode.
 	encoded = regexp.MustCompile(`\.? *Encoded authorization failure message: *\S+`)
-	// secrets are access keys, session tokens, and keys in PEM: nothing of them belongs into a log.
+	// secrets are access keys, session tokens, and keys in PEM, which must not be logged.
 	secrets = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{12,}\b|\b(IQoJ|FwoG|FQoG)[A-Za-z0-9+/=]{40,}|(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`)
-	// escapes are what a program sends to a terminal.
+	// escapes are control sequences for terminals.
 	escapes = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])`)
 )
 
-// clean makes a message of AWS fit for a log and a record: one line, bounded, without what could be a credential.
+// clean makes a message of AWS fit for a log and a record: one line, bounded, without anything like a credential.
 func clean(text string) string {
 	text = encoded.ReplaceAllString(scrub(text), "")
 	text = strings.Join(strings.Fields(text), " ")
@@ -118,7 +119,7 @@ func clean(text string) string {
 	return text
 }
 
-// scrub takes out what could be a credential, and what is no text.
+// scrub removes anything like a credential, and characters that are not text.
 func scrub(text string) string {
 	text = secrets.ReplaceAllString(escapes.ReplaceAllString(text, ""), "…")
 	return strings.Map(func(r rune) rune {
