@@ -9,18 +9,24 @@ import (
 	"github.com/berth-go/berth/agent"
 )
 
-// A command that does nothing, from Start to Wait.
+// run runs a command in session "s", from Start to Wait. It may be called from any goroutine.
+func run(b *testing.B, r *ready, cmd agent.Command) {
+	cmd.Session = "s"
+	p, err := r.Start(b.Context(), cmd)
+	if err == nil {
+		_, err = p.Wait()
+	}
+	if err != nil {
+		b.Error(err)
+	}
+}
+
+// A command that does nothing.
 func BenchmarkTrue(b *testing.B) {
 	r := start(b)
 	r.session(b, "s", 10001)
 	for b.Loop() {
-		p, err := r.Start(b.Context(), agent.Command{Session: "s", Args: []string{"true"}})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := p.Wait(); err != nil {
-			b.Fatal(err)
-		}
+		run(b, r, agent.Command{Args: []string{"true"}})
 	}
 }
 
@@ -35,15 +41,7 @@ func BenchmarkOutput(b *testing.B) {
 	const size = 256 << 20
 	b.SetBytes(size)
 	for b.Loop() {
-		p, err := r.Start(b.Context(), agent.Command{
-			Session: "s", Args: []string{"head", "-c", fmt.Sprint(size), "/dev/zero"}, Stdout: discard{},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := p.Wait(); err != nil {
-			b.Fatal(err)
-		}
+		run(b, r, agent.Command{Args: []string{"head", "-c", fmt.Sprint(size), "/dev/zero"}, Stdout: discard{}})
 	}
 }
 
@@ -57,16 +55,7 @@ func BenchmarkOutputOfMany(b *testing.B) {
 		var all sync.WaitGroup
 		for range streams {
 			all.Go(func() {
-				p, err := r.Start(b.Context(), agent.Command{
-					Session: "s", Args: []string{"head", "-c", fmt.Sprint(size), "/dev/zero"}, Stdout: discard{},
-				})
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				if _, err := p.Wait(); err != nil {
-					b.Error(err)
-				}
+				run(b, r, agent.Command{Args: []string{"head", "-c", fmt.Sprint(size), "/dev/zero"}, Stdout: discard{}})
 			})
 		}
 		all.Wait()
@@ -79,15 +68,7 @@ func BenchmarkInput(b *testing.B) {
 	const size = 256 << 20
 	b.SetBytes(size)
 	for b.Loop() {
-		p, err := r.Start(b.Context(), agent.Command{
-			Session: "s", Args: []string{"sh", "-c", "cat >/dev/null"}, Stdin: io.LimitReader(zeros{}, size),
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := p.Wait(); err != nil {
-			b.Fatal(err)
-		}
+		run(b, r, agent.Command{Args: []string{"sh", "-c", "cat >/dev/null"}, Stdin: io.LimitReader(zeros{}, size)})
 	}
 }
 
@@ -106,5 +87,45 @@ func BenchmarkOpenClose(b *testing.B) {
 		if err := r.CloseSession(b.Context(), id, uid); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The same with a room for each session: agenttest knows the part of the benchmark's name.
+func BenchmarkWith(b *testing.B) {
+	b.Run("rooms", func(b *testing.B) {
+		b.Run("True", BenchmarkTrue)
+		b.Run("Output", BenchmarkOutput)
+		b.Run("OpenClose", BenchmarkOpenClose)
+	})
+}
+
+// CloseSession of a session that has 1,000 processes and few files, without rooms and with them.
+func BenchmarkTerminate(b *testing.B) {
+	for _, kind := range []string{"shared", "rooms"} {
+		b.Run(kind, func(b *testing.B) {
+			r := start(b, "-max-processes=1200")
+			n := 0
+			for b.Loop() {
+				b.StopTimer()
+				n++
+				id, uid := fmt.Sprint("s", n), 10000+n
+				r.session(b, id, uid)
+				said, say := io.Pipe()
+				p, err := r.Start(b.Context(), agent.Command{
+					Session: id, Args: []string{"sh", "-c", "i=0; while [ $i -lt 999 ]; do sleep 1000 & i=$((i+1)); done; echo; wait"}, Stdout: say,
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.ReadFull(said, make([]byte, 1))
+				b.StartTimer()
+				if err := r.CloseSession(b.Context(), id, uid); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				p.Wait()
+				b.StartTimer()
+			}
+		})
 	}
 }

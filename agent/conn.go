@@ -12,13 +12,14 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/berth-go/berth/agent/internal/pause"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// link is one connection to the agent.
+// A link is one connection to the agent.
 type link struct {
 	conn   *http.ClientConn
-	ctx    context.Context // ends when the connection is of no use any more
+	ctx    context.Context // ends with the connection
 	broken context.CancelCauseFunc
 	since  time.Time
 }
@@ -43,16 +44,16 @@ func newTransport(dial func(context.Context) (net.Conn, error)) *http.Transport 
 
 // Times of a connection.
 const (
-	connectTimeout = 30 * time.Second // to dial and to be greeted
+	connectTimeout = 30 * time.Second // to dial and to greet the agent
 	firstPause     = 100 * time.Millisecond
 	longestPause   = 2 * time.Second
-	settled        = time.Second            // a connection that lasted so long is made again at once,
-	flapping       = 100 * time.Millisecond // and one that did not after this
+	settled        = time.Second            // a connection that lasted so long is replaced at once
+	flapping       = 100 * time.Millisecond // the pause after a connection that did not
 )
 
-// keep holds a connection until the client ends.
+// keep keeps a connection until the client ends.
 func (c *Client) keep() {
-	var pause time.Duration
+	var again time.Duration // until the next try
 	for c.ctx.Err() == nil {
 		l, err := c.connect()
 		switch {
@@ -68,19 +69,18 @@ func (c *Client) keep() {
 			c.publish(nil, err)
 			l.broken(err)
 			l.conn.Close()
-			if pause = min(pause, flapping); time.Since(l.since) > settled {
-				pause = 0
+			if again = min(again, flapping); time.Since(l.since) > settled {
+				again = 0
 			}
 		}
-		select {
-		case <-c.ctx.Done():
-		case <-time.After(pause):
+		if pause.Sleep(c.ctx, again) != nil {
+			return
 		}
-		pause = min(max(2*pause, firstPause), longestPause)
+		again = min(max(2*again, firstPause), longestPause)
 	}
 }
 
-// connect dials and greets.
+// connect dials and greets the agent.
 func (c *Client) connect() (*link, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, connectTimeout)
 	defer cancel()
@@ -104,7 +104,7 @@ func (c *Client) connect() (*link, error) {
 	return l, nil
 }
 
-// greeted checks that it is an agent to talk to, and the same as before.
+// greeted checks that the agent speaks this client's protocol, and that it is the same agent as before.
 func (c *Client) greeted(h wire.Hello) error {
 	if h.Protocol < wire.Oldest || h.Oldest > wire.Protocol {
 		return fmt.Errorf("%w: the agent (build %q) speaks protocol %d to %d, this program %d to %d",
@@ -115,11 +115,18 @@ func (c *Client) greeted(h wire.Hello) error {
 	if c.boot != "" && c.boot != h.Boot {
 		return fmt.Errorf("%w: it was restarted", ErrGone)
 	}
-	c.boot = h.Boot
+	c.boot, c.canFollow = h.Boot, h.Follow
 	return nil
 }
 
-// publish tells all who wait that there is a connection, or why there is none.
+// follows reports whether the agent knows requests that follow an output, and several that write an input.
+func (c *Client) follows() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.canFollow
+}
+
+// publish tells all waiting requests that there is a connection, or why there is none.
 func (c *Client) publish(l *link, failure error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +135,7 @@ func (c *Client) publish(l *link, failure error) {
 	c.changed = make(chan struct{})
 }
 
-// watch returns when the connection is of no use any more.
+// watch returns when the connection has ended.
 func (c *Client) watch(l *link) error {
 	manager := c.opts.Manager
 	if c.opts.Observe {
@@ -145,7 +152,7 @@ func (c *Client) watch(l *link) error {
 	return err
 }
 
-// current returns the connection, and waits for it.
+// current waits for a connection and returns it.
 func (c *Client) current(ctx context.Context) (*link, error) {
 	for {
 		c.mu.Lock()
@@ -169,40 +176,51 @@ func (c *Client) current(ctx context.Context) (*link, error) {
 	}
 }
 
-// A request is one exchange with the agent that may be repeated.
+// A request is one exchange with the agent. It may be repeated.
 type request struct {
 	method, path string
 	body         []byte
-	answer       any                        // where the JSON of the answer goes; or
-	read         func(*http.Response) error // what takes the answer. Its error means a broken connection
-	timeout      time.Duration              // 0 = the context's only
+	stream       io.ReadCloser              // the body instead, if the request is made once
+	length       int64                      // of stream, at most
+	answer       any                        // the JSON of the answer is decoded into it; or
+	read         func(*http.Response) error // reads the answer. Its error means a broken connection
+	timeout      time.Duration              // 0 = no other than the context's
 }
 
-// do makes a request, again and again if connections break under it.
+// do makes a request, and repeats it if the connection breaks.
 func (c *Client) do(ctx context.Context, r request) error {
 	for {
-		l, err := c.current(ctx)
-		if err != nil {
+		if broken, err := c.try(ctx, r); !broken {
 			return err
-		}
-		err = l.do(ctx, r)
-		var failed *transportError
-		if !errors.As(err, &failed) {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		l.broken(err)
-		select { // keep replaces it
-		case <-c.replaced(l):
-		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
 	}
 }
 
-// replaced returns a channel that is closed when l is not the connection any more.
+// try makes a request once. broken says that the connection has broken meanwhile, and that its time is over: the next request waits for
+// another connection.
+func (c *Client) try(ctx context.Context, r request) (broken bool, err error) {
+	l, err := c.current(ctx)
+	if err != nil {
+		return false, err
+	}
+	err = l.do(ctx, r)
+	var failed *transportError
+	if !errors.As(err, &failed) {
+		return false, err
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	l.broken(err)
+	select { // keep replaces it
+	case <-c.replaced(l):
+		return true, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// replaced returns a channel that is closed when l is no longer the connection.
 func (c *Client) replaced(l *link) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -214,13 +232,13 @@ func (c *Client) replaced(l *link) <-chan struct{} {
 	return gone
 }
 
-// transportError is a failure of the connection, not of what was asked.
+// transportError is a failure of the connection, not of the request.
 type transportError struct{ err error }
 
 func (e *transportError) Error() string { return e.err.Error() }
 func (e *transportError) Unwrap() error { return e.err }
 
-// do makes a request once. An error that the agent reported is returned as this package knows it.
+// do makes a request once. It returns an error that the agent reported as the error of this package.
 func (l *link) do(ctx context.Context, r request) error {
 	if r.timeout > 0 {
 		var cancel context.CancelFunc
@@ -228,12 +246,18 @@ func (l *link) do(ctx context.Context, r request) error {
 		defer cancel()
 	}
 	var body io.Reader
-	if r.body != nil {
+	switch {
+	case r.body != nil:
 		body = bytes.NewReader(r.body)
+	case r.stream != nil:
+		body = r.stream
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, "http://agent"+wire.Root+r.path, body)
 	if err != nil {
 		return err
+	}
+	if r.stream != nil {
+		req.ContentLength = r.length
 	}
 	resp, err := l.conn.RoundTrip(req)
 	if err != nil {
@@ -248,7 +272,7 @@ func (l *link) do(ctx context.Context, r request) error {
 		}
 		known := json.Unmarshal(b, &e) == nil && e.Code != ""
 		switch {
-		case !known && resp.StatusCode == http.StatusNotFound: // of an agent that does not have the path
+		case !known && resp.StatusCode == http.StatusNotFound: // the agent does not have the path
 			return fmt.Errorf("the agent is too old for %s %s: %w", r.method, r.path, errors.ErrUnsupported)
 		case !known:
 			return fmt.Errorf("the agent answered %s to %s %s", resp.Status, r.method, r.path)

@@ -44,7 +44,7 @@ func (c *cutter) Dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// Cut breaks what is there.
+// Cut breaks the present connections.
 func (c *cutter) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,7 +72,7 @@ func throughCutter(t *testing.T, r *ready) *cutter {
 }
 
 func TestNothingIsLostWhenConnectionsBreakAtRandom(t *testing.T) {
-	size, pause := int64(100<<20), 150*time.Millisecond
+	size, pause := soaking[int64](32<<20, 100<<20), 100*time.Millisecond
 	r := start(t)
 	r.session(t, "s", 10001)
 	c := throughCutter(t, r)
@@ -160,7 +160,7 @@ func TestACallerThatGivesUpLeavesNothing(t *testing.T) {
 		}
 		cancel()
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		uids, err := r.Sessions(testContext(t))
 		out, _ := r.run(t, "s", "pgrep sleep; cut -d: -f1 "+r.agent.Dir+"/etc/passwd")
@@ -197,7 +197,7 @@ func TestAnAgentThatStartsAgainIsAnotherOne(t *testing.T) {
 	r.agent.Stop()
 	select {
 	case <-r.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Done is not closed")
 	}
 	if _, err := p.Wait(); !errors.Is(err, agent.ErrGone) || !errors.Is(r.Err(), agent.ErrGone) {
@@ -239,9 +239,9 @@ func TestStateCountsTheOtherManagers(t *testing.T) {
 	ctx := testContext(t)
 	see := func(c *agent.Client, managers int) {
 		t.Helper()
-		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 			s, err := c.State(ctx)
-			if err == nil && s.Managers == managers && s.Idle < time.Minute {
+			if err == nil && s.Managers == managers && s.Idle < patience {
 				return
 			}
 			if time.Now().After(deadline) {
@@ -272,7 +272,7 @@ func TestAnAgentThatNobodyNeedsEnds(t *testing.T) {
 	defer last.Close()
 	select {
 	case <-last.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("it goes on without a manager")
 	}
 }

@@ -1,9 +1,11 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -32,7 +34,17 @@ func greeter(t *testing.T, hello string) func(context.Context) (net.Conn, error)
 		case "/v1/sessions":
 			fmt.Fprint(w, "{}")
 		default:
-			http.NotFound(w, r)
+			if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/v1/calls/") {
+				http.NotFound(w, r)
+				return
+			}
+			answer := `{"done":true,"checkout":{"workdir":"/sessions/s/x","branch":"main","commit":"c"}}`
+			if body, _ := io.ReadAll(r.Body); bytes.Contains(body, []byte(`"op":"close"`)) {
+				answer = `{"done":true}`
+			} else if bytes.Contains(body, []byte(`"op":"fetch"`)) {
+				answer = `{"done":true,"mirror":{"cold":false,"fetched":true,"size":1,"free":1}}`
+			}
+			fmt.Fprintln(w, answer)
 		}
 	})}
 	go server.Serve(l)
@@ -69,6 +81,38 @@ func TestAnAgentThatIsNewerAndStillUnderstandsIsUsed(t *testing.T) {
 	}
 }
 
+// TestAnAgentThatCannotCopyObjectsSaysSo: an older one would give a checkout that borrows, and not tell.
+func TestAnAgentThatCannotCopyObjectsSaysSo(t *testing.T) {
+	client := agent.NewClient(greeter(t, `{"protocol":1,"oldest":1,"boot":"b"}`), agent.ClientOptions{})
+	defer client.Close()
+	s := agent.Session{ID: "s", UID: 10001, Dir: "x", URL: "http://host.xz/o/r", Proven: true}
+	if co, err := client.Open(testContext(t), s); err != nil || co.Branch != "main" {
+		t.Errorf("%+v, %v", co, err)
+	}
+	s.SelfContained = true
+	if co, err := client.Open(testContext(t), s); !errors.Is(err, agent.ErrIncompatible) || !strings.Contains(err.Error(), "self-contained") {
+		t.Errorf("%+v, %v", co, err)
+	}
+}
+
+// TestAnAgentThatCannotProveAccessSaysSo: an older one opens a private mirror to everybody.
+func TestAnAgentThatCannotProveAccessSaysSo(t *testing.T) {
+	client := agent.NewClient(greeter(t, `{"protocol":1,"oldest":1,"boot":"b"}`), agent.ClientOptions{})
+	defer client.Close()
+	s := agent.Session{ID: "s", UID: 10001, Dir: "x", URL: "http://host.xz/o/r"}
+	if co, err := client.Open(testContext(t), s); !errors.Is(err, errors.ErrUnsupported) || co != (agent.Checkout{}) {
+		t.Errorf("Open: %+v, %v", co, err)
+	}
+	f := agent.Fetch{URL: s.URL}
+	if m, err := client.Fetch(testContext(t), f, nil); err != nil || m.Private || m.Proven {
+		t.Errorf("a Fetch that wants no proof: %+v, %v", m, err)
+	}
+	f.Prove = true
+	if m, err := client.Fetch(testContext(t), f, nil); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Fetch: %+v, %v", m, err)
+	}
+}
+
 func TestSIGTERMEndsTheAgentPromptly(t *testing.T) {
 	r := start(t)
 	r.session(t, "s", 10001)
@@ -91,7 +135,7 @@ func TestSIGTERMEndsTheAgentPromptly(t *testing.T) {
 	select {
 	case <-ended:
 		t.Logf("took %v", time.Since(begun))
-	case <-time.After(3 * time.Second):
+	case <-time.After(patience / 4):
 		syscall.Kill(pid, syscall.SIGKILL)
 		t.Error("it goes on")
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/berth-go/berth/agent/internal/agenttest"
 )
 
-// What a shell cannot do, this test's own program does in a session; see TestMain.
+// This test's own program runs in a session for things that a shell cannot do: see TestMain.
 const helperEnv = "BERTH_TEST_HELPER"
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func helper(t *testing.T, r *ready, name string) string {
 			t.Fatal(err)
 		}
 	}
-	return helperEnv + "=" + name + " " + file
+	return "GORACE=atexit_sleep_ms=0 " + helperEnv + "=" + name + " " + file // or it would wait for a second at its end
 }
 
 var helpers = map[string]func(args []string) error{
@@ -55,6 +55,7 @@ var helpers = map[string]func(args []string) error{
 	"intrude": intrude,
 	"harass":  harass,
 	"stop":    stop,
+	"move":    move,
 	"whoami": func([]string) error {
 		me, err := user.Current()
 		if err != nil {
@@ -98,7 +99,7 @@ func makeDeep(args []string) error {
 	return os.WriteFile("file", nil, 0o600)
 }
 
-// intrude tries what only root may do, and says what succeeded.
+// intrude tries actions that only root may do, and prints those that succeeded.
 func intrude(args []string) error {
 	runtime.LockOSThread() // ptrace knows threads
 	if err := syscall.PtraceAttach(1); err == nil {

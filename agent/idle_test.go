@@ -51,4 +51,8 @@ func TestAnAgentThatCannotTellTheIdleTime(t *testing.T) {
 	if !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, agent.ErrUnknownSession) {
 		t.Errorf("%v, %v", idle, err)
 	}
+	err = client.Renew(testContext(t), "s")
+	if !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, agent.ErrUnknownSession) {
+		t.Errorf("Renew: %v", err)
+	}
 }

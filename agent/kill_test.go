@@ -62,7 +62,9 @@ func TestAForkBombIsKilled(t *testing.T) {
 			r := start(t, "-max-processes=300")
 			r.session(t, "s", 10001)
 			r.session(t, "other", 10002)
-			bystander, err := r.Start(testContext(t), agent.Command{Session: "s", Args: []string{"sh", "-c", "sleep 2.5; exit 4"}})
+			hold, release := io.Pipe()
+			t.Cleanup(func() { release.Close() })
+			bystander, err := r.Start(testContext(t), agent.Command{Session: "s", Args: []string{"sh", "-c", "read x; exit 4"}, Stdin: hold})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,6 +89,7 @@ func TestAForkBombIsKilled(t *testing.T) {
 			if out, _ := r.run(t, "other", "pgrep -l -u 10001 | grep -v -e sh -e sleep"); out != "" {
 				t.Errorf("left: %s", out)
 			}
+			release.Close() // Kill has left it alone
 			if exit, err := bystander.Wait(); err != nil || (how == "Kill") != (exit.Code == 4) {
 				t.Errorf("the session's other command: %+v, %v", exit, err)
 			}

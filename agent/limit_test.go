@@ -8,7 +8,7 @@ import (
 	"github.com/berth-go/berth/agent/internal/agenttest"
 )
 
-// The Go runtime raises its own soft limit and gives children the one that it found, so each case says what that was.
+// The Go runtime raises its own soft limit and gives children the one that it found, so each case gives that one.
 func TestCommandsMayOpenManyFiles(t *testing.T) {
 	for name, c := range map[string]struct {
 		setup string

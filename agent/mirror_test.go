@@ -133,6 +133,7 @@ func TestASHA256Repository(t *testing.T) {
 }
 
 func TestFetchReportsGitsOwnWordsWithoutTheCredential(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	ctx := testContext(t)
 	secret := "s3cret/&+ä%"
@@ -239,7 +240,7 @@ func TestAFetchThatNobodyWaitsForIsEnded(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	r.session(t, "s", 10001)
-	if out, _ := r.run(t, "s", "pgrep -l git; ls -A "+a.Dir+"/mirror"); out != ".fetched\n.home\nrepo.git\n" {
+	if out, _ := r.run(t, "s", "pgrep -l git; ls -A "+a.Dir+"/mirror"); out != ".anonymous\n.caches\n.fetched\n.guests\n.home\nrepo.git\n" {
 		t.Errorf("left: %s", out)
 	}
 }

@@ -64,7 +64,8 @@ func TestASessionHasNoPowerOverTheAgentThatEndsIt(t *testing.T) {
 	}
 }
 
-// harass does to every thread of PID 1, again and again, what only one of the same uid may, and says what succeeded.
+// harass tries on every thread of PID 1, again and again, the actions that only the same uid may do, and prints those that
+// succeeded.
 func harass([]string) error {
 	const rlimitNOFILE = 7
 	few := syscall.Rlimit{Cur: 3, Max: 3}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
-	"sync"
 	"time"
 
 	"github.com/berth-go/berth/agent/internal/wire"
@@ -18,34 +17,33 @@ import (
 // A Process is a command that was started.
 type Process struct {
 	c      *Client
+	id     string // of the command
 	path   string
 	delay  time.Duration
-	told   func()          // Command.Ended
-	ctx    context.Context // ends when its streams are not copied any longer
+	onEnd  func(exit Exit, lost error) // Command.Ended
+	ctx    context.Context             // ends when the copying of the streams is to end
 	cancel context.CancelCauseFunc
 
 	ended chan struct{} // closed when exit and err are set
 	exit  Exit
 	err   error
 
-	copies  sync.WaitGroup // one per stream
-	mu      sync.Mutex     // protects what follows
-	failure error          // of the first stream that failed
+	stdin, stdout, stderr *stream // nil = not copied
 }
 
 // longPoll bounds a request that the agent may hold.
 const longPoll = wire.Poll + 25*time.Second
 
-// short bounds a request that it answers at once.
+// short bounds a request that the agent answers at once.
 const short = 30 * time.Second
 
-// Start runs a command in a session. ctx bounds the start only: once Start has returned, Kill ends the command. If
-// ctx ends first, nothing of the command is left running: what was started is killed as soon as the agent can be told,
-// unless the client is closed before that.
+// Start runs a command in a session. ctx bounds the start only: once Start has returned, Kill ends the command. If ctx ends
+// first, nothing of the command is left running: the client tells the agent to kill it as soon as there is a connection,
+// unless the client is closed before.
 //
-// ErrUnknownSession: the session is not open. ErrNotExecutable: the program cannot be run.
+// Start returns ErrUnknownSession if the session is not open, and ErrNotExecutable if the program cannot be run.
 func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
-	shared := sameWriter(cmd.Stdout, cmd.Stderr)
+	shared := SameWriter(cmd.Stdout, cmd.Stderr)
 	start := wire.Start{
 		Session: cmd.Session, Args: bytesOf(cmd.Args), Env: bytesOf(cmd.Env), Dir: []byte(cmd.Dir),
 		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil,
@@ -60,7 +58,8 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{c: c, path: "commands/" + rand.Text(), delay: cmd.WaitDelay, told: cmd.Ended, ended: make(chan struct{})}
+	id := rand.Text()
+	p := &Process{c: c, id: id, path: "commands/" + id, delay: cmd.WaitDelay, onEnd: cmd.Ended, ended: make(chan struct{})}
 	if err := c.do(ctx, request{method: http.MethodPost, path: p.path, body: body, timeout: longPoll}); err != nil {
 		if ctx.Err() != nil {
 			c.abandon(p.path)
@@ -73,19 +72,22 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 		return nil, ErrClosed
 	}
 	if cmd.Stdout != nil {
-		p.copyOut("stdout", cmd.Stdout)
+		p.stdout = p.copyOut("stdout", cmd.Stdout)
 	}
 	if cmd.Stderr != nil && !shared {
-		p.copyOut("stderr", cmd.Stderr)
+		p.stderr = p.copyOut("stderr", cmd.Stderr)
 	}
 	if cmd.Stdin != nil {
-		p.copyIn(cmd.Stdin)
+		p.stdin = p.copyIn(cmd.Stdin)
 	}
 	return p, nil
 }
 
-// abandon kills a command that may have been started, and forgets it. Nobody else knows of it, so that nothing but the
-// client's end bounds the attempt: the connection may be away for long.
+// ID returns what tells the command from all others: see Client.Commands.
+func (p *Process) ID() string { return p.id }
+
+// abandon kills a command that may have been started, and forgets it. No other client knows it, so only the client's end
+// bounds the attempt: there may be no connection for long.
 func (c *Client) abandon(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,45 +99,58 @@ func (c *Client) abandon(path string) {
 	})
 }
 
-// Wait returns when the command has ended and its streams are copied. The error is not about the exit code: it is
-// ErrGone or ErrClosed, a stream that failed, or exec.ErrWaitDelay when the streams did not end in
-// Command.WaitDelay. As in os/exec, a Stdin whose Read blocks keeps it until then. It may be called once.
+// Wait returns when the command has ended and its streams are copied, when Command.WaitDelay has passed since the command
+// ended, or when the client has ended. The error is not about the exit code:
+//
+//   - nil: Stdout and Stderr got all output, and the program got as much of Stdin as it read.
+//   - *CutError: the exit is known, and a stream was not copied to its end.
+//   - ErrGone, ErrClosed, ErrIncompatible or another reason: the exit is not known, nor whether the output is whole.
+//   - The error of the caller's own Reader or Writer: the exit is known, and the other streams are whole.
+//
+// As in os/exec, a Stdin whose Read blocks keeps Wait from returning. Call Wait once.
 func (p *Process) Wait() (Exit, error) {
 	<-p.ended
-	if p.told != nil {
-		p.told()
+	if p.onEnd != nil {
+		p.onEnd(p.exit, p.err)
 	}
 	if p.err != nil {
 		p.cancel(p.err)
 		return Exit{}, p.err
 	}
-	copied := make(chan struct{})
-	go func() { // ends with the copying, which ends with p.ctx, or when the caller's Reader or Writer lets it
-		p.copies.Wait()
-		close(copied)
-	}()
+	pending := p.awaitStreams()
+	exit, err := Ends{
+		Stdin: p.stdin.ended(pending), Stdout: p.stdout.ended(pending), Stderr: p.stderr.ended(pending),
+	}.Outcome(p.exit, nil)
+	p.cancel(context.Canceled)
+	p.c.afterwards(http.MethodDelete, p.path)
+	return exit, err
+}
+
+// awaitStreams waits for the ends of the streams. Its error says why it stopped waiting.
+func (p *Process) awaitStreams() error {
 	var late <-chan time.Time
 	if p.delay > 0 {
 		t := time.NewTimer(p.delay)
 		defer t.Stop()
 		late = t.C
 	}
-	err := error(nil)
-	select {
-	case <-copied:
-		err = p.streamFailure()
-	case <-late:
-		err = exec.ErrWaitDelay
-	case <-p.c.done:
-		err = p.c.Err()
+	for _, s := range []*stream{p.stdout, p.stderr, p.stdin} {
+		if s == nil {
+			continue
+		}
+		select {
+		case <-s.over:
+		case <-late:
+			return exec.ErrWaitDelay
+		case <-p.c.done:
+			return p.c.Err()
+		}
 	}
-	p.cancel(context.Canceled)
-	p.c.afterwards(http.MethodDelete, p.path)
-	return p.exit, err
+	return nil
 }
 
-// Kill ends the command and everything it started, also what left its process group, and returns when they are
-// dead. Killing what has ended is success.
+// Kill ends the command and every process that it started, including those that left its process group. It returns when they
+// are dead. Killing a command that has ended succeeds.
 func (p *Process) Kill(ctx context.Context) error { return p.c.kill(ctx, p.path) }
 
 func (c *Client) kill(ctx context.Context, path string) error {
@@ -146,7 +161,7 @@ func (c *Client) kill(ctx context.Context, path string) error {
 	return err
 }
 
-// untilDead repeats a request until the agent says that what it kills is dead.
+// untilDead repeats a request to kill until the agent says that all are dead.
 func (c *Client) untilDead(ctx context.Context, method, path string) error {
 	for {
 		alive := false
@@ -177,26 +192,12 @@ func (p *Process) awaitExit() {
 	}
 }
 
-// explain turns what an ended client makes of a request into why it ended.
+// explain returns why the client has ended, or else the error of the request.
 func (p *Process) explain(err error) error {
 	if gone := p.c.Err(); gone != nil {
 		return gone
 	}
 	return fmt.Errorf("waiting for a command: %w", err)
-}
-
-func (p *Process) failed(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.failure == nil {
-		p.failure = err
-	}
-}
-
-func (p *Process) streamFailure() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.failure
 }
 
 func bytesOf(ss []string) [][]byte {
@@ -207,8 +208,9 @@ func bytesOf(ss []string) [][]byte {
 	return bs
 }
 
-// sameWriter reports whether two writers are one. Values that cannot be compared are not.
-func sameWriter(a, b io.Writer) (same bool) {
+// SameWriter reports whether two writers are equal. Values that cannot be compared are not equal. A [Command] has one stream
+// for both outputs if its Stdout and Stderr are the same.
+func SameWriter(a, b io.Writer) (same bool) {
 	defer func() {
 		if recover() != nil {
 			same = false
@@ -217,4 +219,10 @@ func sameWriter(a, b io.Writer) (same bool) {
 	return a != nil && a == b
 }
 
-var errBodyTooLong = errors.New("the agent sent more than was asked for")
+// Errors of a stream.
+var (
+	errBodyLength = errors.New("the agent's answer has no length, or is longer than was asked for")
+	errDropped    = errors.New("the agent does not hold the command's output any more")
+	errTooMuch    = errors.New("the agent sends more than it may")
+	errLostCount  = errors.New("the agent has lost count of stdin")
+)

@@ -3,7 +3,6 @@ package agent_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/agent/internal/agenttest"
+	"github.com/berth-go/berth/internal/test/need"
 )
 
 func TestManyPacksBecomeOneAndBorrowersLoseNothing(t *testing.T) {
@@ -43,7 +43,7 @@ func TestManyPacksBecomeOneAndBorrowersLoseNothing(t *testing.T) {
 			break
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); packs() != 1; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); packs() != 1; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			log, _ := os.ReadFile(r.agent.Log)
 			t.Fatalf("there are %d packs\n%s", packs(), log)
@@ -75,18 +75,12 @@ chmod -R a+rx bin
 PATH=$PWD/bin:$PATH`
 
 func TestConsolidationIsInNobodysWay(t *testing.T) {
-	real, err := exec.LookPath("git")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs git: ", err)
-		}
-		t.Skip("needs git: ", err)
-	}
+	real := need.Program(t, "git")
 	r := startOn(t, agenttest.StartAfter(t, strings.Replace(slowRepack, "GIT", real, 1)))
 	litter := r.agent.Dir + "/mirror/repo.git/objects/pack/.tmp-1-pack-x.pack"
 	running := func(want bool) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 			if _, err := os.Stat(litter); (err == nil) == want {
 				return
 			}
@@ -106,7 +100,7 @@ func TestConsolidationIsInNobodysWay(t *testing.T) {
 		if m := r.fetch(t, agent.Fetch{}); m.Cold {
 			t.Errorf("%+v", m)
 		}
-		if took := time.Since(begun); took > 5*time.Second {
+		if took := time.Since(begun); took > patience/2 {
 			t.Errorf("the fetch took %v", took)
 		}
 	}
@@ -121,7 +115,7 @@ func TestConsolidationIsInNobodysWay(t *testing.T) {
 	select {
 	case <-ended:
 		t.Logf("took %v", time.Since(begun))
-	case <-time.After(3 * time.Second):
+	case <-time.After(patience / 4):
 		syscall.Kill(pid, syscall.SIGKILL)
 		t.Error("the agent goes on")
 	}

@@ -24,7 +24,7 @@ func TestASessionThatStopsItsOwnStartsHoldsUpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		ctx, cancel := context.WithTimeout(testContext(t), 10*time.Second)
+		ctx, cancel := context.WithTimeout(testContext(t), patience)
 		_, err := r.Start(ctx, agent.Command{Session: "s", Args: []string{"true"}})
 		cancel()
 		if err != nil {
@@ -38,7 +38,7 @@ func TestASessionThatStopsItsOwnStartsHoldsUpNobody(t *testing.T) {
 	if err := r.CloseSession(testContext(t), "s", 10001); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begun); took > 30*time.Second {
+	if took := time.Since(begun); took > patience {
 		t.Errorf("it took %v", took)
 	}
 	stopper.Wait()
@@ -79,7 +79,11 @@ func TestTheGuardOfForksIsStartedAgain(t *testing.T) {
 	if out, _ := r.run(t, "s", "echo fine"); out != "fine\n" {
 		t.Errorf("without it: %q", out)
 	}
-	if second := guard(); second == 0 || second == first {
+	second := guard()
+	for deadline := time.Now().Add(patience); second == 0 && time.Now().Before(deadline); second = guard() {
+		time.Sleep(time.Millisecond) // the kernel's list of children leaves some out while others end
+	}
+	if second == 0 || second == first {
 		t.Errorf("it was %d and is %d", first, second)
 	}
 }

@@ -5,27 +5,42 @@ import (
 	"time"
 )
 
-// Fetch asks for the mirror of the container's repository to be brought up to date.
+// Fetch is a request to update the mirror of the container's repository.
 type Fetch struct {
-	URL string // what git is given; holds no credential
-	// Username and Password answer git's questions, if it asks. They reach git through its environment,
-	// never an argument, and are forgotten when the fetch ends.
+	URL string // passed to git; holds no credential
+	// Username and Password are the answers if git asks for a credential. They reach git through its environment, never
+	// through an argument. The agent forgets them when the fetch ends.
 	Username, Password string
-	// MaxAge makes the fetch a no-op when the last one ended less than MaxAge ago and Branch is there
-	// ("" = whatever is there will do). 0 fetches always.
+	// MaxAge makes the fetch do nothing if the last one ended less than MaxAge ago and the mirror has Branch. With an empty
+	// Branch, any mirror is enough. 0 fetches always.
 	MaxAge time.Duration
+	// Branch is the branch, tag or commit that a session will ask for: see Session.Branch. A commit that is given by its full
+	// ID is fetched even if no branch and no tag reaches it.
 	Branch string
+	// Env is added to the part of the image's environment that a fetch gets, and wins over it. It is for a proxy or a file of
+	// certificates. The agent keeps it in memory for as long as the fetch takes. Of git's own variables, those about TLS and
+	// proxies have an effect. HOME, PATH and the variables of ssh and XDG have none. An agent of an older version ignores
+	// Env.
+	Env map[string]string
+	// Prove makes the agent prove, if the mirror is private, that the remote admits Username and Password: it asks the remote,
+	// unless the fetch has read it with them. Without a credential, the remote must admit everybody. If the remote refuses,
+	// Fetch fails with its refusal.
+	Prove bool
 }
 
 // Mirror is the state of the container's mirror after a Fetch.
 type Mirror struct {
-	// Cold says that the fetch that answered the call cloned the mirror: it was not there, or was broken. It is true
-	// for every call that waited for that fetch, not for one only. A call that came when the clone had begun waits for
-	// what comes after it.
+	// Cold says that the fetch that answered the call cloned the mirror, because there was none or it was broken. Cold is
+	// true for every call that waited for that fetch. A call that comes after the clone has begun waits for the fetch that
+	// follows it.
 	Cold    bool
-	Fetched bool  // the remote was asked; false when MaxAge made that unnecessary
+	Fetched bool  // the remote was asked; false if MaxAge made that unnecessary
 	Size    int64 // bytes on disk
-	Free    int64 // bytes left on the file system that holds it
+	Free    int64 // free bytes on the file system that holds it
+	// Private says that a credential was needed to fetch something in the mirror, or may have been.
+	Private bool
+	// Proven says that the mirror is private, and that the remote was read with the credential of this very Fetch.
+	Proven bool
 }
 
 // Progress is one step of a fetch, as git reports it.
@@ -34,50 +49,72 @@ type Progress struct {
 	Percent int    // 0 to 100; -1 when git gives none
 }
 
-// Session is what the agent needs to know to make a session's place.
+// Session describes a session to the agent that opens it.
 type Session struct {
-	ID     string // a file name: letters, digits and '-'
-	UID    int    // its uid and its gid, 10000 to 60000
-	Dir    string // name of the checkout's directory, e.g. "claude-code"
-	URL    string // origin's URL; holds no credential
-	Branch string // "" = the remote's default branch
+	ID  string // a file name: letters, digits and '-'
+	UID int    // its uid and its gid, 10000 to 60000
+	Dir string // name of the checkout's directory, e.g. "claude-code"
+	URL string // origin's URL; holds no credential
+	// Branch is checked out. As for git clone --branch, it is a branch, or else a tag. It may also be the full name of either
+	// (refs/heads/x, refs/tags/x), origin/x, or the ID of a commit; 7 digits are enough if the mirror has the commit. HEAD is
+	// detached after the checkout of a tag or a commit. "" = the branch that the remote's HEAD points to.
+	Branch string
 	Author Author
-	Env    map[string]string // for each of its commands; kept in the agent's memory only
+	// SelfContained copies the mirror's objects into the checkout. Otherwise the checkout borrows them.
+	SelfContained bool
+	Env           map[string]string // of each of its commands; kept in the agent's memory only
+	// Proven says that the session has proven access to the repository: see Fetch.Prove. Otherwise Open refuses if the mirror is
+	// private, and while the session is open, the mirror does not become private: a Fetch that needs its credential fails.
+	Proven bool
+	// Caches are the directories that the session shares with others, if its agent has filled them and gives sessions rooms. An agent
+	// of an older version shares none.
+	Caches []SharedDir
 }
 
-// Author is who commits in a checkout: git's user.name and user.email.
+// Author is the author of commits in a checkout: git's user.name and user.email.
 type Author struct{ Name, Email string }
 
 // Checkout is a session's own repository inside the container.
 type Checkout struct {
 	Workdir string // its absolute path
-	Branch  string // the branch that is checked out
+	Branch  string // the branch that is checked out; "" = HEAD is detached
 	Commit  string // its commit, in hex
+	// SelfContained says that the checkout has all its objects, as Session.SelfContained asks for.
+	SelfContained bool
 }
 
-// Command is one program to run in a session. It may have 65536 files open, or as many as the container's hard limit
-// allows if that is less.
+// Command is one program to run in a session. It may have 65536 open files, or fewer if the container's hard limit is lower. It
+// writes no core file when it crashes.
 type Command struct {
 	Session string
 	Args    []string // Args[0] is looked up in the session's PATH unless it holds a slash
 	Env     []string // "key=value", added to the session's environment; the last of equal keys wins
 	Dir     string   // "" = the checkout; a relative path is relative to it
 
-	// The streams are copied until their end with the reader's and the writers' own pace: what is not read
-	// is held back in the program, not buffered. nil is /dev/null. Stdout and Stderr that are equal share one
-	// pipe, so that the order of their output is kept.
+	// The streams are copied to their ends, at the pace of the Reader and the Writers. A slow Writer holds the program back;
+	// its output is not buffered without bound. nil is /dev/null. If Stdout and Stderr are equal, they share one pipe, so
+	// that the order of the output is kept.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// WaitDelay bounds how long Wait goes on copying after the program has ended, as in os/exec: a child that
-	// it left behind may hold the pipes open. 0 = without bound.
+	// WaitDelay bounds how long Wait copies after the program has ended, as in os/exec: a child that the program left behind
+	// may hold the pipes open. 0 = no bound.
 	WaitDelay time.Duration
-	// Ended, unless nil, is called by Wait when it is known that the program has ended, or that this will never be
-	// known, before Wait waits for the streams: a Stdin that would block for ever can be ended there.
-	Ended func()
+	// Ended, unless nil, is called by Wait when the program has ended, before Wait waits for the streams. It can end a
+	// Stdin that would never return. lost says why the exit will never be known; nil = exit is the program's exit.
+	Ended func(exit Exit, lost error)
 }
 
-// Exit is how a program ended.
+// Exit says how a program ended.
 type Exit struct {
 	Code   int // the exit code; -1 if a signal ended it
 	Signal int // the signal's number; 0 if it exited
+	// OutOfMemory says that the program did not succeed, and that the kernel killed a process of the session's room for lack of
+	// memory while it ran: the program, a child of it, or the room's first process, with which all others end. Without rooms it
+	// may have been a process of any session of the container. It is false if the container cannot see such kills.
+	OutOfMemory bool
+	// Reason says why the agent ended all processes of the session, the program among them: they had used up something that
+	// sessions share. "" = it did not.
+	Reason string
+	// OverLimit says why the agent has ended the session, if that killed the program: see EndedSession. "" = it did not.
+	OverLimit string
 }

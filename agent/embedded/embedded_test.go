@@ -12,18 +12,24 @@ import (
 	"github.com/berth-go/berth/agent/embedded/internal/build"
 )
 
-// What is embedded must be what the source builds: nobody can see into a binary.
+// A reviewer cannot read a binary, so the embedded programs must be the ones that the source builds.
 func TestEmbeddedProgramsAreWhatTheSourceBuilds(t *testing.T) {
 	if testing.Short() && os.Getenv("CI") != "true" {
 		t.Skip("builds two programs")
 	}
-	// The copy has the agent's source only, so it also proves that nothing else has a say.
+	// The copy has only the agent's source and its two modules, so it also proves that the program depends on nothing else.
 	dir := t.TempDir()
-	mod := "module github.com/berth-go/berth\n\n" + goLine(t) + "\n"
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644); err != nil {
+	mod := "module github.com/berth-go/berth\n\n" + modLine(t, "go ") + "\nrequire " + modLine(t, "golang.org/x/net ") + "\nrequire " + modLine(t, "golang.org/x/time ") + "\n"
+	sum, err := os.ReadFile("../../go.sum")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"agent/cmd", "agent/internal"} {
+	for name, content := range map[string][]byte{"go.mod": []byte(mod), "go.sum": sum} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, part := range []string{"agent/cmd", "agent/internal", "agent/egress", "agent/gitremote"} {
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join("../..", part))); err != nil {
 			t.Fatal(err)
 		}
@@ -59,17 +65,17 @@ func TestHashIsOfTheProgram(t *testing.T) {
 	}
 }
 
-// goLine returns go.mod's go line: the language version that the compiler is told.
-func goLine(t *testing.T) string {
+// modLine returns the line of go.mod that begins with a word. That of "go" has the language version that the compiler is told.
+func modLine(t *testing.T, word string) string {
 	mod, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(mod)) {
-		if strings.HasPrefix(line, "go ") {
-			return strings.TrimSpace(line)
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, word) {
+			return line
 		}
 	}
-	t.Fatal("go.mod has no go line")
+	t.Fatalf("go.mod has no line that begins with %q", word)
 	return ""
 }

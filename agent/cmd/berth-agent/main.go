@@ -2,10 +2,16 @@
 //
 //	berth-agent serve   is the agent itself
 //	berth-agent join    connects its stdin and stdout to the agent of the container that it runs in
+//	berth-agent wall    puts up the walls of a container's network; needs CAP_NET_ADMIN there
 //	berth-agent guard   is started by serve, and helps it when it starts commands
+//	berth-agent init    is the first process of a session's room, and starts the session's commands for the agent
+//	berth-agent warden  opens rooms for the agents of a machine's containers
+//	berth-agent room    is started by warden, and makes one room
+//	berth-agent isolation   prints what the warden's rooms do
 //	berth-agent version prints the protocol that it speaks
 //
-// Called by git, with BERTH_ASKPASS in its environment, it answers git's question for a credential.
+// Called by git, with BERTH_ASKPASS in its environment, it answers git's question for a credential. Called with BERTH_REACH, a
+// host and a port, it is git's proxy command.
 package main
 
 import (
@@ -17,11 +23,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/berth-go/berth/agent/internal/daemon"
 	"github.com/berth-go/berth/agent/internal/git"
+	"github.com/berth-go/berth/agent/internal/privacy"
 	"github.com/berth-go/berth/agent/internal/proc"
+	"github.com/berth-go/berth/agent/internal/reach"
+	"github.com/berth-go/berth/agent/internal/room"
+	"github.com/berth-go/berth/agent/internal/warden"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
@@ -29,11 +38,26 @@ func init() { proc.Main() }
 
 func main() {
 	if os.Getenv(git.EnvAskpass) != "" && len(os.Args) == 2 {
-		answer, ok := git.Answer(os.Args[1], os.Getenv)
+		if os.Args[1] != git.Helper { // git says what became of the credential
+			return
+		}
+		answer, ok := git.Answer(os.Stdin, os.Getenv)
 		if !ok {
 			os.Exit(1)
 		}
-		fmt.Println(answer)
+		mark := privacy.Mark{Dir: os.Getenv(git.EnvMirror), Lock: os.Getenv(git.EnvLock)}
+		if err := mark.Disclose(); err != nil {
+			fmt.Fprintln(os.Stderr, "berth-agent:", err) // git passes it on
+			os.Exit(1)
+		}
+		fmt.Print(answer)
+		return
+	}
+	if reach.IsCommand(os.Args, os.Getenv) {
+		if err := reach.Command(os.Args[1], os.Args[2], os.Getenv); err != nil {
+			fmt.Fprintln(os.Stderr, "berth-agent:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	command := ""
@@ -46,37 +70,51 @@ func main() {
 		err = serve(os.Args[2:])
 	case "join":
 		err = join(os.Args[2:])
+	case "init":
+		err = room.Init(os.NewFile(3, "control"))
+	case "wall":
+		err = putUpWalls(os.Args[2:])
 	case "guard":
 		proc.GuardForks(os.Stdin)
+	case "warden":
+		err = runWarden(os.Args[2:])
+	case "room":
+		err = warden.Enter(os.Args[2:])
+	case "isolation":
+		err = isolation(os.Args[2:])
 	case "version":
 		fmt.Printf("berth-agent, protocol %d\n", wire.Protocol)
 	default:
-		err = errors.New("usage: berth-agent serve | join | version")
+		err = errors.New("usage: berth-agent serve | join | wall | version")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "berth-agent:", err)
+		if _, ok := errors.AsType[noWallsError](err); ok {
+			os.Exit(wire.ExitNoWalls)
+		}
 		os.Exit(1)
 	}
 }
 
-const defaultSocket = "/berth/run/agent.sock"
-
 func serve(args []string) error {
 	o := daemon.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
-	flags.StringVar(&o.Socket, "socket", defaultSocket, "where clients connect")
-	flags.StringVar(&o.MirrorDir, "mirror", "/berth/mirror", "where the mirror of the repository is kept")
-	flags.StringVar(&o.SessionsDir, "sessions", "/sessions", "where the checkouts are made; what is there is removed")
-	flags.StringVar(&o.EtcDir, "etc", "/etc", "where passwd and group are")
-	flags.IntVar(&o.MaxProcesses, "max-processes", 1024, "of one session")
-	flags.IntVar(&o.MaxFiles, "max-files", 65536, "that one process of a session has open, unless the hard limit is lower")
-	flags.DurationVar(&o.OrphanTimeout, "orphan-timeout", 6*time.Hour, "end when no manager was connected for so long; 0 = never")
-	flags.Func("shared", "a directory to clean after a session, instead of those found; may be repeated", func(dir string) error {
-		o.Shared = append(o.Shared, dir)
-		return nil
-	})
+	o.AddFlags(flags)
+	wardenSocket := flags.String("warden", "", "the socket of the warden, which puts up the walls of the network and opens a room for each session; none = neither")
+	policy := daemon.PolicyFlags(flags)
 	flags.Parse(args)
+	var err error
+	if o.Egress, err = policy(); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if *wardenSocket != "" {
+		client := warden.Dial(*wardenSocket)
+		if err := keepWalls(ctx, client, o); err != nil {
+			return err
+		}
+		o.Rooms, o.Pin = client, client.Pin
+	}
 	return daemon.Run(ctx, o)
 }

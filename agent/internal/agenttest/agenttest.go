@@ -9,67 +9,85 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/internal/test/need"
 )
 
 // An Agent is one that runs.
 type Agent struct {
-	Dir    string // holds what follows
-	Socket string
-	Log    string // the file that the agent logs to
-	setup  string
-	cmd    *exec.Cmd
-	tb     testing.TB
+	Dir        string // holds what follows
+	Socket     string
+	Log        string // the file that the agent logs to
+	setup      string
+	namespaces []string // flags of unshare for more namespaces
+	cmd        *exec.Cmd
+	tb         testing.TB
 }
 
-// Need skips a test that needs root, aloud; where all must run (CI=true) it fails.
+// raceSettings let a race end the program. Without the last of them, the program would wait for a second at its end.
+const raceSettings = "halt_on_error=1 atexit_sleep_ms=0"
+
+// Race says that the program is built with the race detector, which needs memory of its own.
+const Race = raceEnabled
+
+// Need ends a test where no agent can be started.
 func Need(tb testing.TB) {
 	tb.Helper()
-	reason := ""
-	if os.Getuid() != 0 {
-		reason = "needs root"
-	} else if err := exec.Command("unshare", "--fork", "--pid", "--ipc", "--mount-proc", "true").Run(); err != nil {
-		reason = "needs namespaces: unshare: " + err.Error()
-	}
-	switch {
-	case reason == "":
-	case os.Getenv("CI") == "true":
-		tb.Fatal(reason)
-	default:
-		tb.Skip(reason)
+	need.Root(tb)
+	if err := unshare(); err != nil {
+		need.Missing(tb, "needs namespaces: unshare: %v", err)
 	}
 }
 
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "berth-agent-")
-	if err != nil {
-		return "", err
-	}
-	os.Chmod(dir, 0o755) // git calls the program as another uid
-	program := filepath.Join(dir, "berth-agent")
-	args := []string{"build", "-o", program}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	out, err := exec.Command("go", append(args, "github.com/berth-go/berth/agent/cmd/berth-agent")...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return program, nil
+// unshare makes the namespaces of an agent once. All agents of a test binary can be started, or none.
+var unshare = sync.OnceValue(func() error {
+	return exec.Command("unshare", "--fork", "--pid", "--ipc", "--mount-proc", "true").Run()
 })
+
+// builder returns a function that builds a program once.
+func builder(path string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp("", "berth-agent-")
+		if err != nil {
+			return "", err
+		}
+		os.Chmod(dir, 0o755) // git calls the program as another uid
+		built.Store(dir, true)
+		program := filepath.Join(dir, filepath.Base(path))
+		args := []string{"build", "-o", program}
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		out, err := exec.Command("go", append(args, "github.com/berth-go/berth/agent/"+path)...).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%w\n%s", err, out)
+		}
+		return program, nil
+	})
+}
+
+var (
+	build       = builder("cmd/berth-agent")
+	buildRoomed = builder("internal/agenttest/roomed")
+	built       sync.Map // the directories that they made
+)
 
 // Main runs the tests and removes what Program built. Call it from TestMain.
 func Main(m *testing.M) {
 	code := m.Run()
-	if program, err := build(); err == nil {
-		os.RemoveAll(filepath.Dir(program))
-	}
+	built.Range(func(dir, _ any) bool {
+		os.RemoveAll(dir.(string))
+		return true
+	})
 	os.Exit(code)
 }
 
@@ -83,7 +101,8 @@ func Program(tb testing.TB) string {
 	return program
 }
 
-// Start starts an agent with directories of its own. It ends with the test.
+// Start starts an agent with directories of its own. It ends with the test. Its egress policy allows loopback addresses, unless
+// args have a policy.
 func Start(tb testing.TB, args ...string) *Agent {
 	tb.Helper()
 	return StartAfter(tb, "", args...)
@@ -93,8 +112,13 @@ func Start(tb testing.TB, args ...string) *Agent {
 // and vanish with it. Its working directory is Dir.
 func StartAfter(tb testing.TB, setup string, args ...string) *Agent {
 	tb.Helper()
+	return start(tb, &Agent{setup: setup}, args)
+}
+
+func start(tb testing.TB, a *Agent, args []string) *Agent {
+	tb.Helper()
 	Need(tb)
-	a := &Agent{Dir: tempDir(tb), tb: tb, setup: setup}
+	a.Dir, a.tb = tempDir(tb), tb
 	a.Socket = filepath.Join(a.Dir, "run", "agent.sock")
 	a.Log = filepath.Join(a.Dir, "log")
 	for _, d := range []string{"etc", "tmp"} {
@@ -133,20 +157,31 @@ func (a *Agent) Restart(args ...string) {
 		a.tb.Fatal(err)
 	}
 	defer log.Close()
-	args = append([]string{
+	program := Program(a.tb)
+	if Rooms(a.tb) {
+		args = append([]string{"-program", program}, args...)
+		if program, err = buildRoomed(); err != nil {
+			a.tb.Fatal(err)
+		}
+	}
+	allow := []string{"-egress-allow=127.0.0.0/8", "-egress-allow=::1"} // the git servers of tests
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "-egress") }) {
+		allow = nil
+	}
+	args = append(append([]string{}, a.namespaces...), append([]string{
 		"--fork", "--pid", "--ipc", "--mount-proc", "--kill-child=KILL", "--",
-		"sh", "-ec", "cd " + a.Dir + "\n" + a.setup + "\ncd /\nexec \"$@\"", "sh", Program(a.tb), "serve",
+		"sh", "-ec", "cd " + a.Dir + "\n" + a.setup + "\ncd /\nexec \"$@\"", "sh", program, "serve",
 		"-socket", a.Socket, "-mirror", filepath.Join(a.Dir, "mirror"), "-sessions", filepath.Join(a.Dir, "sessions"),
 		"-etc", filepath.Join(a.Dir, "etc"), "-shared", filepath.Join(a.Dir, "tmp"),
-	}, args...)
+	}, append(allow, args...)...)...)
 	a.cmd = exec.Command("unshare", args...)
-	a.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	a.cmd.Env = append(os.Environ(), "GORACE="+raceSettings)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when a timeout ends the test
 	if err := a.cmd.Start(); err != nil {
 		a.tb.Fatal(err)
 	}
-	for range 1000 {
+	for range 12_000 { // a minute, on a busy machine
 		if conn, err := net.Dial("unix", a.Socket); err == nil {
 			conn.Close()
 			return
@@ -157,14 +192,20 @@ func (a *Agent) Restart(args ...string) {
 	a.tb.Fatalf("the agent does not answer; it said:\n%s", text)
 }
 
-// Stop kills the agent, as when its container is killed.
+// Stop kills the agent, as when its container is killed. When it returns, no process of the agent is left.
 func (a *Agent) Stop() {
-	if a.cmd != nil {
-		a.cmd.Process.Kill()
-		a.cmd.Wait()
-		a.cmd = nil
-		os.Remove(a.Socket)
+	if a.cmd == nil {
+		return
 	}
+	agent, err := unix.PidfdOpen(a.Pid(), 0)
+	a.cmd.Process.Kill()
+	a.cmd.Wait() // for unshare, which the agent outlives for a moment
+	a.cmd = nil
+	if err == nil {
+		unix.Poll([]unix.PollFd{{Fd: int32(agent), Events: unix.POLLIN}}, int(time.Minute/time.Millisecond))
+		unix.Close(agent)
+	}
+	os.Remove(a.Socket)
 }
 
 // Running reports whether the program still runs.

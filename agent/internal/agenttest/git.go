@@ -1,6 +1,8 @@
 package agenttest
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -8,7 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/berth-go/berth/internal/test/need"
 )
 
 // A GitServer serves repositories over HTTP, by git's own http-backend.
@@ -18,14 +23,18 @@ type GitServer struct {
 	// Password, if set, is asked for, with any user name.
 	Password string
 	tb       testing.TB
+	requests atomic.Int64
 }
+
+// Requests returns how many requests the server has had.
+func (s *GitServer) Requests() int { return int(s.requests.Load()) }
 
 // NewGitServer serves the repositories below a new directory until the test ends.
 func NewGitServer(tb testing.TB) *GitServer {
 	tb.Helper()
-	exe, err := exec.Command("git", "--exec-path").Output()
+	exe, err := exec.Command(need.Program(tb, "git"), "--exec-path").Output()
 	if err != nil {
-		tb.Skip("needs git: ", err)
+		tb.Fatal(err)
 	}
 	s := &GitServer{Dir: tempDir(tb), tb: tb}
 	backend := &cgi.Handler{
@@ -36,10 +45,19 @@ func NewGitServer(tb testing.TB) *GitServer {
 		},
 	}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
 		if _, password, _ := r.BasicAuth(); s.Password != "" && password != s.Password {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return
+		}
+		if r.ContentLength < 0 { // a large request of many refs, in chunks, which package cgi does not take
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 		}
 		backend.ServeHTTP(w, r)
 	}))

@@ -8,28 +8,28 @@ import (
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// call is an operation that outlives the connection that it came by: who connects again finds it by its ID.
+// A call is an operation that outlives its connection. A client that connects again finds it by its ID.
 type call struct {
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when it has ended
 
 	mu       sync.Mutex // protects what follows
 	watchers int
-	abandon  *time.Timer // runs while nobody watches
+	abandon  *time.Timer // runs while the call has no watcher
 	step     *wire.Progress
-	changed  chan struct{} // closed and replaced when step is
-	last     wire.Line     // once ended
+	changed  chan struct{} // closed and replaced when step changes
+	last     wire.Line     // the result, once ended
 	undo     func()        // removes what the call made; nil if there is nothing
 	heard    bool          // the result was sent
 }
 
-// calls are those that run, and for a while those that have ended.
+// calls has the running calls, and for a while the ended ones.
 type calls struct {
 	mu   sync.Mutex
 	byID map[string]*call
 }
 
-// join returns the call of an ID, which run is started for if there is none. The caller leaves it.
+// join returns the call of an ID. If there is none, it starts run for a new one. The caller calls leave in the end.
 func (cs *calls) join(id string, run func(ctx context.Context, c *call) wire.Line) *call {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -54,8 +54,8 @@ func (cs *calls) join(id string, run func(ctx context.Context, c *call) wire.Lin
 	return c
 }
 
-// drop forgets a call at its caller's wish. The request that begins it may still be on its way, and finds then that
-// it was given up.
+// drop forgets a call for its caller. The request that begins the call may still be on its way; it then finds that the call was
+// given up.
 func (cs *calls) drop(id string) *call {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -76,7 +76,7 @@ func (cs *calls) forget(id string) {
 	delete(cs.byID, id)
 }
 
-// leave notes that a watcher has gone. A call that nobody comes back for is given up.
+// leave records that a watcher has gone. A call is given up if no watcher comes back.
 func (c *call) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +91,7 @@ func (c *call) leave() {
 	}
 }
 
-// giveUp ends a call; if it has succeeded already, what it made is removed.
+// giveUp ends a call. If the call has succeeded already, its result is removed.
 func (c *call) giveUp() {
 	c.cancel()
 	<-c.ended
@@ -104,7 +104,7 @@ func (c *call) giveUp() {
 	}
 }
 
-// delivered notes that the result was sent: from now on only its caller may undo the call.
+// delivered records that the result was sent: from now on only the caller may undo the call.
 func (c *call) delivered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +125,7 @@ func (c *call) progress(p wire.Progress) {
 	c.changed = make(chan struct{})
 }
 
-// look returns the last step and what tells of the next.
+// look returns the last step, and a channel that is closed when there is a newer one.
 func (c *call) look() (*wire.Progress, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

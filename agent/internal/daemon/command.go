@@ -10,27 +10,29 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/berth-go/berth/agent/internal/environ"
 	"github.com/berth-go/berth/agent/internal/proc"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// command is a program that a client started. It stays known after its end, until the client has taken the exit
-// code and what is left of the output.
+// A command is a program that a client started. It stays known after its end, until the client has taken the exit code and the
+// rest of the output.
 type command struct {
 	id  string
 	uid int
 
-	ready chan struct{} // closed when the start is decided; what follows is set before
+	ready chan struct{} // closed when the start is decided; the fields below are set before
 	err   error
 	proc  *proc.Process
 	in    *input
 	out   *output
-	errs  *output // nil if it is shared with out, or not wanted
+	errs  *output // nil if shared with out, or not wanted
 
-	ended chan struct{} // closed when proc has ended and its session knows
+	ended chan struct{} // closed when proc has ended and its session knows; over is set before
+	over  string        // why its session was ended by the agent, if that killed it
 }
 
-// stream returns an output by its name; nil if there is none.
+// stream returns an output by its name, or nil if there is none.
 func (c *command) stream(name string) *output {
 	switch name {
 	case "stdout":
@@ -41,10 +43,16 @@ func (c *command) stream(name string) *output {
 	return nil
 }
 
+// exit returns how the command has ended.
+func (c *command) exit() wire.Exit {
+	code, signal := c.proc.Exit()
+	return wire.Exit{Code: code, Signal: signal, OutOfMemory: c.proc.OutOfMemory(), OverLimit: c.over, Reason: c.proc.Reason()}
+}
+
 // maxEnded is how many ended commands are kept for clients that do not come back.
 const maxEnded = 20000
 
-// commands are all that are known.
+// commands has all known commands.
 type commands struct {
 	mu    sync.Mutex // protects what follows
 	byID  map[string]*command
@@ -67,7 +75,7 @@ func (cs *commands) get(ctx context.Context, id string) (*command, error) {
 	}
 }
 
-// add makes a command, or finds the one of that ID.
+// add returns the command of that ID, and makes it if there is none.
 func (cs *commands) add(id string) (c *command, fresh bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -93,15 +101,15 @@ func (cs *commands) release(id string) {
 		c.in.close()
 	}
 	if c.out != nil {
-		c.out.close()
+		c.out.drop()
 	}
 	if c.errs != nil {
-		c.errs.close()
+		c.errs.drop()
 	}
 }
 
-// reserve finds a command that is about to be released. If there is none, the request that starts it may still be on
-// its way: it is refused when it comes.
+// reserve returns a command that is about to be released. If there is none, the request that starts it may still be on its way:
+// reserve makes that request fail when it comes.
 func (cs *commands) reserve(id string) (c *command, fresh bool) {
 	c, fresh = cs.add(id)
 	if fresh {
@@ -112,7 +120,7 @@ func (cs *commands) reserve(id string) (c *command, fresh bool) {
 	return c, fresh
 }
 
-// retire notes that a command has ended, and lets go of the oldest if too many have.
+// retire records that a command has ended, and releases the oldest ended one if there are too many.
 func (cs *commands) retire(id string) {
 	cs.mu.Lock()
 	cs.ended = append(cs.ended, id)
@@ -126,7 +134,7 @@ func (cs *commands) retire(id string) {
 	}
 }
 
-// start starts a command once, however often it is asked.
+// start starts a command once, however often the client asks for it.
 func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	c, fresh := d.commands.add(id)
 	if !fresh {
@@ -141,15 +149,23 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 		sess.starting.Done()
 	}
 	c.err = err
+	var told *record
+	if err == nil {
+		told = sess.history.begin(c, s.Args)
+	}
 	close(c.ready)
 	if c.err != nil {
-		// A repetition must fail alike, but not for ever.
+		// A repetition must fail in the same way, for a limited time.
 		time.AfterFunc(2*wire.Poll, func() { d.commands.release(id) })
 		return c.err
 	}
 	go func() {
 		<-c.proc.Done()
 		d.sessions.leave(sess, true)
+		if _, signal := c.proc.Exit(); signal != 0 {
+			c.over = d.sessions.whyEnded(sess)
+		}
+		sess.history.end(told, c.exit())
 		close(c.ended)
 		d.commands.retire(id)
 	}()
@@ -167,20 +183,20 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	if filepath.IsAbs(string(s.Dir)) {
 		dir = string(s.Dir)
 	}
-	d.starts <- struct{}{} // not for as long as ctx only: whoever repeats the request means this start
-	defer d.starts.leave()
+	sess.starts <- struct{}{} // not bounded by ctx: a repetition of the request means this start
+	defer sess.starts.leave()
 	streams, err := openStreams(s, sess.UID)
 	if err != nil {
 		return err
 	}
-	c.proc, err = d.table.Start(proc.Spec{
+	c.proc, err = d.starter(sess).Start(proc.Spec{
 		Args: stringsOf(s.Args), Env: env, Path: lookup(env, "PATH"), Dir: dir,
 		UID: sess.UID, Files: streams.child,
 	})
 	streams.closeChild()
 	if err != nil {
 		streams.closeOurs()
-		return startError(string(s.Args[0]), err)
+		return environ.StartError(string(s.Args[0]), dir, sess.UID, err)
 	}
 	if streams.in != nil {
 		c.in = newInput(streams.in)
@@ -212,7 +228,7 @@ func stringsOf(bs [][]byte) []string {
 	return ss
 }
 
-// kill ends a command and all that it started; false when that takes longer than a request may.
+// kill ends a command and all processes that it started. It returns false if that takes longer than a request may.
 func (d *Daemon) kill(ctx context.Context, c *command) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, wire.Poll)
 	defer cancel()
@@ -233,7 +249,7 @@ func (d *Daemon) kill(ctx context.Context, c *command) (bool, error) {
 // streams are the pipes of a command.
 type streams struct {
 	child         [3]uintptr
-	in, out, errs *os.File // this side; nil if the other is /dev/null
+	in, out, errs *os.File // this side's ends; nil if the command has /dev/null
 }
 
 // openStreams makes the pipes that a command asks for. They belong to its uid, so that it can open /dev/stdout.
@@ -255,7 +271,7 @@ func openStreams(s wire.Start, uid int) (*streams, error) {
 		st.child[i] = uintptr(fds[childEnd])
 		syscall.Fchown(fds[0], uid, uid)
 		our := fds[1-childEnd]
-		syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(our), fSetPipeSize, pipeSize) // more is faster; not needed
+		syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(our), fSetPipeSize, pipeSize) // a larger pipe is faster; a failure does no harm
 		syscall.SetNonblock(our, true)
 		return os.NewFile(uintptr(our), "pipe"), nil
 	}

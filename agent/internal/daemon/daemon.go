@@ -1,5 +1,5 @@
-// Package daemon is berth's agent: it stays in a container for the container's life, as its first process, and does
-// there what its clients ask for over a socket that only root can reach.
+// Package daemon is berth's agent. It runs in a container as the first process, for the container's life, and serves its
+// clients over a socket that only root can reach.
 package daemon
 
 import (
@@ -11,16 +11,23 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/berth-go/berth/agent/egress"
+	"github.com/berth-go/berth/agent/internal/cache"
+	"github.com/berth-go/berth/agent/internal/environ"
+	"github.com/berth-go/berth/agent/internal/localport"
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/proc"
+	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
@@ -33,33 +40,49 @@ type Options struct {
 	Shared        []string      // nil = found
 	MaxProcesses  int           // RLIMIT_NPROC of every session; default 1024
 	MaxFiles      int           // RLIMIT_NOFILE of every command, if the hard limit allows; default 65536
-	OrphanTimeout time.Duration // ends the agent when no manager was there for so long; 0 = never
-	Log           *slog.Logger
+	Repository    mirror.Limits // bounds what the repository may be
+	OrphanTimeout time.Duration // ends the agent after so long without a manager; 0 = never
+	Rooms         room.Opener   // opens a room for each session; nil = sessions have none, and share what the container has
+	Limits        room.Limits   // of each room, without PIDs, which follow from MaxProcesses
+	Disk          DiskLimits    // of each session
+	Program       string        // what git and the guard of forks run; default this program
+	Egress        egress.Policy // of fetches and sessions
+	Resolver      netip.Addr    // where a resolver for the sessions listens; the zero value = nowhere, sessions ask the engine's
+	ResolvConf    string        // the file that names the resolver; default /etc/resolv.conf
+	// Pin is that of names.Config.
+	Pin func(ctx context.Context, addrs []netip.Addr, life time.Duration) error
+	Log *slog.Logger
 }
-
-// usualPath is for images that set none.
-const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // A Daemon is a running agent.
 type Daemon struct {
 	Options
-	boot     string
-	build    func() string // hashes the program once
-	table    *proc.Table
-	mirror   *mirror.Mirror
-	places   *place.Places
-	heavy    gate // opening and closing: work for the disk
-	starts   gate // commands whose streams are open and that do not run yet: forks come one after another
-	sessions sessions
-	commands commands
-	kept     budget
-	calls    calls
-	managers managers
+	boot      string
+	build     func() string // hashes the program once
+	table     *proc.Table
+	mirror    *mirror.Mirror
+	resolver  *resolver // nil = none
+	places    *place.Places
+	spares    *room.Spares // nil = rooms are opened when they are needed
+	opening   gate         // bounds the sessions that are being opened: work for the disk
+	clearing  gate         // bounds those that are being cleared. Neither slow checkouts nor removals of many files hold up the other
+	starts    gate         // commands with open streams that do not run yet, of sessions without rooms: one fork happens at a time
+	caches    *cache.Store
+	filler    filler
+	ports     *localport.Guard
+	sessions  sessions
+	commands  commands
+	kept      budget
+	calls     calls
+	managers  managers
+	meter     *meter
+	unbounded atomic.Bool // the file system does not bound what a session has
+	endings   *endings
 }
 
-// Run is the agent's life. It returns when ctx ends, or when nobody has needed it for OrphanTimeout.
+// Run runs the agent. It returns when ctx ends, or when there was no manager for OrphanTimeout.
 func Run(ctx context.Context, o Options) error {
-	// Signals that would end the program before it has set itself up come to ctx; children come here.
+	// ctx ends with a signal that would end the program, also before it has set itself up. SIGCHLD comes here.
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
 	defer signal.Stop(children)
@@ -75,11 +98,20 @@ func Run(ctx context.Context, o Options) error {
 	defer close(stop)
 	defer d.killAll()
 	defer d.mirror.Close()
+	watching, end := context.WithCancel(ctx)
+	defer end()
+	loops.Go(func() { d.ports.Run(watching) })
+	if d.resolver != nil {
+		defer d.resolver.close()
+	}
 
 	listener, err := listen(o.Socket)
 	if err != nil {
 		return err
 	}
+	metering, stopMeter := context.WithCancel(context.Background())
+	defer stopMeter()
+	loops.Go(func() { d.meter.run(metering) })
 	server := d.server()
 	served := make(chan error, 1)
 	loops.Go(func() { served <- server.Serve(listener) })
@@ -106,61 +138,81 @@ func Run(ctx context.Context, o Options) error {
 
 // setUp prepares the container.
 func setUp(o Options) (*Daemon, error) {
-	syscall.Umask(0o077) // of the sessions' commands too; what must be seen by others is given its mode explicitly
+	syscall.Umask(0o022) // The sessions' commands inherit it. Directories that others must not enter get their modes explicitly.
 	if os.Getpid() != 1 {
 		if err := proc.AdoptOrphans(); err != nil {
 			return nil, err
 		}
 	}
 	if err := errors.Join(
-		syscall.Setgroups(nil), proc.LimitProcesses(o.MaxProcesses), proc.LimitFiles(o.MaxFiles),
+		syscall.Setgroups(nil), proc.LimitProcesses(o.MaxProcesses), proc.LimitFiles(o.MaxFiles), proc.LimitCores(),
 	); err != nil {
 		return nil, err
 	}
 	proc.Prewarm(spareThreads)
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
+	program := o.Program
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
 	table := proc.NewTable()
 	if err := table.Guard(program, "guard"); err != nil {
 		return nil, err
-	}
-	env := os.Environ()
-	path := lookup(env, "PATH")
-	if path == "" {
-		path = usualPath
 	}
 	d := &Daemon{
 		Options:  o,
 		boot:     rand.Text(),
 		build:    sync.OnceValue(func() string { return hash(program) }),
 		table:    table,
-		heavy:    make(gate, 8),
+		opening:  make(gate, 8),
+		clearing: make(gate, 8),
 		starts:   make(gate, 64),
+		filler:   filler{turn: make(gate, 1), failed: make(map[string]failedFill)},
 		sessions: sessions{byID: make(map[string]*session), busy: make(map[any]chan struct{})},
 		kept:     budget{limit: maxKept},
 		commands: commands{byID: make(map[string]*command)},
 		calls:    calls{byID: make(map[string]*call)},
 		managers: managers{now: make(map[string]int), left: make(map[string]time.Time), since: time.Now()},
 	}
+	d.endings = newEndings(d.sessions.known)
+	image := environ.Read(os.Environ(), o.EtcDir)
 	if d.Shared == nil {
-		d.Shared = place.Writable("/", []string{"/proc", "/sys", "/berth", o.MirrorDir, o.SessionsDir},
-			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")
+		excluded := []string{"/proc", "/sys", "/berth", o.MirrorDir, o.SessionsDir}
+		d.Shared = place.Writable("/", excluded, append(place.Outside(excluded, image.Open()),
+			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")...)
 	}
-	d.places, err = place.Open(place.Config{
-		Root: o.SessionsDir, Etc: o.EtcDir, Shared: d.Shared, Env: env, Path: path, Table: d.table,
-	})
+	var err error
+	d.places, err = place.Open(place.Config{Root: o.SessionsDir, Etc: o.EtcDir, Shared: d.Shared, Image: image})
 	if err != nil {
 		return nil, err
 	}
+	d.spares, d.ports = newSpares(d), newGuard(d)
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(o.SessionsDir, &fs); err != nil {
+		return nil, fmt.Errorf("the disk of %s: %w", o.SessionsDir, err)
+	}
+	d.meter = newMeter(d, o.Disk.set(fs), fs)
+	var nameserver netip.AddrPort
+	if o.Resolver.IsValid() {
+		if d.resolver, err = startResolver(o); err != nil {
+			return nil, err
+		}
+		nameserver = d.resolver.upstream
+	}
 	d.mirror, err = mirror.Open(mirror.Config{
-		Dir: o.MirrorDir, Env: env, Path: path, Askpass: program, Table: d.table, Log: o.Log,
+		Dir: o.MirrorDir, Image: image, Askpass: program, Egress: o.Egress, Nameserver: nameserver, Table: d.table, Log: o.Log,
+		FreePorts:  d.ports.Free,
 		Borrowed:   func() bool { return len(d.sessions.list()) > 0 },
 		FewThreads: o.MaxProcesses < proc.UsualProcesses,
+		Limits:     o.Repository.Set(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mirror: %w", err)
+	}
+	if d.caches, err = cache.Open(filepath.Join(o.MirrorDir, mirror.CachesName), room.LayerUID); err != nil {
+		return nil, fmt.Errorf("caches: %w", err)
 	}
 	if err := d.places.AddMirror(mirror.UID, o.MirrorDir); err != nil {
 		return nil, err
@@ -168,18 +220,23 @@ func setUp(o Options) (*Daemon, error) {
 	return d, nil
 }
 
-// spareThreads is more than the agent ever has in system calls at once: 8 for heavy, 8 that list processes, and some.
-const spareThreads = 32
+// spareThreads is more than the agent ever has in system calls at once: 8 that open and 8 that clear sessions, 8 that list
+// processes, and a few.
+const spareThreads = 40
 
-// killAll ends what sessions have running. In a container the kernel does that when the agent ends.
+// killAll ends the processes of all sessions. In a container the kernel does that when the agent ends.
 func (d *Daemon) killAll() {
 	if os.Getpid() == 1 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	for _, uid := range d.sessions.list() {
-		proc.KillUser(ctx, uid)
+	for _, s := range d.sessions.all() {
+		if s.room != nil {
+			s.room.Close(ctx)
+		} else {
+			proc.KillUser(ctx, s.UID)
+		}
 	}
 	proc.KillUser(ctx, mirror.UID)
 }
@@ -201,10 +258,10 @@ func listen(socket string) (net.Listener, error) {
 		l.Close()
 		return nil, err
 	}
-	return rootOnly{l}, nil
+	return handovers{rootOnly{l}}, nil
 }
 
-// rootOnly refuses every peer but root, whatever became of the socket's mode.
+// rootOnly refuses every peer except root, even if the socket's mode admits others.
 type rootOnly struct{ net.Listener }
 
 func (l rootOnly) Accept() (net.Conn, error) {
@@ -220,7 +277,7 @@ func (l rootOnly) Accept() (net.Conn, error) {
 	}
 }
 
-// peer returns the uid of the other side; -1 if unknown.
+// peer returns the uid of the other side, or -1 if it is unknown.
 func peer(conn net.Conn) int {
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -239,7 +296,7 @@ func peer(conn net.Conn) int {
 	return uid
 }
 
-// hash returns the beginning of the SHA-256 of a file: the build of this program.
+// hash returns the first digits of the SHA-256 of a file. Those of this program are its build.
 func hash(file string) string {
 	f, err := os.Open(file)
 	if err != nil {

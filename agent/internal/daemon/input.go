@@ -5,21 +5,26 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// input is the stdin of a command: at most one chunk waits for the program to read it.
+// An input is the stdin of a command. At most one chunk waits for the program to read it.
 type input struct {
 	pipe *os.File
 
 	mu       sync.Mutex    // protects what follows
 	changed  chan struct{} // closed and replaced whenever something below changes
-	pending  []byte        // taken, and not written yet
+	pending  part          // taken and not written yet; the zero value = nothing
 	accepted int64         // bytes taken so far
 	ending   bool          // no more will come
-	closed   bool          // no more is wanted
+	closed   bool          // the program reads no more
+}
+
+// A part is some bytes of an input. free is called when they are not used any more.
+type part struct {
+	b    []byte
+	free func()
 }
 
 func newInput(pipe *os.File) *input {
@@ -42,45 +47,51 @@ func (in *input) signal() {
 	in.changed = make(chan struct{})
 }
 
-// put takes b, which begins at an offset of the stream; what was taken before is skipped. It waits until there is
-// room, for a while, and says how far it came.
-func (in *input) put(ctx context.Context, at int64, b []byte, end bool) (wire.Stdin, error) {
-	timeout := time.NewTimer(wire.Poll)
-	defer timeout.Stop()
+// put takes a part, which begins at an offset of the stream, without the bytes that were taken before. It waits for the bytes before
+// it and for room, for wire.Poll at most, and returns how much of the stream was taken. It owns the part.
+func (in *input) put(ctx context.Context, at int64, p part, end bool) (wire.Stdin, error) {
+	ctx, cancel := context.WithTimeout(ctx, wire.Poll)
+	defer cancel()
+	taken := false
+	defer func() {
+		if !taken {
+			p.free()
+		}
+	}()
 	for {
-		state, changed, err := in.offer(at, b, end)
-		if err != nil || state.Closed || state.Accepted >= at+int64(len(b)) && (state.Ended || !end) {
+		state, now, changed, err := in.offer(at, p, end)
+		taken = taken || now
+		if err != nil || state.Closed || state.Accepted >= at+int64(len(p.b)) && (state.Ended || !end) {
 			return state, err
 		}
 		select {
 		case <-changed:
-		case <-timeout.C:
-			return state, nil
 		case <-ctx.Done():
 			return state, nil
 		}
 	}
 }
 
-func (in *input) offer(at int64, b []byte, end bool) (wire.Stdin, <-chan struct{}, error) {
+// offer takes what it can now. taken says that it has taken the part, of which it writes what was not taken before.
+func (in *input) offer(at int64, p part, end bool) (state wire.Stdin, taken bool, changed <-chan struct{}, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if at > in.accepted {
-		return wire.Stdin{}, nil, fmt.Errorf("offset %d is beyond %d", at, in.accepted)
+	if at > in.accepted+wire.Puts*wire.Chunk {
+		return wire.Stdin{}, false, nil, fmt.Errorf("offset %d is too far beyond %d", at, in.accepted)
 	}
-	skip := min(in.accepted-at, int64(len(b)))
-	if b = b[skip:]; in.pending == nil && !in.ending && !in.closed {
-		if len(b) > 0 {
-			in.pending = b
-			in.accepted += int64(len(b))
+	turn := at <= in.accepted // otherwise the bytes before these are on their way
+	if turn && in.pending.b == nil && !in.ending && !in.closed {
+		if rest := p.b[min(in.accepted-at, int64(len(p.b))):]; len(rest) > 0 {
+			in.pending, taken = part{rest, p.free}, true
+			in.accepted += int64(len(rest))
 		}
 		in.ending = end
 		in.signal()
 	}
-	return wire.Stdin{Accepted: in.accepted, Ended: in.ending, Closed: in.closed}, in.changed, nil
+	return wire.Stdin{Accepted: in.accepted, Ended: in.ending, Closed: in.closed}, taken, in.changed, nil
 }
 
-// pump writes what was taken to the pipe until the end, or until the program reads no more.
+// pump writes the taken bytes to the pipe, until the end or until the program reads no more.
 func (in *input) pump() {
 	defer in.close()
 	for {
@@ -105,12 +116,13 @@ func (in *input) head() (b []byte, changed <-chan struct{}, more bool) {
 	if in.closed {
 		return nil, nil, false
 	}
-	return in.pending, in.changed, !in.ending
+	return in.pending.b, in.changed, !in.ending
 }
 
 func (in *input) written() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.pending = nil
+	in.pending.free()
+	in.pending = part{}
 	in.signal()
 }

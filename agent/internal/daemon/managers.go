@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// managers are the clients that use the container.
+// managers has the clients that use the container.
 type managers struct {
 	mu    sync.Mutex // protects what follows
 	now   map[string]int
@@ -13,7 +13,7 @@ type managers struct {
 	since time.Time            // of the agent's start
 }
 
-// enter notes that a manager is connected until leave is called.
+// enter records that a manager is connected, until leave is called.
 func (m *managers) enter(id string) (leave func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -31,7 +31,7 @@ func (m *managers) enter(id string) (leave func()) {
 	}
 }
 
-// trim keeps the latest only. The lock is held.
+// trim forgets the manager that left first. The lock is held.
 func (m *managers) trim() {
 	var oldest string
 	for id, at := range m.left {
@@ -42,7 +42,7 @@ func (m *managers) trim() {
 	delete(m.left, oldest)
 }
 
-// others returns how many managers but one are connected, and how long none of them has been.
+// others returns how many managers other than one are connected, and for how long none of them has been.
 func (m *managers) others(but string) (n int, idle time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

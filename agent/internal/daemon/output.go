@@ -1,18 +1,19 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// output is one stream of a command on its way to the client: what was read from the pipe and is not acknowledged
-// yet. When that is a whole window, the pipe is not read, and the program has to wait.
+// An output is one stream of a command on its way to the client. It holds the bytes that were read from the pipe and are not
+// acknowledged yet. When they fill the window, the pipe is not read, and the program has to wait.
 type output struct {
 	pipe   *os.File
 	budget *budget
@@ -22,10 +23,8 @@ type output struct {
 	kept    pieces
 	base    int64 // the offset in the stream at which kept begins
 	ended   bool  // nothing comes after kept
+	lost    error // why some bytes will never be given out; nil = there are none, or the reader closed the stream
 }
-
-// readBuffers are for streams that flow; idle ones hold none.
-var readBuffers = sync.Pool{New: func() any { return new([pipeSize]byte) }}
 
 const pipeSize = 128 << 10
 
@@ -35,10 +34,22 @@ func newOutput(pipe *os.File, b *budget) *output {
 	return o
 }
 
-// close ends the stream for both sides: the program gets SIGPIPE if it goes on writing, and what nobody has asked
-// for is forgotten.
-func (o *output) close() {
+// close ends the stream for both sides, at its reader's request. The program gets SIGPIPE if it continues to write. Bytes that
+// the client has not asked for are dropped.
+func (o *output) close() { o.shut(nil) }
+
+// drop is close without the reader's request. A reader that still comes gets an error, so that it does not take the bytes that
+// it has for the whole stream.
+func (o *output) drop() { o.shut(errDropped) }
+
+// errDropped says that output was dropped before the client asked for it.
+var errDropped = errors.New("the output is not held any more")
+
+func (o *output) shut(lost error) {
 	o.mu.Lock()
+	if !o.ended || o.kept.size > 0 {
+		o.lost = cmp.Or(o.lost, lost)
+	}
 	o.ended = true
 	o.forget(o.kept.size)
 	o.signal()
@@ -49,38 +60,46 @@ func (o *output) close() {
 // pump reads the pipe until its last writer has closed it, or until close.
 func (o *output) pump() {
 	defer o.pipe.Close()
-	defer o.end()
+	o.end(o.readPipe())
+}
+
+// readPipe returns nil at the pipe's end and after close. Otherwise it returns why the rest of the pipe cannot be read.
+func (o *output) readPipe() (failure error) {
 	raw, err := o.pipe.SyscallConn()
 	if err != nil {
-		return
+		return err
 	}
 	for open := true; open && o.waitRoom(); {
 		err := raw.Read(func(fd uintptr) (done bool) {
-			buf := readBuffers.Get().(*[pipeSize]byte)
-			defer readBuffers.Put(buf)
+			buf := readBuffers.Get().(*readBuffer)
 			granted := o.budget.take(len(buf), o.size())
 			n, err := syscall.Read(int(fd), buf[:granted])
 			o.budget.give(granted - max(n, 0))
+			if err == nil && n > 0 {
+				open = o.add(buf, n)
+				return true
+			}
+			readBuffers.Put(buf)
 			switch {
 			case err == syscall.EINTR:
 			case err == syscall.EAGAIN:
 				return false // called again when there is something
-			case n <= 0:
-				open = false
+			case err != nil:
+				open, failure = false, err
 			default:
-				open = o.add(buf[:n])
+				open = false
 			}
 			return true
 		})
 		if err != nil {
-			return
+			return err
 		}
 	}
+	return failure
 }
 
-// waitRoom waits until the window has room; false when the stream was closed. Only what the client acknowledges
-// makes room in a stream, so that no stream need be told when the budget has some again: one that waits has
-// something to send.
+// waitRoom waits until the window has room. It returns false if the stream was closed. Only acknowledged bytes make room in a
+// stream. So a stream need not be woken when the budget has room again: a stream that waits has bytes to send.
 func (o *output) waitRoom() bool {
 	for {
 		o.mu.Lock()
@@ -99,23 +118,28 @@ func (o *output) size() int {
 	return o.kept.size
 }
 
-// add keeps b, which the budget has been asked for; false when the stream was closed meanwhile.
-func (o *output) add(b []byte) bool {
+// add keeps the first n bytes of a buffer, which it owns from then on; the budget has granted them. It returns false if the stream was
+// closed meanwhile.
+func (o *output) add(buf *readBuffer, n int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {
-		o.budget.give(len(b))
+		readBuffers.Put(buf)
+		o.budget.give(n)
 		return false
 	}
-	o.kept.add(b)
+	o.kept.take(buf, n)
 	o.signal()
 	return true
 }
 
-func (o *output) end() {
+// end records that no more bytes come. A failure after close is that of the closed pipe.
+func (o *output) end(failure error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.ended = true
+	if !o.ended {
+		o.ended, o.lost = true, failure
+	}
 	o.signal()
 }
 
@@ -125,11 +149,11 @@ func (o *output) signal() {
 	o.changed = make(chan struct{})
 }
 
-// from returns bytes from an offset on, at most a chunk, and forgets all before them. It waits until there are some,
-// for a while. last says that none come after these.
+// from returns bytes from an offset on, at most a chunk, and drops all bytes before them. It waits for bytes, for wire.Poll at
+// most. last says that no bytes follow.
 func (o *output) from(ctx context.Context, at int64) (bytes [][]byte, last bool, err error) {
-	timeout := time.NewTimer(wire.Poll)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeout(ctx, wire.Poll)
+	defer cancel()
 	for {
 		bytes, last, changed, err := o.take(at)
 		if len(bytes) > 0 || last || err != nil {
@@ -137,8 +161,6 @@ func (o *output) from(ctx context.Context, at int64) (bytes [][]byte, last bool,
 		}
 		select {
 		case <-changed:
-		case <-timeout.C:
-			return nil, false, nil
 		case <-ctx.Done():
 			return nil, false, nil
 		}
@@ -149,14 +171,42 @@ func (o *output) take(at int64) (bytes [][]byte, last bool, changed <-chan struc
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	end := o.base + int64(o.kept.size)
-	if at < o.base || at > end {
+	switch {
+	case o.lost != nil && (at < o.base || at >= end): // all kept bytes were given out
+		return nil, false, nil, &wire.Error{Code: wire.CodeCut, Message: o.lost.Error()}
+	case at < o.base || at > end:
 		return nil, false, nil, fmt.Errorf("offset %d is outside %d to %d", at, o.base, end)
 	}
 	if at > o.base {
 		o.forget(int(at - o.base))
 		o.signal()
 	}
-	return o.kept.first(wire.Chunk), o.ended && o.kept.size <= wire.Chunk, o.changed, nil
+	last = o.ended && o.lost == nil && o.kept.size <= wire.Chunk
+	return o.kept.first(wire.Chunk), last, o.changed, nil
+}
+
+// ahead returns bytes from an offset on, at most a chunk and at most wire.Ahead behind the acknowledged ones. more says that others may
+// follow. The caller releases what it holds. The offset is one up to which bytes were given out.
+func (o *output) ahead(at int64) (bytes [][]byte, held held, more bool, changed <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	end := o.base + int64(o.kept.size)
+	if at < o.base || at > end { // another request has acknowledged more, or the bytes were dropped
+		return nil, nil, false, nil
+	}
+	n := min(wire.Chunk, o.base+wire.Ahead-at)
+	bytes, held = o.kept.hold(int(at-o.base), int(n))
+	return bytes, held, !o.ended || at < end, o.changed
+}
+
+// acknowledge drops the bytes before an offset, if they are not dropped yet.
+func (o *output) acknowledge(at int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := at - o.base; n > 0 && n <= int64(o.kept.size) {
+		o.forget(int(n))
+		o.signal()
+	}
 }
 
 // forget drops the first n bytes. The lock is held.

@@ -6,101 +6,68 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/berth-go/berth/agent/egress"
+	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/agent/internal/git"
+	"github.com/berth-go/berth/agent/internal/h2"
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// maxBody bounds what one request may carry: arguments and environment fit, as far as Linux takes them.
+// maxBody bounds the body of a request. The largest arguments and environment that Linux takes fit in.
 const maxBody = 16 << 20
 
-func (d *Daemon) server() *http.Server {
-	mux := http.NewServeMux()
-	handle := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			if err := h(w, r); err != nil {
-				writeError(w, err)
-			}
-		})
-	}
-	handle("GET "+wire.Root+"hello", d.hello)
-	handle("GET "+wire.Root+"watch", d.watch)
-	handle("GET "+wire.Root+"state", d.state)
-	handle("GET "+wire.Root+"sessions", d.listSessions)
-	handle("GET "+wire.Root+"sessions/{id}", d.sessionActivity)
-	handle("POST "+wire.Root+"calls/{id}", d.makeCall)
-	handle("DELETE "+wire.Root+"calls/{id}", d.dropCall)
-	handle("POST "+wire.Root+"commands/{id}", d.startCommand)
-	handle("DELETE "+wire.Root+"commands/{id}", d.releaseCommand)
-	handle("POST "+wire.Root+"commands/{id}/kill", d.killCommand)
-	handle("GET "+wire.Root+"commands/{id}/exit", d.commandExit)
-	handle("GET "+wire.Root+"commands/{id}/{stream}", d.commandOutput)
-	handle("DELETE "+wire.Root+"commands/{id}/{stream}", d.closeOutput)
-	handle("PUT "+wire.Root+"commands/{id}/stdin", d.commandInput)
-
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
-		Handler:   mux,
-		Protocols: protocols,
-		ErrorLog:  slog.NewLogLogger(d.Log.Handler(), slog.LevelDebug),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          100_000,
-			MaxReadFrameSize:              wire.Chunk + 1<<10,
-			MaxReceiveBufferPerStream:     1 << 20,
-			MaxReceiveBufferPerConnection: 4<<20 - 1,
-			SendPingTimeout:               20 * time.Second,
-			PingTimeout:                   20 * time.Second,
-		},
-	}
+func (d *Daemon) server() *h2.Server {
+	routes := d.routes()
+	return &h2.Server{Log: d.Log, Handler: func(s *h2.Stream) { serve(routes, s) }}
 }
 
-func (d *Daemon) hello(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, wire.Hello{Protocol: wire.Protocol, Oldest: wire.Oldest, Build: d.build(), Boot: d.boot})
+func (d *Daemon) hello(r *request) error {
+	return writeJSON(r, wire.Hello{Protocol: wire.Protocol, Oldest: wire.Oldest, Build: d.build(), Boot: d.boot, Follow: true})
 }
 
-func (d *Daemon) state(w http.ResponseWriter, r *http.Request) error {
-	n, idle := d.managers.others(r.FormValue("manager"))
-	return writeJSON(w, wire.State{Managers: n, Idle: idle.Seconds()})
+func (d *Daemon) state(r *request) error {
+	n, idle := d.managers.others(r.query.Get("manager"))
+	return writeJSON(r, wire.State{Managers: n, Idle: idle.Seconds()})
 }
 
-func (d *Daemon) watch(w http.ResponseWriter, r *http.Request) error {
-	if id := r.FormValue("manager"); id != "" {
+func (d *Daemon) watch(r *request) error {
+	if id := r.query.Get("manager"); id != "" {
 		defer d.managers.enter(id)()
 	}
-	w.WriteHeader(http.StatusOK)
-	http.NewResponseController(w).Flush()
+	r.Flush()
 	<-r.Context().Done()
 	return nil
 }
 
-func (d *Daemon) listSessions(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, d.sessions.list())
+func (d *Daemon) listSessions(r *request) error {
+	return writeJSON(r, d.sessions.list())
 }
 
-func (d *Daemon) sessionActivity(w http.ResponseWriter, r *http.Request) error {
-	a, err := d.sessions.activity(r.PathValue("id"))
+func (d *Daemon) sessionActivity(r *request) error {
+	a, err := d.sessions.activity(r.values["id"])
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, a)
+	return writeJSON(r, a)
 }
 
-// makeCall begins a call or joins it, and writes lines until it ends.
-func (d *Daemon) makeCall(w http.ResponseWriter, r *http.Request) error {
+func (d *Daemon) renewSession(r *request) error {
+	return d.sessions.renew(r.values["id"])
+}
+
+// makeCall begins or joins a call, and writes lines until the call ends.
+func (d *Daemon) makeCall(r *request) error {
 	var request wire.Call
 	if err := readJSON(r, &request); err != nil {
 		return err
 	}
-	c := d.calls.join(r.PathValue("id"), func(ctx context.Context, c *call) wire.Line { return d.perform(ctx, c, request) })
+	c := d.calls.join(r.values["id"], func(ctx context.Context, c *call) wire.Line { return d.perform(ctx, c, request) })
 	defer c.leave()
-	out := json.NewEncoder(w)
-	flush := http.NewResponseController(w).Flush
+	out := json.NewEncoder(r)
 	alive := time.NewTicker(wire.Poll / 4)
 	defer alive.Stop()
 	var shown *wire.Progress
@@ -108,19 +75,19 @@ func (d *Daemon) makeCall(w http.ResponseWriter, r *http.Request) error {
 		step, changed := c.look()
 		if step != shown {
 			shown = step
-			if out.Encode(wire.Line{Progress: step}) != nil || flush() != nil {
+			if out.Encode(wire.Line{Progress: step}) != nil || r.Flush() != nil {
 				return nil
 			}
 		}
 		select {
 		case <-c.ended:
-			if out.Encode(c.last) == nil && flush() == nil && r.Context().Err() == nil {
+			if out.Encode(c.last) == nil && r.Flush() == nil && r.Context().Err() == nil {
 				c.delivered()
 			}
 			return nil
 		case <-changed:
 		case <-alive.C:
-			if out.Encode(wire.Line{}) != nil || flush() != nil {
+			if out.Encode(wire.Line{}) != nil || r.Flush() != nil {
 				return nil
 			}
 		case <-r.Context().Done():
@@ -129,7 +96,7 @@ func (d *Daemon) makeCall(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// perform does what a call asks for.
+// perform performs the operation of a call.
 func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.Line {
 	line := wire.Line{Done: true}
 	var err error
@@ -137,21 +104,24 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 	case request.Fetch != nil:
 		var m wire.Mirror
 		m, err = d.mirror.Fetch(ctx, *request.Fetch, c.progress)
+		m.Size += d.caches.Size()
 		line.Mirror = &m
 	case request.Open != nil:
 		var made bool
 		line.Checkout, made, err = d.open(ctx, *request.Open)
 		if made {
-			c.undo = func() { // nobody looks at it before the call has ended
+			c.undo = func() { // it is not read before the call has ended
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				if err := d.closeSession(ctx, wire.Close{ID: request.Open.ID, UID: request.Open.UID}); err != nil {
-					d.Log.Error("a session that nobody waited for is left", "session", request.Open.ID, "error", err)
+					d.Log.Error("a session whose caller has given up cannot be closed", "session", request.Open.ID, "error", err)
 				}
 			}
 		}
 	case request.Close != nil:
 		err = d.closeSession(ctx, *request.Close)
+	case request.Fill != nil:
+		line.Filled, err = d.fill(ctx, *request.Fill, c.progress)
 	default:
 		err = &wire.Error{Code: wire.CodeInvalid, Message: "unknown operation"}
 	}
@@ -161,38 +131,45 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 		if line.Error.Code == wire.CodeCanceled {
 			level = slog.LevelDebug
 		}
-		d.Log.Log(ctx, level, "failed", "op", request.Op, "code", line.Error.Code, "error", line.Error.Message)
+		args := []any{"op", request.Op, "code", line.Error.Code, "error", line.Error.Message}
+		switch {
+		case request.Open != nil:
+			args = append(args, "session", request.Open.ID)
+		case request.Close != nil:
+			args = append(args, "session", request.Close.ID)
+		}
+		d.Log.Log(ctx, level, "failed", args...)
 	}
 	return line
 }
 
-func (d *Daemon) dropCall(w http.ResponseWriter, r *http.Request) error {
-	if c := d.calls.drop(r.PathValue("id")); c != nil {
+func (d *Daemon) dropCall(r *request) error {
+	if c := d.calls.drop(r.values["id"]); c != nil {
 		c.giveUp()
 	}
 	return nil
 }
 
-func (d *Daemon) startCommand(w http.ResponseWriter, r *http.Request) error {
+func (d *Daemon) startCommand(r *request) error {
 	var s wire.Start
 	if err := readJSON(r, &s); err != nil {
 		return err
 	}
-	return d.start(r.Context(), r.PathValue("id"), s)
+	return d.start(r.Context(), r.values["id"], s)
 }
 
-func (d *Daemon) releaseCommand(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
+func (d *Daemon) releaseCommand(r *request) error {
+	id := r.values["id"]
 	c, fresh := d.commands.reserve(id)
 	if fresh {
 		return nil
 	}
-	if r.FormValue("kill") == "1" {
+	if r.query.Get("kill") == "1" {
 		<-c.ready // soon: a start is bounded
 		if c.proc != nil {
 			dead, err := d.kill(r.Context(), c)
 			if err == nil && !dead {
-				w.WriteHeader(http.StatusAccepted)
+				r.SetStatus(202)
 			}
 			if err != nil || !dead {
 				return err
@@ -203,134 +180,144 @@ func (d *Daemon) releaseCommand(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (d *Daemon) killCommand(w http.ResponseWriter, r *http.Request) error {
-	c, err := d.commands.get(r.Context(), r.PathValue("id"))
+func (d *Daemon) killCommand(r *request) error {
+	c, err := d.commands.get(r.Context(), r.values["id"])
 	if err != nil {
 		return err
 	}
 	dead, err := d.kill(r.Context(), c)
 	if err == nil && !dead {
-		w.WriteHeader(http.StatusAccepted)
+		r.SetStatus(202)
 	}
 	return err
 }
 
-func (d *Daemon) commandExit(w http.ResponseWriter, r *http.Request) error {
-	c, err := d.commands.get(r.Context(), r.PathValue("id"))
+func (d *Daemon) commandExit(r *request) error {
+	c, err := d.commands.get(r.Context(), r.values["id"])
 	if err != nil {
 		return err
 	}
-	timeout := time.NewTimer(wire.Poll)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeout(r.Context(), wire.Poll)
+	defer cancel()
 	select {
 	case <-c.ended:
-		code, signal := c.proc.Exit()
-		return writeJSON(w, wire.Exit{Code: code, Signal: signal})
-	case <-timeout.C:
-	case <-r.Context().Done():
+		return writeJSON(r, c.exit())
+	case <-ctx.Done():
 	}
-	w.WriteHeader(http.StatusNoContent)
+	r.SetStatus(204)
 	return nil
 }
 
-func (d *Daemon) closeOutput(_ http.ResponseWriter, r *http.Request) error {
-	c, err := d.commands.get(r.Context(), r.PathValue("id"))
+func (d *Daemon) closeOutput(r *request) error {
+	c, err := d.commands.get(r.Context(), r.values["id"])
 	if err != nil {
 		return err
 	}
-	if stream := c.stream(r.PathValue("stream")); stream != nil {
+	if stream := c.stream(r.values["stream"]); stream != nil {
 		stream.close()
 	}
 	return nil
 }
 
-func (d *Daemon) commandOutput(w http.ResponseWriter, r *http.Request) error {
-	c, err := d.commands.get(r.Context(), r.PathValue("id"))
+func (d *Daemon) commandOutput(r *request) error {
+	c, err := d.commands.get(r.Context(), r.values["id"])
 	if err != nil {
 		return err
 	}
-	stream := c.stream(r.PathValue("stream"))
-	at, err := strconv.ParseInt(r.FormValue("from"), 10, 64)
+	stream := c.stream(r.values["stream"])
+	at, err := strconv.ParseInt(r.query.Get("from"), 10, 64)
 	if stream == nil || err != nil {
 		return &wire.Error{Code: wire.CodeInvalid, Message: "no such stream, or no offset"}
 	}
+	if r.query.Get("follow") != "" {
+		return follow(r, stream, at)
+	}
 	bytes, last, err := stream.from(r.Context(), at)
-	if err != nil {
+	var cut *wire.Error
+	switch {
+	case errors.As(err, &cut):
+		return cut
+	case err != nil:
 		return &wire.Error{Code: wire.CodeInvalid, Message: err.Error()}
 	}
 	if last {
-		w.Header().Set(wire.HeaderEnd, "1")
+		r.SetHeader(wire.HeaderEnd, "1")
 	}
-	n := 0
+	r.SetHeader("content-length", strconv.FormatInt(size(bytes), 10))
 	for _, b := range bytes {
-		n += len(b)
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(n))
-	for _, b := range bytes {
-		w.Write(b) // what does not arrive is asked for again
+		r.Write(b) // the client asks again for bytes that do not arrive
 	}
 	return nil
 }
 
-func (d *Daemon) commandInput(w http.ResponseWriter, r *http.Request) error {
-	c, err := d.commands.get(r.Context(), r.PathValue("id"))
+func (d *Daemon) commandInput(r *request) error {
+	c, err := d.commands.get(r.Context(), r.values["id"])
 	if err != nil {
 		return err
 	}
-	query := r.URL.Query()
-	at, err := strconv.ParseInt(query.Get("from"), 10, 64)
-	if c.in == nil || err != nil || r.ContentLength < 0 || r.ContentLength > wire.Chunk {
+	at, err := strconv.ParseInt(r.query.Get("from"), 10, 64)
+	if c.in == nil || err != nil || r.Length < 0 || r.Length > wire.Chunk {
 		return &wire.Error{Code: wire.CodeInvalid, Message: "no such stream, no offset, or no length"}
 	}
-	b := make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, b); err != nil {
+	b, free, err := r.Body()
+	if err != nil {
 		return err
 	}
-	state, err := c.in.put(r.Context(), at, b, query.Get("end") == "1")
+	state, err := c.in.put(r.Context(), at, part{b, free}, r.query.Get("end") == "1")
 	if err != nil {
 		return &wire.Error{Code: wire.CodeInvalid, Message: err.Error()}
 	}
-	return writeJSON(w, state)
+	return writeJSON(r, state)
 }
 
-func readJSON(r *http.Request, v any) error {
-	if err := json.NewDecoder(r.Body).Decode(v); err != nil {
+func readJSON(r *request, v any) error {
+	if err := json.NewDecoder(io.LimitReader(r, maxBody)).Decode(v); err != nil {
 		return &wire.Error{Code: wire.CodeInvalid, Message: "cannot read the request"} // it may hold a secret
 	}
 	return nil
 }
 
-func writeJSON(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", "application/json")
+func writeJSON(w *request, v any) error {
+	w.SetHeader("content-type", "application/json")
 	json.NewEncoder(w).Encode(v)
 	return nil
 }
 
-func writeError(w http.ResponseWriter, err error) {
+func writeError(s *h2.Stream, err error) {
 	e := toWire(err)
-	status := http.StatusInternalServerError
+	status := 500
 	switch e.Code {
-	case wire.CodeUnknownSession, wire.CodeUnknownCommand, wire.CodeBranchNotFound:
-		status = http.StatusNotFound
+	case wire.CodeUnknownSession, wire.CodeUnknownCommand, wire.CodeBranchNotFound, wire.CodeOverLimit:
+		status = 404
 	case wire.CodeInvalid, wire.CodeNotExecutable:
-		status = http.StatusBadRequest
+		status = 400
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(e)
+	s.SetHeader("content-type", "application/json")
+	s.SetStatus(status)
+	json.NewEncoder(s).Encode(e)
 }
 
-// toWire gives an error the code that the client knows it by.
+// toWire returns an error with the code by which the client knows it. Its text is one line that shows as itself.
 func toWire(err error) *wire.Error {
-	var coded *wire.Error
+	e := *coded(err)
+	e.Message = gitremote.Line(e.Message, 2*gitremote.MaxWords)
+	return &e
+}
+
+func coded(err error) *wire.Error {
+	var known *wire.Error
 	var failed *git.Error
 	switch {
-	case errors.As(err, &coded):
-		return coded
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &failed):
 		return &wire.Error{Code: wire.CodeGit, Op: failed.Op, Message: failed.Message}
+	case errors.As(err, new(*egress.Refused)):
+		return &wire.Error{Code: wire.CodeAddressRefused, Message: err.Error()}
 	case errors.Is(err, mirror.ErrBranchNotFound):
 		return &wire.Error{Code: wire.CodeBranchNotFound, Message: err.Error()}
+	case errors.Is(err, mirror.ErrProofRequired):
+		return &wire.Error{Code: wire.CodeProofRequired, Message: err.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &wire.Error{Code: wire.CodeCanceled, Message: err.Error()}
 	}

@@ -4,35 +4,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/place"
+	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// session is an open session.
+// A session is an open session.
 type session struct {
 	wire.Session
 	place    *place.Place
+	room     *room.Keeper   // nil = the agent has no rooms
+	starts   gate           // commands with open streams that do not run yet; the agent's own without a room
+	leave    func()         // the mirror; nil = the session was not open
+	layers   []func()       // release the layers of its caches
+	quota    bool           // the file system bounds what it has on the disk
 	starting sync.WaitGroup // starts that got in before closing
+	history  history        // of its commands
 
 	// sessions.mu protects what follows.
 	closing bool      // takes no new command
-	running int       // commands, also those that are being started
-	since   time.Time // when the last command ended; when the session was opened if there was none
+	over    string    // why the agent has ended it; "" = it has not. It stays known until a client closes it
+	running int       // commands, including those that are being started
+	since   time.Time // when the last command ended, or the session was opened or renewed, whichever is latest
 }
 
-// sessions are the open ones.
+// sessions has the open sessions.
 type sessions struct {
 	mu   sync.Mutex // protects what follows, and the last fields of every session
 	byID map[string]*session
-	busy map[any]chan struct{} // IDs and uids of what is being opened or closed; the channel is closed after
+	busy map[any]chan struct{} // IDs and uids that are being opened or closed; the channel is closed afterwards
 }
 
-// acquire lets one caller at a time open or close a session of that ID, or of that uid: who comes late to close an old
-// session must not meet a new one whose place is just being made.
+// acquire lets one caller at a time open or close a session of that ID or uid. A late request to close an old session must not
+// run while a new session with its uid is being opened.
 func (ss *sessions) acquire(ctx context.Context, id string, uid int) (release func(), err error) {
 	releaseID, err := ss.acquireOne(ctx, id)
 	if err != nil {
@@ -73,14 +83,24 @@ func (ss *sessions) acquireOne(ctx context.Context, key any) (release func(), er
 // usable returns a session that takes commands. The lock is held.
 func (ss *sessions) usable(id string) (*session, error) {
 	s := ss.byID[id]
+	if s != nil && s.over != "" {
+		return nil, &wire.Error{Code: wire.CodeOverLimit, Message: s.over}
+	}
 	if s == nil || s.closing {
 		return nil, &wire.Error{Code: wire.CodeUnknownSession, Message: fmt.Sprintf("no session %q", id)}
 	}
 	return s, nil
 }
 
-// enter finds a session for a start. The caller calls starting.Done when that is decided, and leave when there is
-// nothing that runs.
+// get is usable for callers without the lock.
+func (ss *sessions) get(id string) (*session, error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.usable(id)
+}
+
+// enter returns a session for a start. The caller calls starting.Done when the start is decided, and leave when the command
+// does not run.
 func (ss *sessions) enter(id string) (*session, error) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -93,7 +113,7 @@ func (ss *sessions) enter(id string) (*session, error) {
 	return s, nil
 }
 
-// leave notes that a command has ended, or that none came of its start.
+// leave records that a command has ended or that its start has failed.
 func (ss *sessions) leave(s *session, ended bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -103,7 +123,7 @@ func (ss *sessions) leave(s *session, ended bool) {
 	}
 }
 
-// activity returns what a session has running, or how long that has been nothing.
+// activity returns how many commands a session has running, and for how long it has had none.
 func (ss *sessions) activity(id string) (wire.Activity, error) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -118,7 +138,18 @@ func (ss *sessions) activity(id string) (wire.Activity, error) {
 	return a, nil
 }
 
-// find returns the session of an ID, and whether another has the uid.
+// renew makes a session count as used now.
+func (ss *sessions) renew(id string) error {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s, err := ss.usable(id)
+	if err == nil {
+		s.since = time.Now()
+	}
+	return err
+}
+
+// find returns the session of an ID, and whether another session has the uid.
 func (ss *sessions) find(id string, uid int) (s *session, taken bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -136,18 +167,22 @@ func (ss *sessions) add(s *session) {
 	ss.byID[s.ID] = s
 }
 
-// list returns the uids by ID.
-func (ss *sessions) list() map[string]int {
+func (ss *sessions) all() []*session {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	uids := make(map[string]int, len(ss.byID))
-	for id, s := range ss.byID {
-		uids[id] = s.UID
+	return slices.Collect(maps.Values(ss.byID))
+}
+
+// list returns the uids by ID.
+func (ss *sessions) list() map[string]int {
+	uids := make(map[string]int)
+	for _, s := range ss.all() {
+		uids[s.ID] = s.UID
 	}
 	return uids
 }
 
-// open makes a session's place, or finds it. made says which.
+// open makes a session's directories and checkout. made is false if the session was open.
 func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, made bool, err error) {
 	if err := place.Check(w); err != nil {
 		return nil, false, &wire.Error{Code: wire.CodeInvalid, Message: err.Error()}
@@ -162,24 +197,94 @@ func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, ma
 		return nil, false, &wire.Error{Code: wire.CodeInvalid, Message: fmt.Sprintf("session %q or uid %d is in use", w.ID, w.UID)}
 	}
 	if s != nil {
+		if _, err := d.sessions.get(w.ID); err != nil {
+			return nil, false, err
+		}
 		return &s.place.Checkout, false, nil
 	}
-	if err := d.heavy.enter(ctx); err != nil {
+	if err := d.opening.enter(ctx); err != nil {
 		return nil, false, err
 	}
-	defer d.heavy.leave()
-	p, err := d.places.Make(ctx, w, d.mirror.Refs())
+	defer d.opening.leave()
+	refs, leave, err := d.mirror.Enter(!w.Unproven)
 	if err != nil {
-		if !errors.Is(err, mirror.ErrBranchNotFound) && ctx.Err() == nil {
-			d.mirror.Suspect() // its objects may be missing
-		}
 		return nil, false, err
 	}
-	d.sessions.add(&session{Session: w, place: p, since: time.Now()})
-	return &p.Checkout, true, nil
+	defer func() {
+		if !made {
+			leave()
+		}
+	}()
+	target, err := d.mirror.Resolve(ctx, refs, w.Branch)
+	if err != nil {
+		return nil, false, err
+	}
+	if s, err = d.furnish(ctx, w, refs, target); err != nil {
+		return nil, false, err
+	}
+	s.leave = leave
+	s.place.Checkout.Checked = true
+	d.sessions.add(s)
+	d.spares.Refill() // for the next session: it is not to wait for a room
+	return &s.place.Checkout, true, nil
 }
 
-// closeSession kills and removes all of a session, whether it is known or not.
+// furnish makes a session's room and place. On an error nothing is left of either.
+func (d *Daemon) furnish(ctx context.Context, w wire.Session, refs *mirror.Refs, target mirror.Target) (*session, error) {
+	if err := d.places.Reserve(w.ID); err != nil {
+		return nil, err
+	}
+	s := &session{Session: w, starts: d.starts, since: time.Now()}
+	if d.meter.limit != (place.Usage{}) {
+		s.quota = d.bound(ctx, w.ID, d.meter.limit)
+	}
+	opened := make(chan error, 1)
+	if d.Rooms == nil {
+		opened <- nil
+	} else {
+		caches, err := d.share(s)
+		if err != nil {
+			return nil, errors.Join(err, d.clear(ctx, s))
+		}
+		s.room, s.starts = d.keeper(w, caches), make(gate, roomStarts)
+		go func() { opened <- s.room.Open(ctx) }() // while the files are written
+	}
+	var err error
+	s.place, err = d.places.Make(ctx, d.starter(s), w, refs, target)
+	if failed := <-opened; failed != nil {
+		err = failed
+	} else if err != nil && ctx.Err() == nil {
+		d.mirror.Suspect() // its objects may be missing
+	}
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		return nil, errors.Join(err, d.clear(ctx, s))
+	}
+	return s, nil
+}
+
+// clear ends the processes of a session and removes its files.
+func (d *Daemon) clear(ctx context.Context, s *session) error {
+	if s.room == nil {
+		return d.places.Clear(ctx, s.ID, s.UID)
+	}
+	if err := s.room.Close(ctx); err != nil {
+		return err
+	}
+	if s.quota {
+		d.bound(ctx, s.ID, place.Usage{})
+	}
+	if err := d.places.ClearRoom(s.ID, s.UID); err != nil {
+		return err
+	}
+	for _, release := range s.layers {
+		release()
+	}
+	return nil
+}
+
+// closeSession kills all processes of a session and removes its files. The session need not be known.
 func (d *Daemon) closeSession(ctx context.Context, c wire.Close) error {
 	release, err := d.sessions.acquire(ctx, c.ID, c.UID)
 	if err != nil {
@@ -193,17 +298,12 @@ func (d *Daemon) closeSession(ctx context.Context, c wire.Close) error {
 	if taken || s != nil && s.UID != c.UID {
 		return &wire.Error{Code: wire.CodeInvalid, Message: fmt.Sprintf("uid %d is another session's", c.UID)}
 	}
-	if s != nil {
-		d.sessions.mu.Lock()
-		s.closing = true
-		d.sessions.mu.Unlock()
-		s.starting.Wait() // what got in before; a start is bounded
-	}
-	if err := d.heavy.enter(ctx); err != nil {
+	if s == nil {
+		s = &session{Session: wire.Session{ID: c.ID, UID: c.UID}}
+	} else if err := d.stop(ctx, s); err != nil {
 		return err
 	}
-	defer d.heavy.leave()
-	if err := d.places.Clear(ctx, c.ID, c.UID); err != nil {
+	if err := d.empty(ctx, s); err != nil {
 		return err
 	}
 	d.sessions.mu.Lock()
@@ -212,7 +312,37 @@ func (d *Daemon) closeSession(ctx context.Context, c wire.Close) error {
 	return nil
 }
 
-// gate bounds how many do something at once.
+// stop kills the processes of a session in a room, and ends its starts. The session takes no more.
+func (d *Daemon) stop(ctx context.Context, s *session) error {
+	d.sessions.mu.Lock()
+	s.closing = true
+	d.sessions.mu.Unlock()
+	if s.room != nil {
+		if err := s.room.Close(ctx); err != nil { // also ends the starts that are under way
+			return err
+		}
+	}
+	s.starting.Wait() // starts that came before; a start is bounded
+	return nil
+}
+
+// empty clears a session and lets go of the mirror. It may be repeated.
+func (d *Daemon) empty(ctx context.Context, s *session) error {
+	if err := d.clearing.enter(ctx); err != nil {
+		return err
+	}
+	defer d.clearing.leave()
+	if err := d.clear(ctx, s); err != nil {
+		return err
+	}
+	if s.leave != nil {
+		s.leave()
+		s.leave = nil
+	}
+	return nil
+}
+
+// A gate bounds how many goroutines do something at once.
 type gate chan struct{}
 
 func (g gate) enter(ctx context.Context) error {

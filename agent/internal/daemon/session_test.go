@@ -3,12 +3,19 @@ package daemon
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/berth-go/berth/agent/internal/place"
+	"github.com/berth-go/berth/agent/internal/proc"
+	"github.com/berth-go/berth/agent/internal/wire"
+	"github.com/berth-go/berth/internal/test/need"
 )
 
-// TestOneAtATimePerSessionAndUID lets who comes late to close an old session wait for the new one that has its uid.
+// TestOneAtATimePerSessionAndUID makes a late close of an old session wait for the new session that has its uid.
 func TestOneAtATimePerSessionAndUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ss := &sessions{byID: make(map[string]*session), busy: make(map[any]chan struct{})}
@@ -48,4 +55,39 @@ func TestOneAtATimePerSessionAndUID(t *testing.T) {
 			t.Errorf("%d are held at the end", len(ss.busy))
 		}
 	})
+}
+
+func init() { proc.Main() } // as in the agent's program: some tests end the processes of a uid
+
+// TestOpeningAndClearingAreApart: as many slow checkouts as there may be do not keep a session from being cleared.
+func TestOpeningAndClearingAreApart(t *testing.T) {
+	need.Root(t)
+	etc := t.TempDir()
+	for _, name := range []string{"passwd", "group"} {
+		if err := os.WriteFile(filepath.Join(etc, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	places, err := place.Open(place.Config{Root: t.TempDir(), Etc: etc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Daemon{opening: make(gate, 1), clearing: make(gate, 1), places: places}
+	s := &session{Session: wire.Session{ID: "s", UID: 59_998}}
+	if err := places.Reserve(s.ID); err != nil {
+		t.Fatal(err)
+	}
+	d.opening <- struct{}{}
+	if err := d.empty(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(places.Top(s.ID)); !os.IsNotExist(err) {
+		t.Errorf("the session's directory is left: %v", err)
+	}
+	d.clearing <- struct{}{}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.empty(ended, s); !errors.Is(err, context.Canceled) {
+		t.Errorf("with no place to clear: %v", err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestNoPartOfASecretIsKept, wherever the text is cut, and however it comes.
@@ -31,5 +32,19 @@ func TestNoPartOfASecretIsKept(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestStampsAreNoWallTimes: a step of the wall clock would otherwise end a fetch that goes on, or keep one that hangs.
+func TestStampsAreNoWallTimes(t *testing.T) {
+	w := &lastWords{heard: new(atomic.Int64)}
+	before := stamp()
+	w.Write([]byte("x"))
+	heard := w.heard.Load()
+	if after := stamp(); heard < before || heard > after {
+		t.Errorf("heard at %d, between %d and %d", heard, before, after)
+	}
+	if since := time.Since(begun.Round(0)); time.Duration(heard) > since+time.Hour {
+		t.Errorf("heard at %v, and the program began %v ago", time.Duration(heard), since)
 	}
 }

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -9,9 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
+
+	"github.com/berth-go/berth/agent/internal/git"
 )
 
-// tidy removes what a git that was cut off leaves behind. No git may run.
+// tidy removes the files that an interrupted git left. No git may run.
 func tidy(repo string) {
 	filepath.WalkDir(repo, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -33,8 +36,8 @@ func tidy(repo string) {
 	})
 }
 
-// intact looks whether every pack is there, with its index, to its last byte. It takes no time, and finds what a
-// machine that stopped at the wrong moment does to a repository; the rest is git fsck's.
+// intact reports whether every pack and its index are complete. It is fast, and finds the damage of a machine that stopped at the
+// wrong moment. Other damage is for git fsck to find.
 func intact(repo string, hashSize int) bool { return len(brokenPacks(repo, hashSize)) == 0 }
 
 // brokenPacks returns the packs that are not whole, without their endings.
@@ -89,6 +92,41 @@ func size(root string) (bytes int64) {
 		}
 		return nil
 	})
+	return bytes
+}
+
+// watch returns a function that says whether a fetch into a repository has brought more than it may, or has used up the disk,
+// which other repositories and sessions need too.
+func (m *Mirror) watch(repo string) func() error {
+	packs := filepath.Join(repo, "objects", "pack")
+	before := sizeOf(packs)
+	return func() error {
+		if err := m.Limits.checkFetch(sizeOf(packs) - before); err != nil {
+			return err
+		}
+		var st syscall.Statfs_t
+		if syscall.Statfs(m.Dir, &st) != nil {
+			return nil
+		}
+		left := int64(st.Bavail) * st.Bsize
+		if keep := min(int64(st.Blocks)*st.Bsize/50, minFree); left < keep {
+			return &git.Error{Op: "fetch", Message: fmt.Sprintf("No space left on device: %d KiB are free, and %d KiB are kept for others", left>>10, keep>>10)}
+		}
+		return nil
+	}
+}
+
+// minFree is the room on the disk that a fetch leaves, or a fiftieth of a smaller disk.
+const minFree = 512 << 20
+
+// sizeOf returns the bytes of the files in a directory.
+func sizeOf(dir string) (bytes int64) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			bytes += info.Size()
+		}
+	}
 	return bytes
 }
 

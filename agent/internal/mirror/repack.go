@@ -12,13 +12,12 @@ import (
 const (
 	// maxPacks is how many packs are left alone.
 	maxPacks = 20
-	// tooManyPacks is from when on consolidating them is not put off any more for a fetch that waits.
+	// tooManyPacks is the number of packs from which on a waiting fetch does not end the consolidation.
 	tooManyPacks = 4 * maxPacks
 )
 
-// consolidate makes one pack of many, if there are too many and there is room. It belongs to the fetch that has just
-// been answered, and the next one waits for it; but one that comes meanwhile ends it, unless that has gone on for
-// long.
+// consolidate makes one pack of many, if there are too many and there is room. It belongs to the fetch that was just answered,
+// and the next fetch waits for it. A fetch that comes meanwhile ends it, unless there are very many packs.
 func (m *Mirror) consolidate() {
 	refs := m.refs.Load()
 	packs, _ := filepath.Glob(filepath.Join(m.repo, "objects", "pack", "*.pack"))
@@ -41,7 +40,7 @@ func (m *Mirror) consolidate() {
 	m.mu.Unlock()
 }
 
-// repack keeps what no ref reaches any more: a checkout may borrow it.
+// repack keeps objects that no ref reaches any more: a checkout may borrow them.
 func (m *Mirror) repack(ctx context.Context, packs int) {
 	_, err := git.Run(ctx, m.Table, m.job("repack", wire.Fetch{}, nil,
 		"--git-dir="+m.repo, "-c", "repack.writeBitmaps=false", "repack", "-a", "-d", "-k", "-q"))

@@ -1,7 +1,6 @@
 package place
 
 import (
-	"os"
 	"syscall"
 	"unsafe"
 )
@@ -29,24 +28,6 @@ func openDir(fd int, name string, flags int) (int, error) {
 	}
 }
 
-// list returns the names in an open directory. One that was removed has none.
-func list(fd int) (names []string, err error) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := syscall.Getdents(fd, buf)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err == syscall.ENOENT || err == nil && n <= 0 {
-			return names, nil
-		}
-		if err != nil {
-			return names, os.NewSyscallError("getdents", err)
-		}
-		_, _, names = syscall.ParseDirent(buf[:n], -1, names)
-	}
-}
-
 func fstatat(fd int, name string, st *syscall.Stat_t) error {
 	p, err := syscall.BytePtrFromString(name)
 	if err != nil {
@@ -66,6 +47,19 @@ func unlinkat(fd int, name string, dir bool) error {
 		flags = atRemoveDir
 	}
 	_, _, e := syscall.Syscall(syscall.SYS_UNLINKAT, uintptr(fd), uintptr(unsafe.Pointer(p)), flags)
+	return failure(e)
+}
+
+func renameat(fd int, name string, to int, newName string) error {
+	p, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	q, err := syscall.BytePtrFromString(newName)
+	if err != nil {
+		return err
+	}
+	_, _, e := syscall.Syscall6(syscall.SYS_RENAMEAT, uintptr(fd), uintptr(unsafe.Pointer(p)), uintptr(to), uintptr(unsafe.Pointer(q)), 0, 0)
 	return failure(e)
 }
 

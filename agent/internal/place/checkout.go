@@ -4,47 +4,67 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
+	"io"
+	"slices"
 	"syscall"
 
 	"github.com/berth-go/berth/agent/internal/git"
+	"github.com/berth-go/berth/agent/internal/mirror"
 )
 
-// checkOut writes the files of HEAD.
-func (p *Places) checkOut(ctx context.Context, pl *Place, uid int) error {
+// checkOut writes the files of HEAD. What the remote has committed decides what git does, so git runs where the session's commands
+// will.
+func (p *Places) checkOut(ctx context.Context, in git.Starter, pl *Place, uid int) error {
 	job := git.Job{
-		Op: "checkout", UID: uid, Dir: pl.Workdir, Path: p.Path,
+		Op: "checkout", UID: uid, Dir: pl.Workdir, Path: p.Image.SafePath(),
 		// Workers are processes: for a few hundred files they cost more than they save.
 		Args: []string{"-c", "checkout.workers=0", "-c", "checkout.thresholdForParallelism=1000", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD"},
 		// Large files stay pointers: what they point to needs a credential.
-		Env: append(pl.Env, "GIT_TERMINAL_PROMPT=0", "GIT_LFS_SKIP_SMUDGE=1", "LC_ALL=C"),
+		Env: append(slices.Clone(pl.Env), "PATH="+p.Image.SafePath(), "GIT_TERMINAL_PROMPT=0", "GIT_LFS_SKIP_SMUDGE=1", "LC_ALL=C"),
 	}
-	_, err := git.Run(ctx, p.Table, job)
+	_, err := git.Run(ctx, in, job)
 	var failed *git.Error
 	if !errors.As(err, &failed) {
 		return err
 	}
 	// Git does not say why it cannot write a file, and makes room again before it ends.
-	job.Args = []string{"ls-tree", "-r", "-l", "HEAD"}
-	if sizes, err := git.Run(ctx, p.Table, job); err == nil {
-		if free, full := full(pl.Workdir, largest(string(sizes))); full {
-			failed.Message += fmt.Sprintf("\nno space left on device: %d KiB are free", free>>10)
+	var most int64
+	job.Args = []string{"ls-tree", "-r", "-l", "-z", "HEAD"}
+	job.Output = func(out io.Reader) (err error) {
+		most, err = largest(out)
+		return err
+	}
+	if _, err := git.Run(ctx, in, job); err == nil {
+		if free, full := full(pl.Workdir, most); full {
+			failed.Message += fmt.Sprintf("; no space left on device: %d KiB are free", free>>10)
 		}
 	}
 	return failed
 }
 
-// largest returns the largest size in what git ls-tree -l prints: mode, type, object, size; then a tab and the name.
-func largest(tree string) (most int64) {
-	for line := range strings.Lines(tree) {
-		entry, _, _ := strings.Cut(line, "\t")
-		if fields := strings.Fields(entry); len(fields) == 4 {
-			n, _ := strconv.ParseInt(fields[3], 10, 64) // "-" for a submodule
-			most = max(most, n)
-		}
+// fits returns an error if a checkout of a tree has no room in a directory.
+func fits(dir string, t mirror.Tree) error {
+	var st syscall.Statfs_t
+	if syscall.Statfs(dir, &st) != nil {
+		return nil
 	}
-	return most
+	free := int64(st.Bavail) * st.Bsize
+	switch {
+	case t.Bytes > free:
+		return &git.Error{Op: "checkout", Message: fmt.Sprintf("no space left on device: the files take %d KiB, and %d KiB are free", t.Bytes>>10, free>>10)}
+	case st.Files > 0 && t.Files > int64(st.Ffree):
+		return &git.Error{Op: "checkout", Message: fmt.Sprintf("no space left on device: there are %d files and directories, and %d inodes are free", t.Files, st.Ffree)}
+	}
+	return nil
+}
+
+// largest returns the largest size in what git ls-tree -l -z prints.
+func largest(out io.Reader) (most int64, err error) {
+	err = mirror.ReadEntries(out, func(size, _ int64) error {
+		most = max(most, size)
+		return nil
+	})
+	return most, err
 }
 
 // full reports whether a file of so many bytes has no room where dir is; a little is needed besides.

@@ -7,8 +7,14 @@ import (
 	"github.com/berth-go/berth/agent/internal/proc"
 )
 
-// Clear ends every process of a uid, then removes all that it owned: its place, what is in shared directories at any
-// depth, and kernel objects. The session of that ID must take no new command. Doing it again finds nothing to do.
+// ClearRoom removes what a session owned that had a room, after the room's end: its place. The session could write nothing else of
+// the container, and nothing of it runs that could move its directories meanwhile.
+func (p *Places) ClearRoom(id string, uid int) error {
+	return errors.Join(removeAll(p.Root, id), p.removeAccount(uid))
+}
+
+// Clear ends every process of a uid, and then removes all that the uid owned: its place, its files in shared directories at any
+// depth, and kernel objects. The session of that ID must take no new command. Clear may be repeated.
 func (p *Places) Clear(ctx context.Context, id string, uid int) error {
 	if err := proc.KillUser(ctx, uid); err != nil {
 		return err

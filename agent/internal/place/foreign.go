@@ -9,10 +9,11 @@ import (
 
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/proc"
+	"github.com/berth-go/berth/agent/internal/room"
 )
 
-// checkAccounts refuses an image that gives away a uid or a gid of ours. A session that got it would own the image's
-// files of it, and its end would remove the image's account.
+// checkAccounts refuses an image that uses one of berth's uids or gids. A session that got such a uid would own the image's files,
+// and the session's end would remove the image's account.
 func checkAccounts(etc string) error {
 	for _, name := range []string{"passwd", "group"} {
 		text, err := os.ReadFile(filepath.Join(etc, name))
@@ -35,8 +36,9 @@ func checkAccounts(etc string) error {
 	return nil
 }
 
-// firstUID is the lowest that berth uses: the mirror's, and the one that no process has, come before the sessions'.
-const firstUID = min(proc.Unused, mirror.UID, MinUID)
+// firstUID is the lowest that berth uses: that of the caches' layers, the mirror's, and the one that no process has come before the
+// sessions'.
+const firstUID = min(room.LayerUID, proc.Unused, mirror.UID, MinUID)
 
 func reserved(id int) bool { return firstUID <= id && id <= MaxUID }
 

@@ -12,7 +12,8 @@ func TestAnImageWithAccountsOfOursIsRefused(t *testing.T) {
 	for _, c := range []struct{ passwd, group, says string }{
 		{usual, "root:x:0:\nnogroup:x:65534:\n", ""},
 		{usual + "app:x:1000:1000::/app:/bin/sh\n", "app:x:1000:\n", ""},
-		{usual + "app:x:9997:9997::/app:/bin/sh\n", "app:x:60001:\n", ""},
+		{usual + "app:x:9996:9996::/app:/bin/sh\n", "app:x:60001:\n", ""},
+		{usual + "app:x:9997:9997::/app:/bin/sh\n", "", `passwd gives the id 9997 to "app"`},
 		{usual + "berth-mirror:x:9999:9999:::\nberth10001:x:10001:10001:::\n", "berth10001:x:10001:\n", ""}, // an earlier life of the container
 		{"", "", ""},
 		{usual + "app:x:10001:10001::/app:/bin/sh\n", "app:x:10001:\n", `passwd gives the id 10001 to "app"`},

@@ -1,5 +1,5 @@
-// Package place makes the place of a session in the container, and clears it away: directories, a checkout, an entry
-// in passwd and group; afterwards also whatever else its uid left behind.
+// Package place makes a session's place in the container: directories, a checkout, an entry in passwd and group. At the
+// session's end it removes the place and all other files that the session's uid left.
 package place
 
 import (
@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/berth-go/berth/agent/internal/environ"
+	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/mirror"
-	"github.com/berth-go/berth/agent/internal/proc"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
@@ -23,14 +23,12 @@ const (
 	MaxUID = 60000
 )
 
-// Config is the surroundings of Places.
+// Config configures Places.
 type Config struct {
 	Root   string   // holds one directory per session: /sessions
 	Etc    string   // holds passwd and group: /etc
 	Shared []string // directories that any uid may write in
-	Env    []string // of the container
-	Path   string   // PATH in Env, or the usual
-	Table  *proc.Table
+	Image  *environ.Image
 }
 
 // Places makes and clears sessions' places.
@@ -39,7 +37,7 @@ type Places struct {
 	accounts sync.Mutex // held while passwd and group are written: short file work only
 }
 
-// Open wipes what an earlier life of the container left. An image whose accounts are in the way is an error.
+// Open removes the files of the container's earlier runs. It returns an error if the image's accounts conflict with berth's.
 func Open(c Config) (*Places, error) {
 	if err := checkAccounts(c.Etc); err != nil {
 		return nil, err
@@ -62,14 +60,14 @@ func Open(c Config) (*Places, error) {
 	return &Places{Config: c}, nil
 }
 
-// A Place is one session's.
+// A Place is the place of one session.
 type Place struct {
 	wire.Checkout
 	User string
 	Env  []string // of its commands, before the session's own
 }
 
-// Check finds what is wrong with a session's parameters.
+// Check returns an error if a session's parameters are not valid.
 func Check(s wire.Session) error {
 	if s.ID == "" || len(s.ID) > 128 || strings.Trim(s.ID, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
 		return fmt.Errorf("bad session ID %q", s.ID)
@@ -85,53 +83,47 @@ func Check(s wire.Session) error {
 	if strings.ContainsAny(s.URL, "\x00\r\n") || strings.Contains(s.AuthorName+s.AuthorEmail, "\x00") {
 		return errors.New("bad character in the URL or the author")
 	}
+	if at, reason := wire.CheckCaches(s.Caches); reason != "" {
+		return fmt.Errorf("cache %d: %s", at, reason)
+	}
 	return nil
 }
 
-// Make makes a session's place with the branch checked out. On an error nothing of it is left.
-func (p *Places) Make(ctx context.Context, s wire.Session, refs *mirror.Refs) (_ *Place, err error) {
-	if refs == nil {
-		return nil, errors.New("nothing was fetched yet")
-	}
-	branch := s.Branch
-	if branch == "" {
-		branch = refs.Head
-	}
-	commit, found := refs.Branch(branch)
-	if !found && (s.Branch != "" || !refs.Empty()) {
-		return nil, fmt.Errorf("%w: %q", mirror.ErrBranchNotFound, branch)
-	}
-	if branch == "" {
-		branch = "main" // an empty repository that does not say
-	}
-	top := filepath.Join(p.Root, s.ID)
-	if err := os.Mkdir(top, 0o700); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			defer cancel()
-			err = errors.Join(err, p.Clear(ctx, s.ID, s.UID))
-		}
-	}()
+// Top returns the directory of a session's place.
+func (p *Places) Top(id string) string { return filepath.Join(p.Root, id) }
+
+// Reserve makes the directory of a session's place, which must not be there. The session cannot enter it yet.
+func (p *Places) Reserve(id string) error { return os.Mkdir(p.Top(id), 0o700) }
+
+// Make makes a session's place with the target checked out, in a reserved directory. Git is started by in. After an error, Clear
+// removes what was made.
+func (p *Places) Make(ctx context.Context, in git.Starter, s wire.Session, refs *mirror.Refs, target mirror.Target) (*Place, error) {
+	top := p.Top(s.ID)
 	dir := s.Dir
 	if dir == "home" || dir == "tmp" {
 		dir += "_"
 	}
 	pl := &Place{
-		Checkout: wire.Checkout{Workdir: filepath.Join(top, dir), Branch: branch, Commit: commit},
+		Checkout: wire.Checkout{Workdir: filepath.Join(top, dir), Branch: target.Branch, Commit: target.Commit, SelfContained: s.SelfContained},
 		User:     userName(s.UID),
 	}
-	for _, d := range []string{filepath.Join(top, "home"), filepath.Join(top, "tmp"), pl.Workdir} {
-		if err := errors.Join(os.Mkdir(d, 0o700), os.Chown(d, s.UID, s.UID)); err != nil {
+	// No other session can enter top, so that what lies in it may have the modes that tools expect.
+	for _, d := range []struct {
+		path string
+		mode os.FileMode
+	}{{filepath.Join(top, "home"), 0o700}, {filepath.Join(top, "tmp"), 0o700}, {pl.Workdir, 0o755}} {
+		if err := makeOwn(d.path, d.mode, s.UID); err != nil {
 			return nil, err
 		}
 	}
 	if err := p.addAccount(pl.User, s.UID, filepath.Join(top, "home")); err != nil {
 		return nil, err
 	}
-	pl.Env = p.environ(pl, top)
+	home := p.Image.Session(filepath.Join(top, "home"))
+	if err := furnish(filepath.Join(top, "home"), home, s.UID); err != nil {
+		return nil, err
+	}
+	pl.Env = environOf(pl, top, home.Env)
 	if err := writeRepository(pl, s, refs); err != nil {
 		return nil, err
 	}
@@ -139,24 +131,27 @@ func (p *Places) Make(ctx context.Context, s wire.Session, refs *mirror.Refs) (_
 	if err := os.Chown(top, s.UID, s.UID); err != nil {
 		return nil, err
 	}
-	if commit == "" {
+	if target.Commit == "" {
 		return pl, nil
 	}
-	if err := p.checkOut(ctx, pl, s.UID); err != nil {
+	if err := fits(pl.Workdir, target.Tree); err != nil {
+		return nil, err
+	}
+	if err := p.checkOut(ctx, in, pl, s.UID); err != nil {
 		return nil, err
 	}
 	return pl, nil
 }
 
-// environ is what every command of a session starts with.
-func (p *Places) environ(pl *Place, top string) []string {
-	env := append([]string{"LANG=C.UTF-8"}, p.Env...)
+// environOf returns the environment of every command of a session.
+func environOf(pl *Place, top string, image []string) []string {
+	env := append([]string{"LANG=C.UTF-8"}, image...)
 	shell := "/bin/sh"
 	if _, err := os.Stat("/bin/bash"); err == nil {
 		shell = "/bin/bash"
 	}
 	env = append(env,
-		"PATH="+p.Path, "HOME="+filepath.Join(top, "home"), "TMPDIR="+filepath.Join(top, "tmp"),
+		"HOME="+filepath.Join(top, "home"), "TMPDIR="+filepath.Join(top, "tmp"),
 		"USER="+pl.User, "LOGNAME="+pl.User, "SHELL="+shell)
 	return env
 }

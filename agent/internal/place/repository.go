@@ -2,7 +2,9 @@ package place
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,46 +14,70 @@ import (
 )
 
 // writeRepository writes what git init, remote add and a fetch without objects would: a repository whose objects are
-// the mirror's, with every branch as a remote-tracking branch and one as its own.
+// the mirror's, with every branch as a remote-tracking branch and one as its own, or HEAD detached at a commit.
 func writeRepository(pl *Place, s wire.Session, refs *mirror.Refs) error {
 	dir := filepath.Join(pl.Workdir, ".git")
 	for _, d := range []string{
 		"", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags",
 		"refs/remotes", "refs/remotes/origin", "info", "hooks",
 	} {
-		if err := own(os.Mkdir(filepath.Join(dir, d), 0o700), filepath.Join(dir, d), s.UID); err != nil {
+		if err := own(os.Mkdir(filepath.Join(dir, d), 0o755), filepath.Join(dir, d), s.UID); err != nil {
 			return err
 		}
 	}
 	packed := bytes.NewBufferString(mirror.PackedHeader)
-	if pl.Commit != "" {
+	head := "ref: refs/heads/" + pl.Branch
+	switch {
+	case pl.Branch == "":
+		head = pl.Commit
+	case pl.Commit != "":
 		fmt.Fprintf(packed, "%s refs/heads/%s\n", pl.Commit, pl.Branch)
 	}
-	packed.Write(refs.Packed)
-	files := []struct {
+	type file struct {
 		name string
 		text []byte
-	}{
-		{"HEAD", []byte("ref: refs/heads/" + pl.Branch + "\n")},
+	}
+	files := []file{
+		{"HEAD", []byte(head + "\n")},
 		{"config", config(pl, s, refs)},
-		{"packed-refs", packed.Bytes()},
-		{"objects/info/alternates", []byte(refs.Objects + "\n")},
 		{"description", []byte("A checkout of berth's.\n")},
 		{"info/exclude", nil},
 	}
-	if _, ok := refs.Branch(refs.Head); ok {
-		files = append(files, struct {
-			name string
-			text []byte
-		}{"refs/remotes/origin/HEAD", []byte("ref: refs/remotes/origin/" + refs.Head + "\n")})
+	if s.SelfContained {
+		if err := copyObjects(filepath.Join(dir, "objects"), refs.Objects, s.UID); err != nil {
+			return err
+		}
+	} else {
+		files = append(files, file{"objects/info/alternates", []byte(refs.Objects + "\n")})
+	}
+	if len(refs.Shallow) > 0 {
+		files = append(files, file{"shallow", refs.Shallow})
+	}
+	if commit, err := refs.Branch(refs.Head); err != nil {
+		return err
+	} else if commit != "" {
+		files = append(files, file{"refs/remotes/origin/HEAD", []byte("ref: refs/remotes/origin/" + refs.Head + "\n")})
+	}
+	if err := writeTo(filepath.Join(dir, "packed-refs"), io.MultiReader(packed, refs.Packed()), s.UID); err != nil {
+		return err
 	}
 	for _, f := range files {
 		name := filepath.Join(dir, f.name)
-		if err := own(os.WriteFile(name, f.text, 0o600), name, s.UID); err != nil {
+		if err := own(os.WriteFile(name, f.text, 0o644), name, s.UID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeTo writes a new file of the session's. The session cannot enter its directory yet.
+func writeTo(name string, content io.Reader, uid int) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	return errors.Join(err, f.Chown(uid, uid), f.Close())
 }
 
 // own gives a new file to the session.
@@ -78,12 +104,17 @@ func config(pl *Place, s wire.Session, refs *mirror.Refs) []byte {
 		b.WriteString("[extensions]\n")
 		set("objectformat", refs.Format)
 	}
+	// The default of git 2.38 and later: a submodule is no path of this machine, unless its user says so.
+	b.WriteString("[protocol \"file\"]\n")
+	set("allow", "user")
 	b.WriteString("[remote \"origin\"]\n")
 	set("url", s.URL)
 	set("fetch", "+refs/heads/*:refs/remotes/origin/*")
-	fmt.Fprintf(&b, "[branch %s]\n", quote(pl.Branch))
-	set("remote", "origin")
-	set("merge", "refs/heads/"+pl.Branch)
+	if pl.Branch != "" {
+		fmt.Fprintf(&b, "[branch %s]\n", quote(pl.Branch))
+		set("remote", "origin")
+		set("merge", "refs/heads/"+pl.Branch)
+	}
 	if s.AuthorName != "" || s.AuthorEmail != "" {
 		b.WriteString("[user]\n")
 		set("name", s.AuthorName)

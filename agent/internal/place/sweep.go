@@ -1,6 +1,7 @@
 package place
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,10 +10,10 @@ import (
 	"syscall"
 )
 
-// anyone stands for every uid.
+// anyone means every uid.
 const anyone = -1
 
-// removeAll removes a directory and all below it. What is not there is gone.
+// removeAll removes a directory and everything below it. A missing directory is no error.
 func removeAll(parent, name string) error {
 	if err := sweep(filepath.Join(parent, name), anyone); err != nil {
 		return err
@@ -23,15 +24,18 @@ func removeAll(parent, name string) error {
 	return nil
 }
 
-// sweep removes what a uid owns below a directory. No link is followed. A directory of its that holds what others own
-// is given to root.
+// sweep removes everything that a uid owns below a directory. It follows no links. A directory of the uid that holds files of
+// others is given to root.
 //
-// A task may nest directories deeper than a path can name, or a program hold open. So the walk holds one directory
-// at a time, and goes back up by "..". A neighbour that lives may move the directory meanwhile, which then leads
-// elsewhere: the walk notices, and begins again.
+// A task may nest directories deeper than a path can name, and deeper than a program can hold open. So the walk holds one
+// directory at a time, and goes up by "..". Another session may move the directory meanwhile, so that ".." leads elsewhere.
+// The walk notices that, and begins again.
+//
+// A task may also make millions of directories. Where all of them are removed, the walk remembers few at a time: it reads on when
+// those are gone, and moves a directory that lies too deep to the top.
 func sweep(dir string, uid int) error {
 	for range 5 {
-		w := walk{uid: uid}
+		w := walk{uid: uid, buffer: make([]byte, sweepPiece)}
 		err := w.run(dir)
 		if !errors.Is(err, errMoved) {
 			return errors.Join(append(w.failed, err)...)
@@ -42,11 +46,22 @@ func sweep(dir string, uid int) error {
 
 var errMoved = errors.New("a directory was moved while it was cleared")
 
+const (
+	sweepPiece = 8 << 10 // of a directory, that is read at once
+	// maxBelow is from how many directories on no more of a directory is read, and maxDeep how deep a walk goes. Both hold where all is
+	// removed.
+	maxBelow = 256
+	maxDeep  = 256
+)
+
 // walk is one walk through a tree.
 type walk struct {
-	uid    int
-	failed []error // at most a few: a hostile tree has many names
-	levels []level // the directories from the top to the one that is open
+	uid     int
+	top     int     // the directory that it begins in
+	failed  []error // at most a few: a hostile tree has many names
+	levels  []level // the directories from the top to the one that is open
+	removed int     // files and directories, also those that were moved to the top
+	buffer  []byte
 }
 
 // level is a directory that the walk is in.
@@ -55,6 +70,10 @@ type level struct {
 	name     string   // in the directory above
 	doomed   bool     // to be removed when all below it was
 	below    []string // directories yet to be visited
+	position int64    // where to read on
+	more     bool     // it was not read to its end
+	again    bool     // it is to be read once more: it was read in parts, between which it has changed
+	before   int      // walk.removed when it was begun to be read
 }
 
 func (w *walk) run(dir string) error {
@@ -66,6 +85,10 @@ func (w *walk) run(dir string) error {
 		return err
 	}
 	defer func() { syscall.Close(fd) }()
+	if w.top, err = openBelow(fd, "."); err != nil {
+		return err
+	}
+	defer syscall.Close(w.top)
 	if err := w.enter(fd, level{}); err != nil {
 		return err
 	}
@@ -74,6 +97,9 @@ func (w *walk) run(dir string) error {
 		if n := len(here.below); n > 0 {
 			name := here.below[n-1]
 			here.below = here.below[:n-1]
+			if len(w.levels) >= maxDeep && w.raise(fd, name) {
+				continue
+			}
 			child, err := openBelow(fd, name)
 			if err != nil { // gone, or no directory any more
 				continue
@@ -83,6 +109,11 @@ func (w *walk) run(dir string) error {
 			if err := w.enter(fd, level{name: name}); err != nil {
 				return err
 			}
+			continue
+		}
+		if unread, err := w.readOn(fd, here); err != nil {
+			return err
+		} else if unread {
 			continue
 		}
 		done := *here
@@ -106,29 +137,68 @@ func (w *walk) run(dir string) error {
 	}
 }
 
-// enter removes the files of a directory and notes the directories.
+// enter begins with a directory.
 func (w *walk) enter(fd int, l level) error {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {
 		return err
 	}
-	l.dev, l.ino, l.doomed = st.Dev, st.Ino, w.owns(st)
-	names, err := list(fd)
-	if err != nil {
+	l.dev, l.ino, l.doomed, l.before = st.Dev, st.Ino, w.owns(st), w.removed
+	if err := w.read(fd, &l); err != nil {
 		return err
-	}
-	for _, name := range names {
-		if err := fstatat(fd, name, &st); err != nil {
-			continue // gone meanwhile
-		}
-		if st.Mode&syscall.S_IFMT == syscall.S_IFDIR {
-			l.below = append(l.below, name)
-		} else if w.owns(st) {
-			w.remove(fd, name, false)
-		}
 	}
 	w.levels = append(w.levels, l)
 	return nil
+}
+
+// read removes the files of a directory and notes the directories, from a position on.
+func (w *walk) read(fd int, l *level) error {
+	var st syscall.Stat_t
+	r := reading{fd: fd, position: l.position}
+	for l.more = false; !l.more; {
+		entries, err := r.next(w.buffer)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		for _, e := range entries {
+			if err := fstatat(fd, e.name, &st); err != nil {
+				continue // gone meanwhile
+			}
+			if st.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+				l.below = append(l.below, e.name)
+			} else if w.owns(st) {
+				w.remove(fd, e.name, false)
+			}
+		}
+		l.more = w.uid == anyone && len(l.below) >= maxBelow
+	}
+	l.position, l.again = r.position, true
+	return nil
+}
+
+// readOn reads more of a directory. unread is false if there is no more, or if no part of the rest can be removed.
+func (w *walk) readOn(fd int, l *level) (unread bool, err error) {
+	switch {
+	case l.more:
+	case l.again && w.removed > l.before:
+		l.position, l.again, l.before = 0, false, w.removed
+	default:
+		return false, nil
+	}
+	if _, err := syscall.Seek(fd, l.position, 0); err != nil {
+		return false, os.NewSyscallError("lseek", err)
+	}
+	return true, w.read(fd, l)
+}
+
+// raise moves a directory to the top, where the walk finds it when it reads the top again. It reports whether that was possible.
+func (w *walk) raise(fd int, name string) bool {
+	if w.uid != anyone || renameat(fd, name, w.top, ".berth-"+rand.Text()) != nil {
+		return false
+	}
+	w.removed++
+	w.levels[0].again = true
+	return true
 }
 
 func (w *walk) owns(st syscall.Stat_t) bool { return w.uid == anyone || int(st.Uid) == w.uid }
@@ -137,6 +207,9 @@ func (w *walk) remove(fd int, name string, dir bool) {
 	err := unlinkat(fd, name, dir)
 	if dir && w.uid != anyone && (errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EBUSY)) {
 		err = syscall.Fchownat(fd, name, 0, 0, atSymlinkNoFollow)
+	}
+	if err == nil {
+		w.removed++
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && len(w.failed) < 10 {
 		w.failed = append(w.failed, fmt.Errorf("removing %q: %w", name, err))

@@ -8,12 +8,19 @@ import (
 	"strings"
 )
 
-// nearRoot is how many levels below the root Writable looks: /srv/app/cache is found, /srv/app/cache/new is not. All of
-// a large image would take seconds to look through; what lies deeper and is for all to write is rare.
+// nearRoot is the number of levels below the root that Writable reads: it finds /srv/app/cache, but not /srv/app/cache/new. To
+// read all of a large image takes seconds, and deeper directories that all may write in are rare.
 const nearRoot = 3
 
-// Writable finds the directories that any uid may write in, so that Clear looks there too: the usual ones, and those at
-// most three levels below the root that are not in an excluded one. What is below one of them is swept with it.
+// Outside returns the directories that are in none of the excluded ones.
+func Outside(excluded, dirs []string) []string {
+	return slices.DeleteFunc(dirs, func(dir string) bool {
+		return slices.ContainsFunc(excluded, func(top string) bool { return dir == top || strings.HasPrefix(dir, top+"/") })
+	})
+}
+
+// Writable returns the directories that any uid may write in, for Clear: the usual ones, and those at most three levels below the
+// root that are in no excluded directory. Clear sweeps everything below them.
 func Writable(root string, excluded []string, usual ...string) []string {
 	dirs := slices.Clone(usual)
 	filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {

@@ -8,16 +8,16 @@ import (
 	"unsafe"
 )
 
-// Unused is a uid that no process has: neither a session's nor the mirror's. An image that has such an account is refused.
+// Unused is a uid that no process has, of a session or of the mirror. An image that has such an account is refused.
 const Unused = 9998
 
-// As runs fn on a thread whose effective uid is uid, and which has no capabilities in effect. fn must make plain system
-// calls only.
+// As runs fn on a thread whose effective uid is uid and that has no effective capabilities. fn must make only plain system
+// calls.
 //
-// To signal a uid's processes or to remove its objects, the effective uid will do. But who may signal or limit a thread
-// is decided by its real and its saved one, and a signal to a thread is one to the whole program. So those are uids that
-// no session has: the real one, by which the thread may signal too, nobody's, and the saved one root's, which is the way
-// back. Threads come back since a new one may not be had, while tasks use up the container's processes.
+// The effective uid is enough to signal a uid's processes and to remove its objects. But the real and the saved uid of a
+// thread decide who may signal or limit the thread, and a signal to a thread is a signal to the whole program. So these two
+// are uids that no session has. The real uid, by which the thread may signal too, is Unused. The saved uid is root's, which is
+// the way back. Threads are used again, since there may be no new one while tasks use up the container's processes.
 func As(uid int, fn func()) error {
 	if uid <= 0 {
 		return fmt.Errorf("cannot act as uid %d", uid)
@@ -34,7 +34,7 @@ func As(uid int, fn func()) error {
 	return <-failed
 }
 
-// as reports whether the thread is what it was before.
+// as reports whether the thread has its old uids again.
 func as(uid int, fn func()) (back bool, err error) {
 	if syscall.Gettid() == syscall.Getpid() { // it never goes away; Main keeps it busy
 		return true, errors.New("the first thread cannot change its uid")
@@ -56,8 +56,8 @@ func setresuid(real, effective, saved int) error {
 	return nil
 }
 
-// standing is what the kernel lets anybody lower who has the effective uid of a thread, and the thread itself, without
-// CAP_SYS_NICE, cannot raise again.
+// standing is the scheduling of a thread. Any process with the thread's effective uid may lower it, and the thread itself cannot
+// raise it again without CAP_SYS_NICE.
 type standing struct {
 	nice, policy, io uintptr
 	cpus             [128]byte

@@ -4,22 +4,38 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// A child has its uid a moment before it executes its program, and its memory is this program's until then: a thread
-// waits for it, and with it, soon, the whole runtime. In that moment a task of its uid may stop it. So another process,
-// which nothing of this one can hold up, is told of each fork, and sees to it that it comes to its end.
+// A child gets its uid a moment before it executes its program. Until then it shares this program's memory: a thread waits for
+// the child, and soon the whole runtime waits too. In that moment a task of the child's uid may stop it. So another process,
+// which this program cannot hold up, is told of each fork and makes the fork end.
 
-// Times of a fork that is held up.
+// Times of a fork whose child was stopped.
 const (
-	heldUp  = 50 * time.Millisecond  // from when on its child is told to go on
-	tooLong = 500 * time.Millisecond // from when on it is killed, which looks as if the program had been
+	HeldUp  = 50 * time.Millisecond  // after which the child is told to continue
+	TooLong = 500 * time.Millisecond // after which the child is killed, as if its program had been killed
 )
 
-// guard is this program's side of it. The zero value is none.
+// SignalStopped signals every stopped process that carries one of the marks.
+func SignalStopped(sig syscall.Signal, marks ...int) {
+	stopped := make(map[int]int) // marks by pid
+	each(func(p info) {
+		for _, mark := range marks {
+			if p.stopped && slices.Contains(p.groups, mark) {
+				stopped[p.pid] = mark
+			}
+		}
+	})
+	for pid, mark := range stopped {
+		signalMarked(pid, mark, sig)
+	}
+}
+
+// guard is this program's side of the guarding process. The zero value has no such process.
 type guard struct {
 	mu    sync.Mutex // one fork at a time, as package syscall has it; protects what follows
 	args  []string   // of the guarding process; nil = there is none
@@ -45,7 +61,7 @@ func (g *guard) start() error {
 		syscall.Close(fds[1])
 		return &os.PathError{Op: "exec", Path: g.args[0], Err: err}
 	}
-	syscall.SetNonblock(fds[1], true) // one that does not read is as good as none
+	syscall.SetNonblock(fds[1], true) // a process that does not read does not guard
 	if g.notes >= 0 {
 		syscall.Close(g.notes)
 	}
@@ -53,7 +69,7 @@ func (g *guard) start() error {
 	return nil
 }
 
-// fork forks under guard. The child carries the mark, and is the first that does.
+// fork forks under guard. The child is the first process that carries the mark.
 func (g *guard) fork(mark int, fork func() (int, error)) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,7 +91,7 @@ func (g *guard) note(mark int) error {
 	return err
 }
 
-// GuardForks is the guarding process: it reads of forks, and of their ends, until the program that forks has ended.
+// GuardForks is the guarding process. It reads the starts and the ends of forks, until the program that forks has ended.
 func GuardForks(notes io.Reader) {
 	Prewarm(4)
 	marks := make(chan int)
@@ -92,19 +108,17 @@ func GuardForks(notes io.Reader) {
 	for began := time.Now(); more; {
 		var look <-chan time.Time
 		if mark != 0 {
-			look = time.After(heldUp)
+			look = time.After(HeldUp)
 		}
 		select {
 		case mark, more = <-marks:
 			began = time.Now()
 		case <-look:
 			signal := syscall.SIGCONT // it may have been stopped with others of its uid, by Kill
-			if time.Since(began) > tooLong {
+			if time.Since(began) > TooLong {
 				signal = syscall.SIGKILL
 			}
-			for _, pid := range carriers(mark).stopped {
-				signalMarked(pid, mark, signal)
-			}
+			SignalStopped(signal, mark)
 		}
 	}
 }

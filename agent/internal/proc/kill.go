@@ -7,13 +7,15 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/berth-go/berth/agent/internal/pause"
 )
 
-// Kill ends every process that carries the mark and returns when none is left. uid is whose they are.
+// Kill ends every process that carries the mark, and returns when none is left. uid is the uid of the processes.
 //
-// A list of processes is old when it is read, and what forks in between is not on it. A few processes are stopped
-// until two lists agree, and killed then. Many, or some that move faster than that, are caught by stopping the whole
-// uid for the moment that it takes to list it.
+// A list of processes is out of date when it is read: a process that is forked meanwhile is not on it. If there are few
+// processes, Kill stops them until two lists agree, and then kills them. If there are many, or if they fork faster than that,
+// Kill stops all processes of the uid for the moment that the listing takes.
 func Kill(ctx context.Context, mark, uid int) error {
 	for pass := 0; ; pass++ {
 		left, settled := stopFew(mark)
@@ -26,17 +28,17 @@ func Kill(ctx context.Context, mark, uid int) error {
 		for _, pid := range left {
 			signalMarked(pid, mark, syscall.SIGKILL)
 		}
-		if err := sleep(ctx, min(500*time.Microsecond<<min(pass, 8), 20*time.Millisecond)); err != nil {
+		if err := pause.Sleep(ctx, min(500*time.Microsecond<<min(pass, 8), 20*time.Millisecond)); err != nil {
 			return stillLive(left, err)
 		}
 	}
 }
 
-// few is how many processes it is worth while to stop one by one.
+// few is the largest number of processes that are stopped one by one.
 const few = 16
 
-// stopFew stops the carriers of a mark, if they are few, and returns them. settled says that these are all and that
-// none of them runs.
+// stopFew stops the carriers of a mark, if they are few, and returns them. settled says that there are no others and that none of
+// them runs.
 func stopFew(mark int) (pids []int, settled bool) {
 	stopped := make(map[int]bool)
 	for range 10 {
@@ -56,9 +58,9 @@ func stopFew(mark int) (pids []int, settled bool) {
 	return pids, false
 }
 
-// killFrozen kills the carriers of a mark while the whole uid stands still. One system call stops every process of
-// it; what was in the middle of a fork finishes that, and its child stops too. So they may go on only when no carrier
-// has been seen twice: a thousand that share memory take their time to die.
+// killFrozen kills the carriers of a mark while all processes of the uid are stopped. One system call stops them. A process in
+// the middle of a fork completes the fork, and the child stops too. So the uid's other processes continue only after two
+// lists without a carrier. A thousand processes that share memory take some time to die.
 func killFrozen(ctx context.Context, mark, uid int) error {
 	if err := As(uid, func() { syscall.Kill(-1, syscall.SIGSTOP) }); err != nil {
 		return err
@@ -72,7 +74,7 @@ func killFrozen(ctx context.Context, mark, uid int) error {
 		for _, pid := range left {
 			signalMarked(pid, mark, syscall.SIGKILL)
 		}
-		if err := sleep(ctx, 2*time.Millisecond); err != nil {
+		if err := pause.Sleep(ctx, 2*time.Millisecond); err != nil {
 			return stillLive(left, err)
 		}
 	}
@@ -83,8 +85,8 @@ func stillLive(pids []int, err error) error {
 	return fmt.Errorf("%d processes still live: %w", len(pids), err)
 }
 
-// signalMarked signals pid if it carries the mark. The handle comes first, so that a pid that was given to another
-// process in between is not hit.
+// signalMarked signals pid if it carries the mark. It opens the handle first, so that it does not signal another process that
+// got the pid meanwhile.
 func signalMarked(pid, mark int, sig syscall.Signal) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
@@ -95,10 +97,10 @@ func signalMarked(pid, mark int, sig syscall.Signal) bool {
 	return ok && slices.Contains(now.groups, mark) && p.Signal(sig) == nil
 }
 
-// KillUser ends every process of a uid, and returns when none is left. kill(-1) as that uid reaches all of them in
-// one system call, between two forks; so nothing outruns it.
+// KillUser ends every process of a uid, and returns when none is left. kill(-1) as that uid reaches all of them in one system
+// call, so a process that forks cannot escape.
 func KillUser(ctx context.Context, uid int) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	for next := time.Millisecond; ; next = min(2*next, 50*time.Millisecond) {
 		if err := As(uid, func() { syscall.Kill(-1, syscall.SIGKILL) }); err != nil {
 			return err
 		}
@@ -106,19 +108,8 @@ func KillUser(ctx context.Context, uid int) error {
 		if len(left) == 0 {
 			return nil
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := pause.Sleep(ctx, next); err != nil {
 			return fmt.Errorf("%d processes of uid %d still live: %w", len(left), uid, err)
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
 	}
 }

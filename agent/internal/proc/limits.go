@@ -11,8 +11,8 @@ import (
 	"unsafe"
 )
 
-// Prewarm makes n threads at once, which the Go runtime then keeps for later. Creating a thread while tasks have used
-// up the container's processes would end this program, and with it the container.
+// Prewarm creates n threads, which the Go runtime then keeps. The creation of a thread while tasks have used up the container's
+// processes would end this program, and with it the container.
 func Prewarm(n int) {
 	var ready, done sync.WaitGroup
 	release := make(chan struct{})
@@ -30,12 +30,12 @@ func Prewarm(n int) {
 	done.Wait()
 }
 
-// UsualProcesses is how many processes and threads a uid may have where nothing else is said.
+// UsualProcesses is the default for the number of processes and threads of a uid.
 const UsualProcesses = 1024
 
-// LimitProcesses sets RLIMIT_NPROC of this program: what it starts inherits it. Root itself is exempt, but not that of a
-// user namespace, as rootless engines have it: there the kernel counts the engine's own processes and those of all
-// containers together, so that the limit is not lowered much.
+// LimitProcesses sets RLIMIT_NPROC of this program and of the processes that it starts. The limit does not hold for root, except
+// for the root of a user namespace, which rootless engines use. There the kernel counts the engine's processes and those of all
+// containers together, so the limit is not lowered much.
 func LimitProcesses(n int) error {
 	const rlimitNPROC = 6
 	if inUserNamespace() {
@@ -49,15 +49,15 @@ func LimitProcesses(n int) error {
 	return nil
 }
 
-// inUserNamespace reports whether root here is somebody else outside.
+// inUserNamespace reports whether root here is another user outside.
 func inUserNamespace() bool {
 	ids, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && !slices.Equal(strings.Fields(string(ids)), []string{"0", "0", "4294967295"})
 }
 
-// LimitFiles sets how many files what this program starts may have open: n, or what the hard limit allows if that is
-// less. The hard limit stays. It holds for this program too. Package syscall sets it, since that gives children the soft
-// limit that this program was started with until it is told another one.
+// LimitFiles sets the number of open files of this program and of each process that it starts: n, or the hard limit if that is
+// lower. The hard limit stays. LimitFiles uses package syscall, which otherwise gives children the soft limit that this
+// program was started with.
 func LimitFiles(n int) error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -70,7 +70,24 @@ func LimitFiles(n int) error {
 	return nil
 }
 
-// AdoptOrphans makes this program the parent of orphaned descendants, as PID 1 is by nature.
+// LimitCores sets RLIMIT_CORE of this program and of each process that it starts, for good: a crash writes no core file, which would
+// hold the secrets of its process. The limit is one byte and not 0, unless the hard limit is lower. One byte is less than any core
+// file. It is also the limit at which the kernel starts no program of core_pattern; such a program runs on the host, and the kernel
+// heeds no other limit for it.
+func LimitCores() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_CORE, &limit); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
+	}
+	limit.Max = min(1, limit.Max)
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &limit); err != nil {
+		return fmt.Errorf("setrlimit: %w", err)
+	}
+	return nil
+}
+
+// AdoptOrphans makes this program the parent of its orphaned descendants, as PID 1 always is.
 func AdoptOrphans() error {
 	const prSetChildSubreaper = 36
 	if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0); e != 0 {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lookPath returns the files that name may mean, in order. Whether the uid may execute them, execve says.
+// lookPath returns the files that name may mean, in order. It does not check whether the uid may execute them.
 func lookPath(name, path string) ([]string, error) {
 	if strings.Contains(name, "/") {
 		return []string{name}, nil
@@ -30,13 +30,13 @@ func lookPath(name, path string) ([]string, error) {
 	return found, nil
 }
 
-// notFound is ENOENT with better words.
+// notFound is ENOENT with a better message.
 type notFound struct{}
 
 func (notFound) Error() string        { return "executable file not found in $PATH" }
 func (notFound) Is(target error) bool { return target == syscall.ENOENT || target == os.ErrNotExist }
 
-// lastOfEach drops what a later entry of the same key replaces: programs look at the first.
+// lastOfEach drops entries that a later entry of the same key replaces, since programs use the first one.
 func lastOfEach(env []string) []string {
 	seen := make(map[string]bool, len(env))
 	kept := make([]string, 0, len(env))

@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 )
 
-// marks hands out group numbers. In a user namespace only few numbers exist, so they are used again, but not while
-// a process carries them.
+// marks hands out group numbers. A user namespace has few numbers, so they are used again, but not while a process carries
+// them.
 type marks struct {
 	first, last int
 
@@ -18,13 +19,14 @@ type marks struct {
 	busy map[int]bool // carried by a process when the numbers last started over
 }
 
-// newMarks picks the range: far above any real group, or what the user namespace has left above the sessions'.
+// newMarks chooses the range: far above all real groups, or the part of the user namespace above the sessions' groups.
 func newMarks() marks {
 	m := marks{first: 1 << 20, last: 1<<31 - 2, mu: new(sync.Mutex)}
 	if !mapped(m.first, m.last) {
 		m.first, m.last = 60001, 65533
 	}
-	m.at = m.first - 1
+	// Two programs that see the same processes, as in tests, hardly ever use the same marks.
+	m.at = m.first + rand.IntN(m.last-m.first)
 	return m
 }
 

@@ -1,43 +1,51 @@
-// Package proc starts processes and ends them: under a uid, with every descendant accounted for.
+// Package proc starts processes under a uid, and ends them with all their descendants.
 //
-// A process that calls setsid and forks twice is out of reach of process groups and of its parent. What it can never
-// shed is a supplementary group, for that takes CAP_SETGID. So each process that a Table starts gets a group number
-// of its own, its mark, which all its descendants inherit and /proc shows. The mark grants nothing: no file and no
-// passwd entry knows it.
+// A process that calls setsid and forks twice is out of reach of process groups and of its parent. But it cannot drop a
+// supplementary group, since that takes CAP_SETGID. So each process that a Table starts gets a group number of its own, its
+// mark. All its descendants inherit the mark, and /proc shows it. The mark grants nothing: no file and no passwd entry has it.
 package proc
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// A Table is the processes that this program started. It reaps every child, also the orphans that the kernel hands
-// to PID 1, so there must be one Table only and nobody else may wait for children.
+// A Table has the processes that this program started. It reaps every child, including the orphans that the kernel hands to
+// PID 1. So a program has one Table, and nothing else in it waits for children.
 type Table struct {
 	marks marks
 	guard guard
+	kills func() int64 // for the processes
 
 	mu       sync.Mutex // protects what follows
 	seq      uint64
-	starting int                    // Starts that have forked, perhaps, and not registered
+	starting int                    // Starts that may have forked and have not registered their process
 	running  map[int]*Process       // by pid
-	early    map[int]unclaimedChild // reaped while a Start was under way: perhaps its child
+	early    map[int]unclaimedChild // children reaped during a Start: one may be its process
 }
 
-// unclaimedChild is the status of a child that no Process was registered for.
+// unclaimedChild is the status of a child without a registered Process.
 type unclaimedChild struct {
 	seq    uint64 // when it was reaped
 	status syscall.WaitStatus
 }
 
 // NewTable makes a Table. Run collects its children.
-func NewTable() *Table {
+func NewTable() *Table { return newTable(oomKills) }
+
+// NewPlainTable makes a Table whose processes do not know whether memory was used up: another program looks after that.
+func NewPlainTable() *Table { return newTable(func() int64 { return 0 }) }
+
+func newTable(kills func() int64) *Table {
 	return &Table{
 		marks:   newMarks(),
+		kills:   kills,
 		running: make(map[int]*Process),
 		early:   make(map[int]unclaimedChild),
 	}
@@ -50,23 +58,37 @@ type Spec struct {
 	Env  []string // the last of equal keys wins
 	Dir  string
 	UID  int // and gid
+	Mark int // from NextMark; 0 = Start takes the next one
+	// Helper says that this program needs the process for itself, and not for one session: when memory runs out, it is to go
+	// before the commands of sessions, which have not asked for it.
+	Helper bool
 	// Files become the process's descriptors 0, 1 and 2.
 	Files [3]uintptr
 }
 
-// A Process is one that was started.
+// A Process is a started process.
 type Process struct {
-	Pid  int
+	Pid  int // in the PID namespace of the program that started it; 0 = it is not known yet
 	Mark int // the group number that it and its descendants carry
 
-	done   chan struct{} // closed when it was reaped
+	kills  func() int64  // counts the processes that the kernel has killed for lack of memory
+	before int64         // the count when it was started
+	done   chan struct{} // closed when it was reaped; what follows is set before
 	status syscall.WaitStatus
+	oom    bool
+	reason string
 }
 
-// Done is closed when the process has ended. Its descendants may live on.
+// NewProcess returns a process that another program is about to start, and whose end its owner reports by End. kills counts the
+// processes that the kernel has killed for lack of memory.
+func NewProcess(mark int, kills func() int64) *Process {
+	return &Process{Mark: mark, kills: kills, before: kills(), done: make(chan struct{})}
+}
+
+// Done returns a channel that is closed when the process has ended. Its descendants may live on.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Exit returns the exit code, or -1 and the signal that ended it. Only after Done.
+// Exit returns the exit code, or -1 and the signal that ended the process. Call it after Done.
 func (p *Process) Exit() (code, signal int) {
 	if p.status.Signaled() {
 		return -1, int(p.status.Signal())
@@ -74,12 +96,42 @@ func (p *Process) Exit() (code, signal int) {
 	return p.status.ExitStatus(), 0
 }
 
-// Start starts a process in a session of its own, with the umask of this program and no capabilities unless UID is
-// 0. Full process tables are waited out for a moment.
+// Status returns how the process ended. Call it after Done.
+func (p *Process) Status() syscall.WaitStatus { return p.status }
+
+// OutOfMemory reports whether the process has not succeeded, and the kernel killed a process of the container for lack of memory
+// while it ran: the process, one that it needed, or one of another session. Call it after Done.
+func (p *Process) OutOfMemory() bool { return p.oom }
+
+// Reason returns why the agent has ended the process, for its user; "" if it has not, or on its user's wish. Call it after Done.
+func (p *Process) Reason() string { return p.reason }
+
+// EndFor is End for a process that the agent has ended.
+func (p *Process) EndFor(status syscall.WaitStatus, reason string) {
+	p.reason = reason
+	p.End(status)
+}
+
+// End records the status of a reaped process, once.
+func (p *Process) End(status syscall.WaitStatus) {
+	p.status = status
+	p.oom = (status.Signaled() || status.ExitStatus() != 0) && p.kills() > p.before
+	close(p.done)
+}
+
+// NextMark returns a mark that no process carries. A start in another PID namespace takes its mark from the Table of the agent,
+// which sees the processes of all.
+func (t *Table) NextMark() (int, error) { return t.marks.next() }
+
+// Start starts a process in a session of its own, with the umask of this program, and without capabilities unless UID is 0. If
+// the process table is full, it waits for a moment and tries again.
 func (t *Table) Start(s Spec) (*Process, error) {
-	mark, err := t.marks.next()
-	if err != nil {
-		return nil, err
+	mark := s.Mark
+	if mark == 0 {
+		var err error
+		if mark, err = t.NextMark(); err != nil {
+			return nil, err
+		}
 	}
 	attr := &syscall.ProcAttr{
 		Dir:   s.Dir,
@@ -100,7 +152,7 @@ func (t *Table) Start(s Spec) (*Process, error) {
 	for pause := 2 * time.Millisecond; ; pause *= 2 {
 		p, err := t.startOne(candidates, s.Args, attr, mark)
 		if err == nil {
-			discourageOOM(p.Pid)
+			encourageOOM(p.Pid, s.Helper)
 			return p, nil
 		}
 		if !errors.Is(err, syscall.EAGAIN) || pause > time.Second {
@@ -113,10 +165,12 @@ func (t *Table) Start(s Spec) (*Process, error) {
 // startOne tries the candidates in turn, as execvp does.
 func (t *Table) startOne(candidates, args []string, attr *syscall.ProcAttr, mark int) (*Process, error) {
 	var failed error
+	p := NewProcess(mark, t.kills)
 	for _, path := range candidates {
 		begun := t.begin()
 		pid, err := t.guard.fork(mark, func() (int, error) { return syscall.ForkExec(path, args, attr) })
-		p := t.register(begun, pid, mark, err == nil)
+		p.Pid = pid
+		t.register(begun, p, err == nil)
 		if err == nil {
 			return p, nil
 		}
@@ -131,7 +185,7 @@ func (t *Table) startOne(candidates, args []string, attr *syscall.ProcAttr, mark
 	return nil, failed
 }
 
-// begin notes that a fork is about to happen; the child may be reaped before its pid is known here.
+// begin records that a fork is about to happen. The child may be reaped before its pid is known here.
 func (t *Table) begin() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,26 +195,22 @@ func (t *Table) begin() uint64 {
 }
 
 // register ends what begin began. A child that was reaped since then is done already.
-func (t *Table) register(begun uint64, pid, mark int, started bool) *Process {
+func (t *Table) register(begun uint64, p *Process, started bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var p *Process
 	if started {
-		p = &Process{Pid: pid, Mark: mark, done: make(chan struct{})}
-		if e, ok := t.early[pid]; ok && e.seq > begun {
-			p.status = e.status
-			close(p.done)
+		if e, ok := t.early[p.Pid]; ok && e.seq > begun {
+			p.End(e.status)
 		} else {
-			t.running[pid] = p
+			t.running[p.Pid] = p
 		}
 	}
 	if t.starting--; t.starting == 0 {
 		clear(t.early)
 	}
-	return p
 }
 
-// Run reaps until stop is closed. wake tells that a child may have ended (SIGCHLD); a tick makes up for a lost one.
+// Run reaps until stop is closed. A value of wake (SIGCHLD) says that a child may have ended. A tick makes up for a lost signal.
 func (t *Table) Run(stop <-chan struct{}, wake <-chan os.Signal) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -185,8 +235,7 @@ func (t *Table) reap() {
 			t.seq++
 			if p := t.running[pid]; p != nil {
 				delete(t.running, pid)
-				p.status = status
-				close(p.done)
+				p.End(status)
 			} else if t.starting > 0 {
 				t.early[pid] = unclaimedChild{seq: t.seq, status: status}
 			}
@@ -201,8 +250,8 @@ func (t *Table) reap() {
 	}
 }
 
-// checkDir turns a missing directory into an error of its own: from fork and exec it would look as if the program
-// were missing.
+// checkDir returns an error of its own for a missing directory. The error of fork and exec would look as if the program were
+// missing.
 func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -214,12 +263,38 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// discourageOOM makes a process a better victim than this program when memory runs out. Best effort.
-func discourageOOM(pid int) {
+// When memory runs out, the kernel kills the process with the most memory, to which it adds thousandths of the whole by these
+// numbers. This program has the container's own number, which is 0 unless the engine was told otherwise.
+const (
+	oomCommand = "500"
+	oomHelper  = "700"
+)
+
+// encourageOOM makes a process, and all that it starts, a better victim than this program when memory runs out. Best effort:
+// without CAP_SYS_RESOURCE a process may take its own number back to this program's.
+func encourageOOM(pid int, helper bool) {
+	adjust := oomCommand
+	if helper {
+		adjust = oomHelper
+	}
+	adjustOOM(pid, adjust, 8)
+}
+
+// adjustOOM sets the number of a process and of the children that it has by then, which may not have inherited it. Later ones do.
+func adjustOOM(pid int, adjust string, levels int) {
 	fd, err := syscall.Open(fmt.Sprintf("/proc/%d/oom_score_adj", pid), syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
-	syscall.Write(fd, []byte("500"))
+	syscall.Write(fd, []byte(adjust))
 	syscall.Close(fd)
+	if levels == 0 {
+		return
+	}
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for child := range strings.FieldsSeq(string(children)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			adjustOOM(n, adjust, levels-1)
+		}
+	}
 }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// info is what /proc/PID/status tells.
+// info is the content of /proc/PID/status.
 type info struct {
 	pid     int
 	dead    bool // a zombie: nothing of it runs
@@ -17,14 +17,14 @@ type info struct {
 	groups  []int
 }
 
-// has reports whether a process runs as uid, in whatever sense.
+// has reports whether any of the uids of a process is uid.
 func (p info) has(uid int) bool { return slices.Contains(p.uids[:], uid) }
 
-// scans bounds how many list the processes at once. Each keeps a thread busy, and there may be no other to have.
+// scans bounds how many goroutines list the processes at once. Each uses a thread, and there may be no new one.
 var scans = make(chan struct{}, 8)
 
-// each calls fn for every process that it can see. vanished counts those that ended before they could be looked at:
-// such a one may have left a child that was not there when the list was made.
+// each calls fn for every process that it can see. vanished counts the processes that ended before they could be read. Such a
+// process may have left a child that is not on the list.
 func each(fn func(info)) (vanished int) {
 	scans <- struct{}{}
 	defer func() { <-scans }()
@@ -98,10 +98,9 @@ func living(uid int) []int {
 	return pids
 }
 
-// census is which processes carry a mark.
+// census has the processes that carry a mark.
 type census struct {
 	pids    []int // without zombies
-	stopped []int // of them
 	running int   // of them, those that are not stopped
 	sure    bool  // none was missed
 }
@@ -115,9 +114,7 @@ func carriers(mark int) (c census) {
 			ending++
 		default:
 			c.pids = append(c.pids, p.pid)
-			if p.stopped {
-				c.stopped = append(c.stopped, p.pid)
-			} else {
+			if !p.stopped {
 				c.running++
 			}
 		}

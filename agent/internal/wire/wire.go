@@ -1,16 +1,18 @@
-// Package wire is what berth's agent and its client say to each other: JSON over HTTP/2 over any byte stream. The
-// paths and the meaning of each request stand in this file, next to the types that they carry.
+// Package wire is the protocol between berth's agent and its client: JSON over HTTP/2 over any byte stream. This file has the
+// paths and the meaning of each request, next to the types that they carry.
 //
-// Three rules make a broken connection harmless. Whatever changes something carries an ID that the client made, so
-// that sending it again finds what the first try did. Whatever streams is asked for by offset, and asking from an
-// offset is what acknowledges all before it. Whatever waits returns after Poll at the latest, empty-handed if need
-// be, so that every request has a deadline.
+// Three rules make a broken connection harmless:
+//
+//   - A request that changes something carries an ID that the client made. A repetition finds the result of the first try.
+//   - A stream is read and written by offset. A request for bytes from an offset on acknowledges all bytes before it.
+//   - A request that waits returns after Poll at the latest, without a result if need be. An answer that goes on gives a sign of life
+//     or ends within that time. So every request has a deadline.
 package wire
 
 import "time"
 
-// Protocol is the version that this source speaks, Oldest the oldest one it still understands. A change that an
-// older peer would misread raises Protocol; a new path or a new field does not, when its absence has a meaning.
+// Protocol is the version that this source speaks. Oldest is the oldest version that it understands. A change that an older
+// peer would misread raises Protocol. A new path or a new field does not, if its absence has a meaning.
 const (
 	Protocol = 1
 	Oldest   = 1
@@ -18,12 +20,20 @@ const (
 
 // Limits that both sides know.
 const (
-	Poll  = 20 * time.Second // how long a request that waits is held at most
-	Chunk = 256 << 10        // bytes of a stream in one request or answer
-	// Window is how much unacknowledged output the agent holds per stream, while it has the memory. Beyond it, the
-	// pipe is not read. Some chunks must fit: one is on its way while the next are read.
+	Poll  = 20 * time.Second // the longest time that a request waits
+	Chunk = 256 << 10        // bytes of a stream in one request, or in one answer whose length is known
+	// Window bounds the unacknowledged output that the agent holds per stream, while it has the memory. When a window is full,
+	// the pipe is not read. A window holds some chunks, as one is on its way while the next ones are read.
 	Window = 1 << 20
-	// Grace is how long a call goes on with nobody waiting for it: a connection may be on its way back.
+	// Ahead is how far an output that is followed may be ahead of its acknowledgements. The client always has room for so many
+	// bytes. So no output fills the windows that all requests of a connection share, however slowly it is read.
+	Ahead = 768 << 10
+	// AckSize is the size of an acknowledgement in the body of a request: the number of the bytes of the stream that were taken since
+	// its beginning, big-endian.
+	AckSize = 8
+	// Puts is how many requests with bytes of one stdin may be under way.
+	Puts = 3
+	// Grace is how long a call continues without a client that waits for it: the client may be connecting again.
 	Grace = 20 * time.Second
 )
 
@@ -32,8 +42,14 @@ const (
 //	GET    hello                        Hello
 //	GET    watch?manager=ID             ID may be empty: not a manager. Held open; its end is the end of the connection or of the agent
 //	GET    state?manager=ID             State, that manager not counted
+//	GET    isolation                    Isolation
 //	GET    sessions                     map of ID to uid
+//	GET    ended?seen=N                 list of Ended with a Number above N, as soon as it is not empty; empty after Poll
 //	GET    sessions/{id}                Activity; CodeUnknownSession if it is not open or takes no command any more
+//	POST   sessions/{id}/renew          the session counts as used now; CodeUnknownSession as above
+//	GET    sessions/{id}/commands?after=SEQ
+//	                                    list of Command, those that were started after that one (0 = all), at most CommandPage;
+//	                                    CodeUnknownSession as above
 //	POST   calls/{id}                   Call in, one Line per line out; again with the same id: the same call
 //	DELETE calls/{id}                   gives up a call and undoes it; returns when that is done
 //	POST   commands/{id}                Start
@@ -41,34 +57,43 @@ const (
 //	                                    ?kill=1 kills it first, and a start that arrives later is refused; 202 as in kill
 //	POST   commands/{id}/kill           kills it and all it started; 202 = not all are dead yet, ask again
 //	GET    commands/{id}/exit           Exit; 204 = it runs
-//	GET    commands/{id}/stdout?from=N  bytes from N on, at most Chunk; HeaderEnd when they are the last
+//	GET    commands/{id}/stdout?from=N  bytes from N on, at most Chunk; HeaderEnd when they are the last,
+//	                                    CodeCut when there were more, which are not held any more
+//	GET    commands/{id}/stdout?from=N&follow=1
+//	                                    bytes from N on without a limit, at most Ahead more than are acknowledged. The body of the
+//	                                    request is acknowledgements, while the answer goes on. Those that say less than earlier ones
+//	                                    are ignored. The answer ends with the stream, with the body, or when nothing was sent for
+//	                                    Poll, and does not say why: the request without follow tells. Only if Hello.Follow
 //	GET    commands/{id}/stderr?from=N  likewise
-//	DELETE commands/{id}/stdout         nobody will read it: the program gets SIGPIPE; stderr likewise
-//	PUT    commands/{id}/stdin?from=N   bytes from N on, at most Chunk; &end=1 closes it. Answers with Stdin
+//	DELETE commands/{id}/stdout         it will not be read: the program gets SIGPIPE; stderr likewise
+//	PUT    commands/{id}/stdin?from=N   bytes from N on, at most Chunk; &end=1 closes it. Answers with Stdin. If Hello.Follow,
+//	                                    up to Puts may be under way: those whose turn has not come wait
 const Root = "/v1/"
 
-// HeaderEnd is set on the answer that holds the last bytes of a stream.
-const HeaderEnd = "Berth-End"
+// HeaderEnd is set on the answer that holds the last bytes of a stream. HTTP/2 has header names in lower case.
+const HeaderEnd = "berth-end"
 
-// Hello is the agent's introduction. Boot is different after every start of the agent.
+// Hello is the agent's introduction. Boot is different after every start of the agent. Follow is missing in that of an agent that does
+// not know requests with follow and refuses a part of a stdin before the one ahead of it.
 type Hello struct {
 	Protocol int    `json:"protocol"`
 	Oldest   int    `json:"oldest"`
 	Build    string `json:"build"`
 	Boot     string `json:"boot"`
+	Follow   bool   `json:"follow,omitempty"`
 }
 
-// State says who else uses the agent.
+// State says whether others use the agent.
 type State struct {
 	Managers int     `json:"managers"` // that hold a watch now
 	Idle     float64 `json:"idle"`     // seconds since the last one left; since the start if there was none
 }
 
-// Activity says what a session does. A command counts from its start until the agent has seen its end, whether or not
-// a client is connected. Idle is 0 while one runs.
+// Activity says whether a session has running commands. A command counts from its start until the agent has seen its end,
+// whether or not a client is connected. Idle is 0 while a command runs.
 type Activity struct {
 	Running int     `json:"running"` // commands
-	Idle    float64 `json:"idle"`    // seconds since the last one ended; since the session was opened if there was none
+	Idle    float64 `json:"idle"`    // seconds since the last one ended, or the session was opened or renewed, whichever is latest
 }
 
 // The operations of a Call.
@@ -76,6 +101,7 @@ const (
 	OpFetch = "fetch" // Fetch -> Mirror, with progress
 	OpOpen  = "open"  // Session -> Checkout
 	OpClose = "close" // Close -> nothing
+	OpFill  = "fill"  // Fill -> Filled, with progress
 )
 
 // Call is an operation that may take long. Exactly the field that Op names is set.
@@ -84,6 +110,7 @@ type Call struct {
 	Fetch *Fetch   `json:"fetch,omitempty"`
 	Open  *Session `json:"open,omitempty"`
 	Close *Close   `json:"close,omitempty"`
+	Fill  *Fill    `json:"fill,omitempty"`
 }
 
 // Line is a sign of life (empty), a step, or the end of a call: then Done is set.
@@ -93,6 +120,7 @@ type Line struct {
 	Error    *Error    `json:"error,omitempty"`
 	Mirror   *Mirror   `json:"mirror,omitempty"`
 	Checkout *Checkout `json:"checkout,omitempty"`
+	Filled   *Filled   `json:"filled,omitempty"`
 }
 
 // Fetch is agent.Fetch.
@@ -102,6 +130,18 @@ type Fetch struct {
 	Password string        `json:"password,omitempty"`
 	MaxAge   time.Duration `json:"max_age,omitempty"`
 	Branch   string        `json:"branch,omitempty"`
+	Env      [][]byte      `json:"env,omitempty"` // "key=value", in order of the keys
+	// Prove: an agent that does not know the field leaves Mirror.Checked out.
+	Prove bool `json:"prove,omitempty"`
+}
+
+// Variables returns Env as strings.
+func (f Fetch) Variables() []string {
+	env := make([]string, len(f.Env))
+	for i, kv := range f.Env {
+		env[i] = string(kv)
+	}
+	return env
 }
 
 // Mirror is agent.Mirror.
@@ -110,6 +150,10 @@ type Mirror struct {
 	Fetched bool  `json:"fetched"`
 	Size    int64 `json:"size"`
 	Free    int64 `json:"free"`
+	// Checked is missing in the answer of an agent that does not know Fetch.Prove.
+	Checked bool `json:"checked,omitempty"`
+	Private bool `json:"private,omitempty"`
+	Proven  bool `json:"proven,omitempty"`
 }
 
 // Progress is agent.Progress.
@@ -128,6 +172,13 @@ type Session struct {
 	AuthorName  string   `json:"author_name,omitempty"`
 	AuthorEmail string   `json:"author_email,omitempty"`
 	Env         [][]byte `json:"env,omitempty"` // "key=value"
+	// SelfContained: an agent that does not know the field makes a checkout that borrows, and leaves Checkout's field out.
+	SelfContained bool `json:"self_contained,omitempty"`
+	// Unproven is the opposite of agent.Session's Proven: clients of older versions prove nothing. An agent that does not know
+	// the field leaves Checkout.Checked out.
+	Unproven bool `json:"unproven,omitempty"`
+	// Caches: an agent that does not know the field shares none.
+	Caches []SharedDir `json:"caches,omitempty"`
 }
 
 // Checkout is agent.Checkout.
@@ -135,6 +186,10 @@ type Checkout struct {
 	Workdir string `json:"workdir"`
 	Branch  string `json:"branch"`
 	Commit  string `json:"commit"`
+	// SelfContained is missing in the answer of an agent that does not know the field.
+	SelfContained bool `json:"self_contained,omitempty"`
+	// Checked is missing in the answer of an agent that does not know Session.Unproven.
+	Checked bool `json:"checked,omitempty"`
 }
 
 // Close names the session to close, or the uid to clean up after.
@@ -143,8 +198,8 @@ type Close struct {
 	UID int    `json:"uid"`
 }
 
-// Start describes a command. Arguments are bytes, since JSON's strings cannot hold every argument that a program
-// may be given. Stderr is "", "pipe", or "stdout" to share that pipe.
+// Start describes a command. Arguments are bytes, since a program may be given arguments that JSON's strings cannot hold.
+// Stderr is "", "pipe", or "stdout" to share that pipe.
 type Start struct {
 	Session string   `json:"session"`
 	Args    [][]byte `json:"args"`
@@ -157,19 +212,29 @@ type Start struct {
 
 // Exit is agent.Exit.
 type Exit struct {
-	Code   int `json:"code"`
-	Signal int `json:"signal"`
+	Code        int    `json:"code"`
+	Signal      int    `json:"signal"`
+	OutOfMemory bool   `json:"out_of_memory,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+	OverLimit   string `json:"over_limit,omitempty"`
 }
 
-// Stdin says how far the input was taken. Ended: the end was taken too. Closed: the program reads no more, and no
-// more need be sent.
+// Ended is agent.EndedSession. Number is 0 from an agent that drops none; then it follows from the place in the list.
+type Ended struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
+	Number int    `json:"number,omitempty"`
+}
+
+// Stdin says how much of the input was taken. Ended says that its end was taken too. Closed says that the program reads no
+// more, so no more need be sent.
 type Stdin struct {
 	Accepted int64 `json:"accepted"`
 	Ended    bool  `json:"ended"`
 	Closed   bool  `json:"closed"`
 }
 
-// Error is an error on its way. Code is one of the codes below.
+// Error is an error that the agent reports. Code is one of the codes below.
 type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -182,9 +247,13 @@ func (e *Error) Error() string { return e.Message }
 const (
 	CodeUnknownSession = "unknown_session"
 	CodeUnknownCommand = "unknown_command"
+	CodeOverLimit      = "over_limit" // the agent has ended the session, for the reason in the message
 	CodeBranchNotFound = "branch_not_found"
 	CodeNotExecutable  = "not_executable"
+	CodeProofRequired  = "proof_required"
+	CodeAddressRefused = "address_refused"
 	CodeGit            = "git"
+	CodeCut            = "cut" // a stream has ended before all of it was given out
 	CodeInvalid        = "invalid"
 	CodeCanceled       = "canceled"
 	CodeInternal       = "internal"

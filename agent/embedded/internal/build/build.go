@@ -23,7 +23,9 @@ func Build(dir, arch string) ([]byte, error) {
 	}
 	defer os.RemoveAll(tmp)
 	out := filepath.Join(tmp, "berth-agent")
-	cmd := exec.Command("go", "build", "-o", out, "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "./agent/cmd/berth-agent")
+	cmd := exec.Command("go", "build", "-o", out, "-trimpath", "-buildvcs=false",
+		"-gcflags=all=-l", // without inlining the packed program is a tenth smaller, and measures as fast
+		"-ldflags=-s -w -buildid=", "./agent/cmd/berth-agent")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(),
 		"GOTOOLCHAIN="+Toolchain, "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "CGO_ENABLED=0",
