@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/berth-go/berth/store"
 )
 
-// noteMirror stores that an instance holds a mirror, that was used just now.
+// noteMirror stores that an instance holds a mirror, and that the mirror was used at the time now.
 func noteMirror(tx store.Tx, instance, name string, size int64, now time.Time) error {
 	mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))
 	if err != nil {
@@ -19,7 +20,7 @@ func noteMirror(tx store.Tx, instance, name string, size int64, now time.Time) e
 	if mirrors == nil {
 		mirrors = &store.Mirrors{Instance: instance}
 	}
-	// The entries are kept in the order of their use, the last one last.
+	// The entries are in the order of their last use, the latest at the end.
 	mirrors.Entries = slices.DeleteFunc(mirrors.Entries, func(m store.Mirror) bool { return m.Name == name })
 	mirrors.Entries = append(mirrors.Entries, store.Mirror{Name: name, Size: size, UsedAt: now})
 	if err := tx.Put(mirrors); err != nil {
@@ -34,43 +35,46 @@ func noteMirror(tx store.Tx, instance, name string, size int64, now time.Time) e
 	return tx.Put(sharing)
 }
 
-// touchMirror stores that a mirror was used until just now, if the instance holds it.
+// touchMirror stores that a mirror was used at the time now, if the instance holds it.
 func touchMirror(tx store.Tx, instance, name string, now time.Time) error {
+	return resizeMirror(tx, instance, name, -1, now)
+}
+
+// resizeMirror does so, and stores a new size unless that is negative.
+func resizeMirror(tx store.Tx, instance, name string, size int64, now time.Time) error {
 	mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))
 	if err != nil || mirrors == nil {
 		return err
 	}
 	for _, m := range mirrors.Entries {
 		if m.Name == name {
-			return noteMirror(tx, instance, name, m.Size, now)
+			if size < 0 {
+				size = m.Size
+			}
+			return noteMirror(tx, instance, name, size, now)
 		}
 	}
 	return nil
 }
 
-// maxMirrors bounds the mirrors of one instance, and with them the size of the record that lists them.
+// maxMirrors bounds how many mirrors one instance keeps, and so the size of the record that lists them.
 const maxMirrors = 256
 
-// unknownSize is what a mirror counts for that was found on an engine and not used since.
+// unknownSize is the assumed size of a mirror that was found on an engine and not used since.
 const unknownSize = 1 << 30
 
-// evict removes the least recently used mirrors of an instance until the rest fits its budget and maxMirrors. One that
-// a container uses stays.
-func (m *Manager) evict(instance string) {
-	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.StartTimeout)
-	defer cancel()
-	err := m.evictOver(ctx, instance)
-	if err != nil && !errors.Is(err, errInstanceGone) && m.ctx.Err() == nil {
-		m.failed("cannot evict mirrors", err, "instance", instance)
-	}
+// mirrors evicts mirrors from instances, and makes the store's records of mirrors match the engines.
+type mirrors struct {
+	store  store.Store
+	hosts  *hosts
+	budget int64 // Config.MirrorBudget
+	log    *slog.Logger
 }
 
-func (m *Manager) evictOver(ctx context.Context, instance string) error {
-	var mirrors *store.Mirrors
-	err := m.cfg.Store.View(ctx, func(v store.View) (err error) {
-		mirrors, err = store.Find[*store.Mirrors](v, store.MirrorsKey(instance))
-		return err
-	})
+// evict removes the least recently used mirrors of an instance until the rest fits MirrorBudget and maxMirrors. A mirror
+// that a container uses stays.
+func (m *mirrors) evict(ctx context.Context, instance string) error {
+	mirrors, err := store.Read[*store.Mirrors](ctx, m.store, store.MirrorsKey(instance))
 	if err != nil || mirrors == nil {
 		return err
 	}
@@ -81,10 +85,10 @@ func (m *Manager) evictOver(ctx context.Context, instance string) error {
 	}
 	slices.SortStableFunc(mirrors.Entries, func(a, b store.Mirror) int { return a.UsedAt.Compare(b.UsedAt) })
 	for _, e := range mirrors.Entries[:max(len(mirrors.Entries)-1, 0)] {
-		if left <= maxMirrors && (total <= m.cfg.MirrorBudget || m.cfg.MirrorBudget < 0) {
+		if left <= maxMirrors && (total <= m.budget || m.budget < 0) {
 			return nil
 		}
-		h, err := m.hostOf(ctx, instance)
+		h, err := m.hosts.of(ctx, instance)
 		if err != nil {
 			return err
 		}
@@ -94,56 +98,64 @@ func (m *Manager) evictOver(ctx context.Context, instance string) error {
 		case err != nil:
 			return err
 		}
-		m.cfg.Logger.Info("evicted a mirror", "mirror", e.Name, "instance", instance, "bytes", e.Size)
+		m.log.Info("evicted a mirror", "mirror", e.Name, "instance", instance, "bytes", e.Size)
 		total -= e.Size
 		left--
-		if err := m.forgetMirror(ctx, instance, e.Name); err != nil {
+		if err := m.forget(ctx, instance, e.Name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// forgetMirror stores that an instance holds a mirror no more, unless a container may have made it anew meanwhile.
-func (m *Manager) forgetMirror(ctx context.Context, instance, name string) error {
+// forget stores that an instance does not hold a mirror any more, unless a container may have made it again since.
+func (m *mirrors) forget(ctx context.Context, instance, name string) error {
 	keys := []store.Key{store.SharingKey(name), store.MirrorsKey(instance)}
-	return m.cfg.Store.Update(ctx, keys, func(tx store.Tx) error {
-		mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))
-		if err != nil || mirrors == nil {
-			return err
-		}
+	return m.store.Update(ctx, keys, func(tx store.Tx) error {
 		sharing, err := store.Find[*store.Sharing](tx, store.SharingKey(name))
 		if err != nil {
 			return err
 		}
 		if sharing != nil {
-			for _, id := range sharing.Containers {
-				c, err := store.Find[*store.Container](tx, store.ContainerKey(id))
-				if err != nil || c != nil && c.Instance == instance {
-					return err
-				}
-			}
-			sharing.Mirrors = slices.DeleteFunc(sharing.Mirrors, func(id string) bool { return id == instance })
-			if err := store.PutSharing(tx, sharing); err != nil {
+			there, err := heldOn(tx, sharing, instance)
+			if err != nil || there {
 				return err
 			}
 		}
-		mirrors.Entries = slices.DeleteFunc(mirrors.Entries, func(e store.Mirror) bool { return e.Name == name })
-		if len(mirrors.Entries) == 0 {
-			return tx.Delete(mirrors.Key())
-		}
-		return tx.Put(mirrors)
+		return dropMirror(tx, instance, name)
 	})
 }
 
-// adoptMirrors stores the mirrors that an engine holds and the store does not know, as ones that were used when they
-// were made.
-func (m *Manager) adoptMirrors(ctx context.Context, instance string, have []Mirror) error {
+// dropMirror stores that an instance does not hold a mirror.
+func dropMirror(tx store.Tx, instance, name string) error {
+	mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))
+	if err != nil || mirrors == nil {
+		return err
+	}
+	sharing, err := store.Find[*store.Sharing](tx, store.SharingKey(name))
+	if err != nil {
+		return err
+	}
+	if sharing != nil {
+		sharing.Mirrors = slices.DeleteFunc(sharing.Mirrors, func(id string) bool { return id == instance })
+		if err := store.PutSharing(tx, sharing); err != nil {
+			return err
+		}
+	}
+	mirrors.Entries = slices.DeleteFunc(mirrors.Entries, func(e store.Mirror) bool { return e.Name == name })
+	if len(mirrors.Entries) == 0 {
+		return tx.Delete(mirrors.Key())
+	}
+	return tx.Put(mirrors)
+}
+
+// adopt stores the mirrors that an engine holds and the store does not have. They count as used when they were made.
+func (m *mirrors) adopt(ctx context.Context, instance string, have []Mirror) error {
 	for _, found := range have {
 		keys := []store.Key{store.SharingKey(found.Name), store.MirrorsKey(instance), store.InstanceKey(instance)}
-		err := m.cfg.Store.Update(ctx, keys, func(tx store.Tx) error {
+		err := m.store.Update(ctx, keys, func(tx store.Tx) error {
 			in, err := store.Find[*store.Instance](tx, store.InstanceKey(instance))
-			if err != nil || in == nil { // it has gone since the engine was asked, and nobody would remove these records
+			if err != nil || in == nil { // gone since the engine was asked: nothing would remove these records
 				return err
 			}
 			mirrors, err := store.Find[*store.Mirrors](tx, store.MirrorsKey(instance))

@@ -2,17 +2,17 @@ package orchestrator
 
 import "fmt"
 
-// RegistryAuth is what a registry wants to see before it hands out an image: a name with a password, or one of the
-// tokens. The zero value is nothing.
+// RegistryAuth is what a registry requires before it hands out an image: a name with a password, or one of the tokens.
+// The zero value is no credential.
 type RegistryAuth struct {
 	Username      string
 	Password      string
-	IdentityToken string // what a login left behind; the engine exchanges it for access
-	RegistryToken string // is sent to the registry as it is
+	IdentityToken string // the token of an earlier login, which the engine exchanges for access
+	RegistryToken string // sent to the registry as it is
 }
 
-// String does not tell the secrets.
+// String does not show the secrets.
 func (a RegistryAuth) String() string { return fmt.Sprintf("credentials of %q", a.Username) }
 
-// GoString does not tell the secrets.
+// GoString does not show the secrets.
 func (a RegistryAuth) GoString() string { return "orchestrator.RegistryAuth{…}" }

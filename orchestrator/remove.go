@@ -1,67 +1,55 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/store"
 )
 
 // errNotOurs ends the removal of a container that another replica has taken over, or that is gone.
-var errNotOurs = errors.New("the container is another replica's to remove")
+var errNotOurs = errors.New("another replica removes the container")
 
-// remove takes a container that this process stops from its engine, and then its record from the store: as long as the
-// record is there, nobody else uses the container's name on that instance. It tries until it succeeds, the instance is
-// gone, or the Manager is closed.
+// remove removes a container that this process stops from its engine, and then its record from the store. While the
+// record is there, the container's name is not used again on the instance. remove tries until it succeeds, the instance
+// is gone, or the Manager is closed.
 func (k *keeper) remove(c *store.Container) {
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
-		err := k.removeOnce(c)
-		if errors.Is(err, errNotOurs) {
-			return
-		}
-		// A container that is in use by another pool of the same name was never ours.
-		if err == nil || errors.Is(err, errInstanceGone) || errors.Is(err, ErrInUse) {
-			break
-		}
-		k.m.failed("cannot remove a container", err, "container", c.Name, "instance", c.Instance)
-		if !k.sleep(pause, nil) {
-			return
-		}
-	}
-	wake, release := k.m.cfg.Store.Notify(c.Key())
-	defer release()
-	for {
-		done := false
-		keys := []store.Key{c.Key(), store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}
-		err := k.m.cfg.Store.Update(k.m.ctx, keys, func(tx store.Tx) (err error) {
-			done, err = remove(tx, k.id, k.m.cfg.Replica, time.Now())
-			return err
-		})
-		if errors.Is(err, errNotOurs) {
-			return
-		} else if err != nil {
-			k.m.failed("cannot remove the record of a container", err, "container", c.Name, "instance", c.Instance)
-		} else if done {
-			k.m.cfg.OnGone(*c)
-			return
-		} else {
-			k.m.cfg.EndSessions(*c) // in case they did not hear of it
-		}
-		if !k.sleep(poll, wake) {
-			return
-		}
+	if k.removeContainer(c) == nil {
+		k.removeRecord(c)
 	}
 }
 
-// removeOnce asks the engine once, while this process may act and the container is its to remove.
+var removePauses = loop.Pauses{First: 100 * time.Millisecond, Longest: 10 * time.Second}
+
+// removeContainer returns nil when the engine has no container of ours any more.
+func (k *keeper) removeContainer(c *store.Container) (err error) {
+	stopped := loop.Retry(k.m.ctx, removePauses, func() (done bool) {
+		err = k.removeOnce(c)
+		switch {
+		case err == nil, errors.Is(err, errNotOurs):
+			return true
+		case errors.Is(err, errInstanceGone), errors.Is(err, ErrInUse):
+			err = nil // a container that another pool of the same name uses was never ours
+			return true
+		}
+		k.m.failures.Report("cannot remove a container", err, "container", c.Name, "instance", c.Instance)
+		return false
+	})
+	return cmp.Or(stopped, err)
+}
+
+// removeOnce asks the engine once, if this process may act and the container is its to remove.
 func (k *keeper) removeOnce(c *store.Container) error {
 	ctx, cancel, err := k.m.acting(k.m.ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	now, in, err := k.m.look(ctx, k.id)
+	now, in, err := k.m.records(ctx, k.id)
 	switch {
 	case err != nil:
 		return err
@@ -72,21 +60,76 @@ func (k *keeper) removeOnce(c *store.Container) error {
 	}
 	ctx, cancelCall := context.WithTimeout(ctx, k.m.cfg.CallTimeout)
 	defer cancelCall()
-	h, err := k.m.host(ctx, in)
+	h, err := k.m.hosts.to(ctx, in)
 	if err != nil {
 		return err
 	}
-	return h.Remove(ctx, c.Name, now.EngineID)
+	if err := h.Remove(ctx, c.Name, now.EngineID); err != nil || !c.SharingKey.Private() {
+		return err
+	}
+	return h.RemoveMirror(ctx, c.Name) // nobody else may use it
 }
 
-// acting waits until this process may act on what it owns, and returns a context that ends when it may not any more:
-// then another replica may have taken over.
-func (m *Manager) acting(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	held, err := m.cfg.Tenure(ctx)
-	if err != nil {
-		return nil, nil, err
+// removeRecord removes the record of a container that is gone from its engine, once no session holds the container. It
+// tries until it succeeds or another replica does, or the Manager is closed.
+func (k *keeper) removeRecord(c *store.Container) {
+	wake, release := k.m.cfg.Store.Notify(c.Key())
+	defer release()
+	for {
+		done := false
+		keys := []store.Key{c.Key(), store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}
+		err := k.m.cfg.Store.Update(k.m.ctx, keys, func(tx store.Tx) (err error) {
+			done, err = deleteRecord(tx, k.id, k.m.cfg.Replica, time.Now())
+			return err
+		})
+		switch {
+		case errors.Is(err, errNotOurs):
+			return
+		case err != nil:
+			k.m.failures.Report("cannot remove the record of a container", err, "container", c.Name, "instance", c.Instance)
+		case done:
+			k.m.cfg.OnGone(*c)
+			return
+		default: // sessions hold it still: they may have missed its end
+			k.m.cfg.Sessions.EndSessions(*c, nil)
+		}
+		if loop.Wait(k.m.ctx, poll, wake) != nil {
+			return
+		}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(held, func() { cancel(context.Cause(held)) })
-	return ctx, func() { stop(); cancel(nil) }, nil
+}
+
+// deleteRecord deletes the record of a container that is gone from its engine, unless a session holds the container. It
+// reports whether the record is gone. errNotOurs: another replica than owner removes the container, and may be about to
+// ask the engine for that, by the container's name.
+func deleteRecord(tx store.Tx, id, owner string, now time.Time) (bool, error) {
+	c, err := store.Find[*store.Container](tx, store.ContainerKey(id))
+	if err != nil || c == nil {
+		return true, err
+	}
+	if c.Owner != owner {
+		return false, errNotOurs
+	}
+	if c.Sessions > 0 {
+		return false, nil
+	}
+	if c.SharingKey.Private() {
+		err = dropMirror(tx, c.Instance, c.Name)
+	} else {
+		err = touchMirror(tx, c.Instance, c.Name, now)
+	}
+	if err != nil {
+		return false, err
+	}
+	sharing, err := store.Find[*store.Sharing](tx, store.SharingKey(c.Name))
+	if err != nil {
+		return false, err
+	}
+	if sharing != nil {
+		sharing.Containers = slices.DeleteFunc(sharing.Containers, func(have string) bool { return have == id })
+		if err := store.PutSharing(tx, sharing); err != nil {
+			return false, err
+		}
+	}
+	return true, tx.Delete(c.Key())
 }

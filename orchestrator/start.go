@@ -1,25 +1,27 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/store"
 )
 
-// start makes the container run with a mirror that is up to date, and stores that it is ready; or it stores why it is
-// not, for those who wait in other replicas, before anybody learns of it here: so nobody joins a start that failed.
-func (k *keeper) start(c *store.Container) error {
-	ctx, cancel, err := k.m.acting(k.ctx)
+// start makes the container run with a mirror that is up to date, and stores that the container is ready. If it fails, it
+// stores why, for those that wait in other replicas. It does so before those that wait in this process learn of it, so
+// that no session joins a start that has failed.
+func (k *keeper) start(ctx context.Context, c *store.Container) error {
+	ctx, cancel, err := k.m.acting(ctx)
 	if err != nil {
 		return errStopping
 	}
 	defer cancel()
-	defer k.notice(ctx, cancel)()
+	defer k.watchStart(ctx, cancel)()
 	inside, mirror, err := k.startUp(ctx, c)
 	if err == nil {
 		err = k.storeReady(ctx, c, mirror)
@@ -27,60 +29,59 @@ func (k *keeper) start(c *store.Container) error {
 	if err == nil {
 		k.inside = inside
 		k.m.starts.Add(1)
+		k.m.fillCaches(*c, inside, c.Remote)
 		return nil
 	}
 	if inside != nil {
 		inside.Close()
 	}
 	if ctx.Err() != nil {
-		return errStopping // nobody waits for it any more
+		return errStopping // no session waits for the container any more
 	}
 	failure := store.Failure{}
-	if !errors.Is(err, agent.ErrGone) { // else it is no fault of the container's: those who wait try another
+	if !errors.Is(err, agent.ErrGone) { // which is not the container's fault: those that wait try another
 		k.m.startFailures.Add(1)
-		failure = store.Failure{Reason: "start failed", Phase: "starting", Message: Clean(err.Error())}
-		if f, ok := errors.AsType[*StartFailure](err); ok {
-			failure.Phase, failure.Message = f.Phase, Clean(f.Err.Error())
-		}
+		failure = startFailure(err)
 	}
-	k.m.cfg.Logger.Warn("a container did not start", "container", c.Name, "instance", c.Instance, "err", err)
-	_ = k.m.insist(k.m.ctx, []store.Key{c.Key()}, func(tx store.Tx) error {
-		_, err := k.markStopping(tx, failure)
-		return err
-	})
+	k.m.cfg.Logger.Warn("a container did not start", k.about(ctx, c, "err", err)...)
+	_ = k.giveUp(c, failure) // fails only when the Manager is closed
 	return err
 }
 
-// notice cancels a start when another replica has marked the container as stopping, or its instance is gone, until the
-// returned function is called.
-func (k *keeper) notice(ctx context.Context, cancel context.CancelFunc) (stop func()) {
+// about returns the attributes of a line of the log about the start of the container. ctx is that of the start.
+func (k *keeper) about(ctx context.Context, c *store.Container, more ...any) []any {
+	return k.m.cfg.LogArgs(ctx, append([]any{"container", c.Name, "instance", c.Instance}, more...)...)
+}
+
+// watchStart cancels a start when another replica has marked the container as stopping, or its instance is gone. It does
+// so until stop is called.
+func (k *keeper) watchStart(ctx context.Context, cancel context.CancelFunc) (stop func()) {
 	wake, release := k.m.cfg.Store.Notify(store.ContainerKey(k.id))
-	done := make(chan struct{})
-	k.m.going.Go(func() {
+	ctx, done := context.WithCancel(ctx)
+	k.m.tasks.spawn(func() {
 		for ctx.Err() == nil {
-			c, in, err := k.m.look(ctx, k.id)
+			c, in, err := k.m.records(ctx, k.id)
 			if err == nil && (c == nil || c.State == store.ContainerStopping || !serves(in)) {
 				cancel()
 			}
-			select {
-			case <-done:
-				return
-			case <-ctx.Done():
-			case <-wake:
-			case <-time.After(poll):
-			}
+			_ = loop.Wait(ctx, poll, wake)
 		}
 	})
-	return func() { close(done); release() }
+	return func() { done(); release() }
 }
 
+// startUp starts the container and brings its mirror up to date.
 func (k *keeper) startUp(ctx context.Context, c *store.Container) (Inside, agent.Mirror, error) {
 	ensureCtx, cancel := context.WithTimeout(ctx, k.m.cfg.StartTimeout)
 	defer cancel()
+	begun := time.Now()
 	inside, err := k.ensure(ensureCtx, c)
 	if err != nil {
-		return nil, agent.Mirror{}, &StartFailure{Phase: "starting", Err: err}
+		return nil, agent.Mirror{}, &StartFailure{Phase: store.PhaseStarting, Err: err}
 	}
+	k.m.pace.add(time.Since(begun))
+	c.Phases.Create = max(time.Since(begun)-c.Phases.Pull, 0)
+	begun = time.Now()
 	fetchCtx, cancel := context.WithTimeout(ctx, k.m.cfg.FetchTimeout)
 	defer cancel()
 	k.m.mu.Lock()
@@ -88,39 +89,69 @@ func (k *keeper) startUp(ctx context.Context, c *store.Container) (Inside, agent
 	k.m.mu.Unlock()
 	k.m.cfg.OnProgress(*c, "fetching the repository")
 	mirror, err := k.m.fetch(fetchCtx, c, inside, agent.Fetch{
-		URL: c.Remote, Username: cred.Username, Password: cred.Password,
+		URL: c.Remote, Username: cred.Username, Password: cred.Password, Env: k.m.cfg.Env,
+		Prove: k.m.cfg.Prove,
 	})
 	k.m.mu.Lock()
-	k.cred = Credential{}
+	k.cred, k.fetched = Credential{}, true
 	k.m.mu.Unlock()
+	k.proven = mirror.Proven
+	c.Phases.Fetch = time.Since(begun)
 	if err != nil {
-		return inside, mirror, &StartFailure{Phase: "fetching", Err: err}
+		return inside, mirror, &StartFailure{Phase: store.PhaseFetching, Err: err}
 	}
 	return inside, mirror, nil
 }
 
-// startTries is how often an engine that fails for no lasting reason is asked to start a container.
+// startTries is how often an engine is asked to start a container when it fails for no lasting reason.
 const startTries = 3
 
 // ensure makes the container run and attaches to it.
 func (k *keeper) ensure(ctx context.Context, c *store.Container) (Inside, error) {
 	for try := 1; ; try++ {
-		inside, err := k.ensureOnce(ctx, c)
+		var inside Inside
+		err := k.untilReached(ctx, c, func() (err error) {
+			inside, err = k.ensureOnce(ctx, c)
+			return err
+		})
 		if err == nil || try == startTries || ctx.Err() != nil || lasting(err) {
 			return inside, err
 		}
-		k.m.failed("cannot start a container; trying again", err, "container", c.Name, "instance", c.Instance, "try", try)
-		select {
-		case <-ctx.Done():
+		k.m.failures.Report("cannot start a container; trying again", err, k.about(ctx, c, "try", try)...)
+		if loop.Sleep(ctx, time.Duration(try)*500*time.Millisecond) != nil {
 			return nil, err
-		case <-time.After(time.Duration(try) * 500 * time.Millisecond):
 		}
 	}
 }
 
+var reachPauses = loop.Pauses{First: 100 * time.Millisecond, Longest: 2 * time.Second}
+
+// untilReached repeats fn while it returns ErrUnreachable, because an engine that restarts comes back, until ctx ends. fn
+// checks that the instance is still there.
+func (k *keeper) untilReached(ctx context.Context, c *store.Container, fn func() error) error {
+	var err, lost error
+	_ = loop.Retry(ctx, reachPauses, func() (done bool) { // if ctx ends in a pause, err is the last failure
+		err = fn()
+		if err != nil && ctx.Err() != nil {
+			err = cmp.Or(lost, err)
+			return true
+		}
+		if !errors.Is(err, ErrUnreachable) {
+			return true
+		}
+		if lost == nil {
+			k.m.failures.Report("cannot reach the engine of a container; trying again", err, k.about(ctx, c)...)
+			k.m.cfg.OnProgress(*c, "waiting for the engine, which cannot be reached")
+		}
+		lost = err
+		return false
+	})
+	return err
+}
+
 // lasting reports whether trying again soon cannot help.
 func lasting(err error) bool {
-	for _, final := range []error{ErrImage, ErrNameTaken, ErrInUse, ErrWrongHost, errInstanceGone} {
+	for _, final := range []error{ErrImage, ErrRuntime, ErrNoIsolation, ErrNameTaken, ErrInUse, ErrWrongHost, errInstanceGone, errEgress} {
 		if errors.Is(err, final) {
 			return true
 		}
@@ -129,29 +160,38 @@ func lasting(err error) bool {
 }
 
 func (k *keeper) ensureOnce(ctx context.Context, c *store.Container) (Inside, error) {
-	in, err := k.m.instanceOf(ctx, c.Instance)
+	in, err := k.m.hosts.instance(ctx, c.Instance)
 	if err != nil {
 		return nil, err
 	}
-	h, err := k.m.host(ctx, in)
+	h, err := k.m.hosts.to(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	spec := ContainerSpec{Name: c.Name, Key: c.SharingKey, Limits: k.m.cfg.Limits, Sessions: in.Slots}
-	if k.m.cfg.ImageFor != nil {
-		spec.Image = k.m.cfg.ImageFor(c.SharingKey.Repository)
+	egress, err := k.m.cfg.egressOf(c.SharingKey)
+	if err != nil {
+		return nil, err
+	}
+	spec := ContainerSpec{
+		Name: c.Name, Key: c.SharingKey, Limits: k.m.cfg.Limits, Sessions: in.Slots, RequireIsolation: k.m.cfg.RequireIsolation,
+		Egress: egress,
+	}
+	if spec.Image, err = k.m.cfg.imageOf(c.SharingKey.Repository); err != nil {
+		return nil, err
 	}
 	k.m.cfg.OnProgress(*c, "starting the container")
 	made, err := h.Ensure(ctx, spec, func(message string) { k.m.cfg.OnProgress(*c, message) })
+	k.m.storeIsolation(ctx, in, made, err)
 	if err != nil {
 		return nil, err
 	}
-	c.EngineID = made.ID
+	c.EngineID, c.Isolation = made.ID, made.Isolation.Level
+	c.Image, c.Phases.Pull = spec.Image, made.Pulled
 	inside, err := h.Attach(ctx, made.ID)
 	if err != nil || !made.Adopted {
 		return inside, err
 	}
-	// It ran already, left over from a start that was cut off: no session of now is in it.
+	// The container ran already: a start that was cut off left it. None of the sessions in it is known any more.
 	open, err := inside.Sessions(ctx)
 	for id, uid := range open {
 		err = errors.Join(err, inside.CloseSession(ctx, id, uid))
@@ -163,20 +203,34 @@ func (k *keeper) ensureOnce(ctx context.Context, c *store.Container) (Inside, er
 	return inside, nil
 }
 
-// Refresh brings the mirror of a ready container up to date if it is older than the configured age or lacks the
-// branch, for a session that is about to be attached.
-func (m *Manager) Refresh(ctx context.Context, s *store.Session, inside Inside, cred Credential) error {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.FetchTimeout)
-	defer cancel()
+// Refresh fetches the repository of a ready container, for a session that is about to be attached, if the mirror is older
+// than Config.MirrorMaxAge or does not have the session's branch. prove is agent.Fetch.Prove.
+func (m *Manager) Refresh(ctx context.Context, s *store.Session, inside Inside, cred Credential, prove bool) (agent.Mirror, error) {
 	age := m.cfg.MirrorMaxAge
 	if age < 0 {
-		age = 1<<63 - 1
+		age = anyAge
 	}
+	return m.fetchFor(ctx, s, inside, cred, agent.Fetch{Branch: s.Branch, MaxAge: age, Prove: prove})
+}
+
+// Prove proves that a credential reads the repository of a ready container, if the mirror is private. It fetches nothing.
+func (m *Manager) Prove(ctx context.Context, s *store.Session, inside Inside, cred Credential) (agent.Mirror, error) {
+	return m.fetchFor(ctx, s, inside, cred, agent.Fetch{MaxAge: anyAge, Prove: true})
+}
+
+// anyAge is the MaxAge of a fetch for which any mirror is new enough.
+const anyAge = 1<<63 - 1
+
+func (m *Manager) fetchFor(ctx context.Context, s *store.Session, inside Inside, cred Credential, f agent.Fetch) (agent.Mirror, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.FetchTimeout)
+	defer cancel()
+	f.URL, f.Username, f.Password, f.Env = s.Remote, cred.Username, cred.Password, m.cfg.Env
 	c := store.Container{ID: s.Container, Name: s.ContainerName, SharingKey: s.SharingKey, Instance: s.Instance}
-	_, err := m.fetch(ctx, &c, inside, agent.Fetch{
-		URL: s.Remote, Username: cred.Username, Password: cred.Password, Branch: s.Branch, MaxAge: age,
-	})
-	return err
+	mirror, err := m.fetch(ctx, &c, inside, f)
+	if mirror.Fetched {
+		m.fillCaches(c, inside, f.URL)
+	}
+	return mirror, err
 }
 
 func (m *Manager) fetch(ctx context.Context, c *store.Container, inside Inside, f agent.Fetch) (agent.Mirror, error) {
@@ -196,7 +250,7 @@ func (m *Manager) fetch(ctx context.Context, c *store.Container, inside Inside, 
 // storeReady stores that the container is ready, and that its instance has the mirror.
 func (k *keeper) storeReady(ctx context.Context, c *store.Container, mirror agent.Mirror) error {
 	keys := []store.Key{c.Key(), store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}
-	err := k.m.insist(ctx, keys, func(tx store.Tx) error {
+	err := k.m.retry.Update(ctx, keys, func(tx store.Tx) error {
 		now, err := store.Find[*store.Container](tx, c.Key())
 		switch {
 		case err != nil:
@@ -209,6 +263,7 @@ func (k *keeper) storeReady(ctx context.Context, c *store.Container, mirror agen
 			return errStopping
 		}
 		now.State, now.Since, now.EngineID, now.Cold = store.ContainerReady, time.Now(), c.EngineID, mirror.Cold
+		now.Isolation, now.Image, now.Phases = c.Isolation, c.Image, c.Phases
 		c.Cold = mirror.Cold
 		if err := tx.Put(now); err != nil {
 			return err
@@ -216,19 +271,17 @@ func (k *keeper) storeReady(ctx context.Context, c *store.Container, mirror agen
 		return noteMirror(tx, c.Instance, c.Name, mirror.Size, now.Since)
 	})
 	if err == nil {
-		k.m.going.Go(func() { k.m.evict(c.Instance) })
+		k.m.tasks.spawn(func() { k.evict(c.Instance) })
 	}
 	return err
 }
 
-// maxMessage bounds what is kept of the words of git and the engine.
-const maxMessage = 4 << 10
-
-// Clean makes the words of git or an engine fit for a record: valid UTF-8 without NUL, of bounded length.
-func Clean(message string) string {
-	message = strings.ReplaceAll(strings.ToValidUTF8(message, "\uFFFD"), "\x00", "\uFFFD")
-	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+// evict removes mirrors from an instance if the one that was fetched leaves no room for them. It logs a failure.
+func (k *keeper) evict(instance string) {
+	ctx, cancel := context.WithTimeout(k.m.ctx, k.m.cfg.StartTimeout)
+	defer cancel()
+	err := k.m.mirrors.evict(ctx, instance)
+	if err != nil && !errors.Is(err, errInstanceGone) {
+		k.m.failures.Report("cannot evict mirrors", err, "instance", instance)
 	}
-	return message
 }

@@ -8,23 +8,31 @@ import (
 	"sync"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/orchestrator"
 )
 
+// agents connects to the agents of the pool's containers. It owns the connections.
+type agents struct {
+	*daemon
+	manager  string // names this host among the users of a container
+	attached attachments
+}
+
 // Attach implements [orchestrator.Host].
-func (h *host) Attach(ctx context.Context, name string) (orchestrator.Inside, error) {
-	in, err := h.attach(ctx, name)
+func (a *agents) Attach(ctx context.Context, name string) (orchestrator.Inside, error) {
+	in, err := a.attach(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("attaching to container %s: %w", name, err)
+		return nil, fmt.Errorf("attaching to container %s: %w", name, a.explainLost(ctx, err))
 	}
 	return in, nil
 }
 
-func (h *host) attach(ctx context.Context, name string) (*inside, error) {
-	found, err := h.inspect(ctx, name)
+func (a *agents) attach(ctx context.Context, name string) (*inside, error) {
+	found, err := a.inspect(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return nil, agent.ErrGone
 	}
@@ -32,67 +40,83 @@ func (h *host) attach(ctx context.Context, name string) (*inside, error) {
 		return nil, err
 	}
 	labels := found.Config.Labels
-	if !h.owns(labels, kindContainer) || labels[labelPoolUID] != h.at.PoolUID || !found.State.Running {
-		return nil, agent.ErrGone // or another's, which is the same to us
+	if !a.owns(labels, kindContainer) || labels[labelPoolUID] != a.at.PoolUID {
+		return nil, agent.ErrGone // another's container: ours of that name is gone
 	}
-	if in := h.attached.take(found.ID); in != nil {
+	if !found.State.Running {
+		return nil, gone(found.State)
+	}
+	if in := a.attached.take(found.ID); in != nil {
 		return in, nil
 	}
-	in, err := h.reach(ctx, found.ID, false)
+	in, err := a.reach(ctx, found.ID, false)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.attached.add(in); err != nil {
+	if err := a.attached.add(in); err != nil {
 		return nil, err
 	}
 	return in, nil
 }
 
-// reach connects to the agent of a container, by the container's ID: its name may pass on to another while the
-// connection is made again. An observer does not count as one who works with the container.
-func (h *host) reach(ctx context.Context, id string, observe bool) (*inside, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.opts.StartTimeout)
+// reach connects to the agent of a container. It takes the container's ID, because the name may pass to another container
+// while the connection is made again. With observe, the agent does not count this connection as a use of the container.
+func (a *agents) reach(ctx context.Context, id string, observe bool) (*inside, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.opts.StartTimeout)
 	defer cancel()
 	var ghost ghosts
-	dial := func(ctx context.Context) (net.Conn, error) { return h.join(ctx, id, &ghost) } // one after the other
+	dial := func(ctx context.Context) (net.Conn, error) { return a.join(ctx, id, &ghost) } // one call at a time
 	in := &inside{
-		Client: agent.NewClient(dial, agent.ClientOptions{Manager: h.manager, Observe: observe, Logger: h.log.With("id", id)}),
+		Client: agent.NewClient(dial, agent.ClientOptions{Manager: a.manager, Observe: observe, Logger: a.log.With("id", id)}),
 		id:     id,
-		of:     &h.attached,
+		of:     &a.attached,
 	}
-	if _, err := in.State(ctx); err != nil { // the client connects in its own time; an answer says that it has
+	if _, err := in.State(ctx); err != nil { // the client connects later; an answer shows that it has
 		in.Client.Close()
 		return nil, err
 	}
 	return in, nil
 }
 
-// join starts the program in the container that passes its standard input and output on to the agent. agent.ErrGone:
-// the container does not run.
-func (h *host) join(ctx context.Context, id string, ghost *ghosts) (net.Conn, error) {
-	ctx, cancel := h.bound(ctx)
+// join starts the program in the container that passes its standard input to the agent and the agent's answers to its
+// standard output. agent.ErrGone: the container does not run.
+func (a *agents) join(ctx context.Context, id string, ghost *ghosts) (net.Conn, error) {
+	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	conn, err := h.exec(ctx, id, agent.JoinCommand()...)
+	conn, err := a.exec(ctx, id, agent.JoinCommand()...)
 	if err == nil {
 		return conn, nil
 	}
-	// A refusal may mean many things; only the container's own state says that it is final.
-	found, inspectErr := h.inspect(ctx, id)
+	// A refusal has many reasons. Only the container's own state shows whether it is final.
+	found, inspectErr := a.inspect(ctx, id)
 	switch {
 	case errdefs.IsNotFound(inspectErr):
 		return nil, agent.ErrGone
 	case inspectErr != nil:
 		return nil, errors.Join(err, inspectErr)
 	case !found.State.Running:
-		return nil, fmt.Errorf("%w: it is %s", agent.ErrGone, found.State.Status)
-	case !found.State.Paused && ghost.seen(ctx, h, id):
+		return nil, gone(found.State)
+	case !found.State.Paused && ghost.seen(ctx, a.daemon, id):
 		return nil, errGhost
 	}
 	return nil, err
 }
 
-func (h *host) exec(ctx context.Context, id string, args ...string) (net.Conn, error) {
-	made, err := h.docker.ExecCreate(ctx, id, client.ExecCreateOptions{
+// gone returns the error for a container that does not run. Its engine says whether a process in it was ever killed for
+// lack of memory. With cgroups of version 2, that may have been a session's, in a room. The engine does not say whether it ended the
+// container, but a container that memory has ended was killed.
+func gone(state *container.State) error {
+	const killed = 128 + 9
+	err := fmt.Errorf("%w: it is %s", agent.ErrGone, state.Status)
+	if state.OOMKilled && state.ExitCode == killed {
+		return fmt.Errorf("%w: %w", err, agent.ErrOutOfMemory)
+	}
+	return err
+}
+
+// exec runs a command in a container as root, and returns the connection to its standard input and output.
+func (a *agents) exec(ctx context.Context, id string, args ...string) (net.Conn, error) {
+	made, err := a.docker.ExecCreate(ctx, id, client.ExecCreateOptions{
 		User:         "0:0",
 		WorkingDir:   "/",
 		Cmd:          args,
@@ -103,7 +127,10 @@ func (h *host) exec(ctx context.Context, id string, args ...string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	attached, err := h.docker.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
+	if err := needs(made.ID != "", "the making of a program in container "+id, "Id"); err != nil {
+		return nil, err
+	}
+	attached, err := a.docker.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +150,7 @@ var _ orchestrator.Inside = (*inside)(nil)
 func (in *inside) Start(ctx context.Context, c agent.Command) (orchestrator.Process, error) {
 	p, err := in.Client.Start(ctx, c)
 	if err != nil {
-		return nil, err // not p, which would make an interface that is not nil
+		return nil, err // not p: a nil *agent.Process in an interface is not nil
 	}
 	return p, nil
 }
@@ -138,11 +165,11 @@ func (in *inside) Close() error {
 type attachments struct {
 	mu     sync.Mutex // protects the fields below
 	open   map[*inside]struct{}
-	parked map[string]*inside // made by Ensure to see that the agent answers, kept for the first Attach; by container ID
+	parked map[string]*inside // those that Ensure made to check the agent, kept for the first Attach; by container ID
 	closed bool
 }
 
-// add takes note of a connection. It is closed if the host is closed already.
+// add records a connection. If the host is closed already, it closes the connection.
 func (a *attachments) add(in *inside) error {
 	if a.note(in, false) {
 		return nil
@@ -151,7 +178,7 @@ func (a *attachments) add(in *inside) error {
 	return errHostClosed
 }
 
-// park keeps a connection for the first who attaches: making one costs an exec, and they are slow.
+// park keeps a connection for the first Attach, because making one takes an exec, which is slow.
 func (a *attachments) park(id string, in *inside) {
 	if !a.note(in, true) {
 		in.Client.Close()
@@ -174,7 +201,7 @@ func (a *attachments) note(in *inside, park bool) bool {
 	return true
 }
 
-// take returns the parked connection to a container, if there is one that still works.
+// take returns the parked connection to a container, or nil if there is none that works.
 func (a *attachments) take(id string) *inside {
 	a.mu.Lock()
 	in := a.parked[id]

@@ -34,7 +34,7 @@ func newAuthority(t testing.TB) *authority {
 	return a
 }
 
-// issue signs a certificate; the authority's first one signs itself. What is not set has a default.
+// issue signs a certificate. The authority's first one signs itself. Fields that are not set get a default.
 func (a *authority) issue(c *x509.Certificate) tls.Certificate {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -94,8 +94,8 @@ func verify(cert tls.Certificate) func(launch, trust string) (*tls.Config, error
 	}
 }
 
-// dockerd writes what an engine needs, and returns the arguments that make it use that: the certificate of its launch,
-// and the authority of the clients that it lets in.
+// dockerd writes the certificate of a launch and the authority of its clients to files, and returns the arguments that make
+// an engine use them.
 func dockerdTLS(t testing.TB, server tls.Certificate, clients *authority) (args []string) {
 	t.Helper()
 	dir := t.TempDir()

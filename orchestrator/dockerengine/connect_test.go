@@ -17,7 +17,7 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 	dir := t.TempDir()
 	silent := listenOn(t, filepath.Join(dir, "silent.sock")) // accepts, and never answers
 	dead := filepath.Join(dir, "dead.sock")
-	if err := os.WriteFile(dead, nil, 0o600); err != nil { // nobody listens there
+	if err := os.WriteFile(dead, nil, 0o600); err != nil { // no program listens there
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ address, want string }{

@@ -15,12 +15,12 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-const dialTimeout = 10 * time.Second // for the connection and the handshake together
+const dialTimeout = 10 * time.Second // bounds the connection and the handshake together
 
-// keepAlive finds out within half a minute that the machine at the other end has died without a word.
+// keepAlive detects within half a minute that the machine at the other end has died without closing the connection.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// dialEngine is how engines are reached unless Options say otherwise.
+// dialEngine is the default of Options.Dialer.
 func dialEngine(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}
 	return d.DialContext(ctx, network, address)
@@ -30,7 +30,7 @@ func dialEngine(ctx context.Context, network, address string) (net.Conn, error) 
 type link struct {
 	network, target string
 	dialer          func(ctx context.Context, network, address string) (net.Conn, error)
-	tls             func() (*tls.Config, error) // nil = the address proves enough
+	tls             func() (*tls.Config, error) // nil = the address is proof enough
 }
 
 func newLink(opts Options, at orchestrator.Endpoint) (*link, error) {
@@ -43,14 +43,14 @@ func newLink(opts Options, at orchestrator.Endpoint) (*link, error) {
 		return l, nil
 	}
 	if opts.TLS == nil {
-		return nil, fmt.Errorf("the Docker engine at %s must prove that it is launch %s, and Options.TLS, which says how, is not set", at.Address, at.Launch)
+		return nil, fmt.Errorf("the Docker engine at %s must prove by TLS that it is launch %s, but Options.TLS is not set", at.Address, at.Launch)
 	}
 	l.tls = func() (*tls.Config, error) { return opts.TLS(at.Launch, at.Trust) }
 	return l, nil
 }
 
-// dial is the one place where a connection to an engine is made, those of attached streams included. TLS is spoken
-// here and not by the client, which would neither give a handshake a deadline nor break it off with its context.
+// dial makes a connection to an engine. All connections come from here, those of attached streams included. TLS is spoken
+// here and not by the client, whose handshakes have no deadline and do not end with their context.
 func (l *link) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -67,20 +67,20 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil { // which closes raw when ctx ends
+	if err := conn.HandshakeContext(ctx); err != nil { // closes raw if ctx ends
 		raw.Close()
 		return nil, fmt.Errorf("the TLS handshake: %w", err)
 	}
 	return conn, nil
 }
 
-// connect makes a client of an engine and exchanges the first word with it.
+// connect makes a client of an engine and makes a first call.
 func connect(ctx context.Context, opts Options, at orchestrator.Endpoint) (*client.Client, error) {
 	l, err := newLink(opts, at)
 	if err != nil {
 		return nil, err
 	}
-	// The client hides why it cannot connect, and the reason decides what the user has to do. So try first.
+	// The client hides why it cannot connect, but the user must know the reason. So a connection is tried first.
 	conn, err := l.dial(ctx)
 	if err != nil {
 		return nil, explain(at.Address, err)
@@ -92,11 +92,11 @@ func connect(ctx context.Context, opts Options, at orchestrator.Endpoint) (*clie
 		MaxIdleConns:        16,
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     30 * time.Second,
-		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{}, // TLS is not the transport's business
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{}, // dial speaks TLS
 	}
 	docker, err := client.New(
 		client.WithHost(at.Address),
-		// After WithHost, which would set a dialer of its own and the environment's HTTP proxy.
+		// This comes after WithHost, which sets a dialer of its own and the environment's HTTP proxy.
 		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
 		client.WithScheme("http"),
 	)
@@ -105,8 +105,8 @@ func connect(ctx context.Context, opts Options, at orchestrator.Endpoint) (*clie
 	}
 	if _, err := docker.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
 		docker.Close()
-		if l.tls != nil { // TLS 1.3 ends the handshake before the engine has looked, and it may then just close
-			err = fmt.Errorf("the first call after the TLS handshake, which fails if it does not accept this program's certificate: %w", err)
+		if l.tls != nil { // with TLS 1.3 the engine checks the certificate after the handshake, and may just close
+			err = fmt.Errorf("the first call after the TLS handshake, which fails if the engine does not accept this program's certificate: %w", err)
 		}
 		return nil, explain(at.Address, err)
 	}

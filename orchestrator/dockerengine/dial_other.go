@@ -2,5 +2,5 @@
 
 package dockerengine
 
-// isRefused is about the wording of an error only.
+// isRefused is false: it matters for the wording of an error only.
 func isRefused(error) bool { return false }

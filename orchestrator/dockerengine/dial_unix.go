@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// isRefused reports whether nobody listens at an address that exists.
+// isRefused reports whether no program listens at an address that exists.
 func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

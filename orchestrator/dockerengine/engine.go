@@ -16,25 +16,29 @@ import (
 type Options struct {
 	Logger *slog.Logger // nil = discard
 
-	// Agent returns the program that becomes PID 1 of every container, for an architecture in Go's words. nil = the
-	// one that is embedded in this module.
+	// Agent returns the program that becomes PID 1 of every container, for an architecture as Go names it. nil = the program
+	// that is embedded in this module.
 	Agent func(arch string) ([]byte, error)
 
-	// TLS says how to speak with the engine of a launch: trust is Endpoint.Trust. What it returns must accept the
-	// certificate of this launch's machine and no other. It is called for every connection, so that a certificate of
-	// this program's own can be replaced. It is needed where an Endpoint has Trust: without, such an engine is not used.
+	// TLS returns the configuration of connections to the engine of a launch. trust is Endpoint.Trust. The configuration
+	// must accept the certificate of this launch's machine and no other. TLS is called for every connection, so that this
+	// program's own certificate can be replaced. Without TLS, an engine whose Endpoint has Trust is not used.
 	TLS func(launch, trust string) (*tls.Config, error)
-	// Dialer connects to an engine: network is "tcp" or "unix". It must return when its context ends. TLS is spoken
-	// over what it returns. nil = a direct connection.
+	// Dialer connects to an engine. network is "tcp" or "unix". It must return when its context ends. TLS is spoken over
+	// the connection that it returns. nil = a direct connection.
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
-	// RegistryAuth returns what a registry wants to see before it hands out an image. It is called before every pull,
-	// and what it returns is passed on to the engine, and neither kept nor logged. It must return when its context ends.
-	// nil = nothing.
+	// RegistryAuth returns the credentials that a registry requires for an image. It is called before every pull. The
+	// credentials are passed on to the engine, and neither kept nor logged. It must return when its context ends. nil = no
+	// credentials.
 	RegistryAuth func(ctx context.Context, image string) (orchestrator.RegistryAuth, error)
+
+	// Runtime is the name of the engine's runtime that runs the containers, such as runsc or kata. Without runc or crun,
+	// sessions have no rooms. If the engine does not have it, starts fail with an ErrRuntime. "" = the engine's default.
+	Runtime string
 
 	// CallTimeout bounds a call that an engine answers in milliseconds. 0 = 30 s.
 	CallTimeout time.Duration
-	// StartTimeout bounds each of: starting a container, the first answer of its agent, removing it. 0 = 1 min.
+	// StartTimeout bounds each of these: the start of a container, the first answer of its agent, its removal. 0 = 1 min.
 	StartTimeout time.Duration
 	// PullTimeout bounds the pull of an image. 0 = 10 min.
 	PullTimeout time.Duration
@@ -50,7 +54,7 @@ func (o Options) withDefaults() Options {
 	if o.Dialer == nil {
 		o.Dialer = dialEngine
 	}
-	o.CallTimeout = cmp.Or(o.CallTimeout, 30*time.Second)
+	o.CallTimeout = cmp.Or(o.CallTimeout, orchestrator.DefaultCallTimeout)
 	o.StartTimeout = cmp.Or(o.StartTimeout, time.Minute)
 	o.PullTimeout = cmp.Or(o.PullTimeout, 10*time.Minute)
 	return o
@@ -77,12 +81,12 @@ func (e *Engine) Connect(ctx context.Context, at orchestrator.Endpoint) (orchest
 	if err != nil {
 		return nil, err
 	}
-	arch, err := e.seen.identify(ctx, docker, at)
+	machine, err := e.seen.identify(ctx, docker, at)
 	if err != nil {
 		docker.Close()
 		return nil, explain(at.Address, err)
 	}
-	h, err := e.newHost(docker, at, arch)
+	h, err := e.newHost(docker, at, machine)
 	if err != nil {
 		docker.Close()
 		return nil, err

@@ -2,39 +2,46 @@ package dockerengine
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/berth-go/berth/internal/loop"
 )
 
-// leaveGrace is how long the last caller that gives up waits for the undoing of what it has begun. Undoing goes on
-// after that too; but a caller that can wait a moment finds nothing left.
+// leaveGrace is how long the last caller of a flight that gives up waits until the flight is undone. Undoing goes on after
+// that too. But if it is quick, the caller returns when nothing is left.
 const leaveGrace = 3 * time.Second
 
-// flights lets concurrent callers that want the same thing share one making of it. The making goes on as long as one
+// flights lets concurrent callers that want the same thing share one task that makes it. The task runs as long as one
 // caller waits for it. The zero value is ready for use.
+//
+// Package singleflight of golang.org/x/sync does not fit, because it does not undo a call, pass on its progress, or end it
+// with its last caller.
 type flights[T any] struct {
-	mu      sync.Mutex            // protects the fields below and what flight says it does
-	running map[string]*flight[T] // by what is made
+	mu      sync.Mutex            // protects the fields below, and those fields of each flight that say so
+	running map[string]*flight[T] // by the key of the thing
 	closed  bool
-	all     sync.WaitGroup // the makings; Add only under mu and while not closed
+	all     sync.WaitGroup // the flights; Add only under mu and while not closed
 }
 
-// flight is one making of a thing.
+// flight is one run of a task.
 type flight[T any] struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when value and err are set
 	value  T
 	err    error
 
-	waiters   map[chan string]struct{} // callers, by where they hear of progress. Protected by flights.mu
-	abandoned bool                     // no caller is left, and none may join. Protected by flights.mu
+	waiters   map[chan string]struct{} // callers, by the channel that tells them of progress. Protected by flights.mu
+	abandoned bool                     // no caller is left, and no caller may join. Protected by flights.mu
 }
 
-// A task makes a thing. say tells every caller how it goes.
+// A task makes a thing. say tells every caller of its progress.
 type task[T any] func(ctx context.Context, say func(string)) (T, error)
 
-// do returns what fn makes, or what a running fn of the same key makes. undo, which may be nil, is given a thing that
-// was made when nobody was left to take it. progress, which may be nil, is called from the caller's goroutine only.
+// do returns the thing that fn makes, or that a running task of the same key makes. undo gets a thing that was made when no
+// caller was left. progress is called from the caller's goroutine only. Both may be nil.
 func (f *flights[T]) do(ctx context.Context, key string, progress func(string), fn task[T], undo func(T)) (T, error) {
 	var zero T
 	if progress == nil {
@@ -48,7 +55,7 @@ func (f *flights[T]) do(ctx context.Context, key string, progress func(string), 
 		if news != nil {
 			return f.wait(ctx, fl, news, progress)
 		}
-		select { // it was abandoned; the next one begins when its traces are gone
+		select { // it was abandoned: the next flight begins when it is undone
 		case <-fl.done:
 		case <-ctx.Done():
 		}
@@ -56,7 +63,7 @@ func (f *flights[T]) do(ctx context.Context, key string, progress func(string), 
 	return zero, context.Cause(ctx)
 }
 
-// join finds or starts the flight for key. Without news the flight takes no more callers.
+// join finds or starts the flight for key. If news is nil, the flight takes no more callers.
 func (f *flights[T]) join(ctx context.Context, key string, fn task[T], undo func(T)) (fl *flight[T], news chan string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,7 +75,7 @@ func (f *flights[T]) join(ctx context.Context, key string, fn task[T], undo func
 		return fl, nil, nil
 	}
 	if fl == nil {
-		// The flight may outlive the caller that starts it, so it takes the caller's values but not its end.
+		// The flight may outlive the caller that starts it, so it has the values of the caller's context but not its end.
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		fl = &flight[T]{cancel: cancel, done: make(chan struct{}), waiters: map[chan string]struct{}{}}
 		if f.running == nil {
@@ -95,7 +102,7 @@ func (f *flights[T]) run(ctx context.Context, key string, fl *flight[T], fn task
 	f.land(key, fl, value, context.Canceled, true)
 }
 
-// land ends the flight with its result. It refuses while nobody waits for that, unless it must.
+// land ends the flight with its result. It does not land an abandoned flight, and returns false, unless it must.
 func (f *flights[T]) land(key string, fl *flight[T], value T, err error, must bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +115,7 @@ func (f *flights[T]) land(key string, fl *flight[T], value T, err error, must bo
 	return true
 }
 
-// tell passes a line on to every caller. One that is slow to listen misses it.
+// tell passes a line on to every caller. A caller that is slow to receive misses it.
 func (f *flights[T]) tell(fl *flight[T], line string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,7 +134,7 @@ func (f *flights[T]) wait(ctx context.Context, fl *flight[T], news chan string, 
 		case line := <-news:
 			progress(line)
 		case <-fl.done:
-			for len(news) > 0 { // this goroutine is the only one that takes from it
+			for len(news) > 0 { // no other goroutine receives from news
 				progress(<-news)
 			}
 			return fl.value, fl.err
@@ -137,24 +144,20 @@ func (f *flights[T]) wait(ctx context.Context, fl *flight[T], news chan string, 
 	}
 }
 
-// leave takes a caller off the flight, and ends the flight with its last caller.
+// leave removes a caller from the flight. It ends the flight if that was the last caller.
 func (f *flights[T]) leave(ctx context.Context, fl *flight[T], news chan string) (T, error) {
 	landed, last := f.quit(fl, news)
-	if landed { // at the same moment: what it made is there, and will not be undone
+	if landed { // at the same moment: the thing is made, and will not be undone
 		return fl.value, fl.err
 	}
 	if last {
-		timer := time.NewTimer(leaveGrace)
-		defer timer.Stop()
-		select {
-		case <-fl.done:
-		case <-timer.C:
-		}
+		_ = loop.Wait(context.WithoutCancel(ctx), leaveGrace, fl.done)
 	}
 	var zero T
 	return zero, context.Cause(ctx)
 }
 
+// quit does what leave says. landed: the flight had ended already. last: the caller was the last one.
 func (f *flights[T]) quit(fl *flight[T], news chan string) (landed, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -172,7 +175,21 @@ func (f *flights[T]) quit(fl *flight[T], news chan string) (landed, last bool) {
 	return false, true
 }
 
-// close refuses new flights, ends those that are under way, and returns when they have ended.
+// drain returns when the flights that run now have ended, or ctx has.
+func (f *flights[T]) drain(ctx context.Context) {
+	f.mu.Lock()
+	running := slices.Collect(maps.Values(f.running))
+	f.mu.Unlock()
+	for _, fl := range running {
+		select {
+		case <-fl.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// close refuses new flights, ends the running ones, and returns when they have ended.
 func (f *flights[T]) close() {
 	f.mu.Lock()
 	f.closed = true

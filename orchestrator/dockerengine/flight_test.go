@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/berth-go/berth/internal/loop"
 )
 
 func TestCallersShareOneFlight(t *testing.T) {
@@ -43,7 +45,7 @@ func TestFlightGoesOnAsLongAsSomebodyWaits(t *testing.T) {
 		var f flights[string]
 		defer f.close()
 		slow := func(ctx context.Context, _ func(string)) (string, error) {
-			return "made", pause(ctx, time.Minute)
+			return "made", loop.Sleep(ctx, time.Minute)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -68,7 +70,7 @@ func TestFlightThatNobodyWaitsForIsUndone(t *testing.T) {
 		defer f.close()
 		undone := ""
 		stubborn := func(context.Context, func(string)) (string, error) {
-			time.Sleep(2 * time.Second) // what cannot be cut short
+			time.Sleep(2 * time.Second) // cannot be cut short
 			return "made", nil
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -98,7 +100,7 @@ func TestWhoLeavesWaitsForUndoingOnlyAMoment(t *testing.T) {
 		if took := time.Since(began); took != time.Second+leaveGrace || err == nil {
 			t.Errorf("it took %v, with the error %v", took, err)
 		}
-		// The next one begins when the first has ended.
+		// The next flight begins when the first has ended.
 		_, err = f.do(t.Context(), "key", nil, func(context.Context, func(string)) (string, error) { return "", nil }, nil)
 		if took := time.Since(began); took != time.Minute || err != nil {
 			t.Errorf("the next one ended after %v, with the error %v", took, err)
@@ -112,7 +114,7 @@ func TestClosedFlightsRefuse(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			_, err := f.do(t.Context(), "key", nil, func(ctx context.Context, _ func(string)) (string, error) {
-				return "", pause(ctx, time.Hour)
+				return "", loop.Sleep(ctx, time.Hour)
 			}, nil)
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("who waited got %v", err)

@@ -12,14 +12,13 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// The images for containers of which the configuration names none: the one that berth's own `make image` makes, and
-// the public one that it is like.
+// The default images of containers. The first is made by `make image` of berth. The second is a similar public image.
 const (
 	localImage  = "berth-workspace:bookworm"
 	publicImage = "buildpack-deps:bookworm-scm"
 )
 
-// candidates returns the images that will do, the best first. The last is the one to pull.
+// candidates returns the images that can be used, the best first. The last one is pulled if the engine has none.
 func candidates(image string) []string {
 	if image != "" {
 		return []string{image}
@@ -27,44 +26,68 @@ func candidates(image string) []string {
 	return []string{localImage, publicImage}
 }
 
-var _ orchestrator.Prefetcher = (*host)(nil)
-
-// Prefetch implements [orchestrator.Prefetcher].
-func (h *host) Prefetch(ctx context.Context, image string, progress func(string)) error {
-	images := candidates(image)
-	for _, image := range images {
-		has, err := h.hasImage(ctx, image)
-		if err != nil {
-			return explain(h.at.Address, err)
-		}
-		if has {
-			return nil
-		}
-	}
-	return h.pull(ctx, images, progress)
+// images gets images for the engine. It owns the pulls that are under way.
+type images struct {
+	*daemon
+	pulls flights[struct{}] // by reference
 }
 
-// hasImage reports whether the engine has an image. Ensure asks only after a container could not be made: the engine's
-// own refusal tells of a missing image at no cost.
-func (h *host) hasImage(ctx context.Context, image string) (bool, error) {
-	ctx, cancel := h.bound(ctx)
+// Prefetch implements [orchestrator.Prefetcher]. It also makes the warden, so that the first container need not wait for it.
+// A Purge meanwhile ends it.
+func (h *host) Prefetch(ctx context.Context, image string, progress func(string)) error {
+	err := h.early.do(ctx, func(ctx context.Context) error {
+		image, err := h.images.bring(ctx, image, progress)
+		if err == nil && h.runtimeHasRooms() {
+			_, err = h.warden.ensure(ctx, image)
+		}
+		return err
+	})
+	if errors.Is(err, errPurging) { // nobody wants the image any more
+		return nil
+	}
+	return err
+}
+
+// bring returns the image of a spec, or the first of the default images that the engine has. If it has none, the last one
+// is pulled.
+func (i *images) bring(ctx context.Context, image string, progress func(string)) (string, error) {
+	images := candidates(image)
+	for _, image := range images {
+		has, err := i.has(ctx, image)
+		if err != nil {
+			return "", explain(i.at.Address, err)
+		}
+		if has {
+			return image, nil
+		}
+	}
+	return images[len(images)-1], i.pull(ctx, images, progress)
+}
+
+// has reports whether the engine has an image. Ensure asks only after a container could not be made, because the
+// engine's refusal shows at no cost that the image is missing.
+func (i *images) has(ctx context.Context, image string) (bool, error) {
+	ctx, cancel := i.bound(ctx)
 	defer cancel()
-	_, err := h.docker.ImageInspect(ctx, image)
-	if errdefs.IsNotFound(err) || errdefs.IsInvalidArgument(err) { // what is no image's name is no image
+	found, err := i.docker.ImageInspect(ctx, image)
+	if errdefs.IsNotFound(err) || errdefs.IsInvalidArgument(err) { // invalid: image is not a possible name
 		return false, nil
+	}
+	if err == nil {
+		err = needs(found.ID != "", "the inspection of image "+image, "Id")
 	}
 	return err == nil, err
 }
 
-// pull brings the last of the images to the engine, once for all who ask for it meanwhile. The engine has none of them.
-func (h *host) pull(ctx context.Context, images []string, say func(string)) error {
+// pull pulls the last of the images, once for all concurrent callers. The engine has none of the images.
+func (i *images) pull(ctx context.Context, images []string, say func(string)) error {
 	image := images[len(images)-1]
-	_, err := h.images.do(ctx, image, say, func(ctx context.Context, say func(string)) (struct{}, error) {
-		// Another pull may have ended between the look at the engine and this one.
-		if has, err := h.hasImage(ctx, image); has || err != nil {
+	_, err := i.pulls.do(ctx, image, say, func(ctx context.Context, say func(string)) (struct{}, error) {
+		// Another pull may have ended since the caller asked the engine.
+		if has, err := i.has(ctx, image); has || err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, h.pullPatiently(ctx, image, say)
+		return struct{}{}, i.pullPatiently(ctx, image, say)
 	}, nil)
 	switch {
 	case err == nil:
@@ -73,22 +96,22 @@ func (h *host) pull(ctx context.Context, images []string, say func(string)) erro
 		return context.Cause(ctx)
 	case errors.Is(err, errHostClosed):
 		return err
-	case client.IsErrConnectionFailed(err): // which says nothing about the image
-		return explain(h.at.Address, err)
+	case client.IsErrConnectionFailed(err): // not the image's fault
+		return explain(i.at.Address, err)
 	}
-	return h.noImage(images, err)
+	return i.noImage(images, err)
 }
 
-// noImage is the error for an image that is not there and cannot be pulled. pulled is the last of those tried.
-func (h *host) noImage(tried []string, err error) error {
+// noImage returns the error for images that the engine does not have. err says why the last of them cannot be pulled.
+func (i *images) noImage(tried []string, err error) error {
 	pulled := tried[len(tried)-1]
-	advice := fmt.Sprintf("Bring it there with `docker pull %s` or `docker load`, or set Config.Image to an image with git and sh that the engine has.", pulled)
+	advice := fmt.Sprintf("Load it with `docker pull %s` or `docker load`, or set Config.Image to an image of the engine that has git and sh.", pulled)
 	if len(tried) > 1 {
-		advice = fmt.Sprintf("Make one with `make image` in berth's source, bring one there with `docker pull %s`, or set Config.Image to an image with git and sh that the engine has.", pulled)
+		advice = fmt.Sprintf("Make one with `make image` in berth's source, load one with `docker pull %s`, or set Config.Image to an image of the engine that has git and sh.", pulled)
 	}
 	if isRefusal(err) {
 		advice += " If it is private, dockerengine.Options.RegistryAuth must return credentials that may read it."
 	}
 	return fmt.Errorf("%w: the Docker engine at %s does not have %s, and cannot pull %s: %w. %s",
-		orchestrator.ErrImage, h.at.Address, strings.Join(tried, " or "), pulled, err, advice)
+		orchestrator.ErrImage, i.at.Address, strings.Join(tried, " or "), pulled, err, advice)
 }

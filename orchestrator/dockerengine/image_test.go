@@ -9,7 +9,7 @@ import (
 )
 
 func TestNoImageSaysWhatToDo(t *testing.T) {
-	h := &host{at: orchestrator.Endpoint{Address: "unix:///var/run/docker.sock"}}
+	h := &images{daemon: &daemon{at: orchestrator.Endpoint{Address: "unix:///var/run/docker.sock"}}}
 	refused := errors.New("no such host")
 	for _, c := range []struct {
 		image string // of the configuration

@@ -9,7 +9,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/orchestrator/dockerengine"
@@ -21,7 +22,7 @@ func connected(t *testing.T) (*client.Client, orchestrator.Host, orchestrator.Co
 	docker := testenv.Docker(t)
 	at := orchestrator.Endpoint{Pool: testenv.PoolName(t), PoolUID: "one", Launch: "launch-1", Address: docker.DaemonHost()}
 	key := naming.Key{Repository: naming.Repository{Host: "example.org", Path: "acme/widgets"}}
-	spec := orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: testenv.Image(t)}
+	spec := orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: testenv.Image(t), Egress: gittest.Egress()}
 	h, err := dockerengine.New(dockerengine.Options{Logger: testLogger(t)}).Connect(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +34,20 @@ func connected(t *testing.T) (*client.Client, orchestrator.Host, orchestrator.Co
 		h.Close()
 	})
 	return docker, h, spec
+}
+
+// ensured makes the container of a spec run, and returns it as the engine describes it.
+func ensured(t *testing.T, docker *client.Client, h orchestrator.Host, spec orchestrator.ContainerSpec) container.InspectResponse {
+	t.Helper()
+	made, err := h.Ensure(t.Context(), spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := docker.ContainerInspect(t.Context(), made.ID, client.ContainerInspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.Container
 }
 
 func TestStrangersVolumeIsNotTouched(t *testing.T) {
@@ -62,20 +77,13 @@ func TestStrangersVolumeIsNotTouched(t *testing.T) {
 
 func TestContainerThatWasNeverStartedIsReplaced(t *testing.T) {
 	docker, h, spec := connected(t)
-	made, err := h.Ensure(t.Context(), spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// As a process leaves it that dies between making a container and starting it.
-	found, err := docker.ContainerInspect(t.Context(), made.ID, client.ContainerInspectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := ensured(t, docker, h, spec)
 	if err := h.Remove(t.Context(), spec.Name, ""); err != nil {
 		t.Fatal(err)
 	}
+	// A process that dies between making a container and starting it leaves this.
 	left, err := docker.ContainerCreate(t.Context(), client.ContainerCreateOptions{
-		Name: spec.Name, Config: found.Container.Config, HostConfig: &container.HostConfig{Mounts: found.Container.HostConfig.Mounts},
+		Name: spec.Name, Config: found.Config, HostConfig: &container.HostConfig{Mounts: found.HostConfig.Mounts},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -88,28 +96,31 @@ func TestContainerThatWasNeverStartedIsReplaced(t *testing.T) {
 
 func TestWhatContainersShareIsMadeAgain(t *testing.T) {
 	docker, h, spec := connected(t)
-	if _, err := h.Ensure(t.Context(), spec, nil); err != nil {
-		t.Fatal(err)
-	}
-	found, err := docker.ContainerInspect(t.Context(), spec.Name, client.ContainerInspectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := ensured(t, docker, h, spec)
 	if err := h.Remove(t.Context(), spec.Name, ""); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range found.Container.Mounts { // an operator prunes
-		if m.Destination == "/berth/bin" {
+	for _, w := range wardens(t, docker, found.Config.Labels["berth.pool"]) {
+		if _, err := docker.ContainerRemove(t.Context(), w.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range found.Mounts { // as an operator does who prunes
+		if m.Destination == "/berth/bin" || m.Destination == "/berth/warden" {
 			if _, err := docker.VolumeRemove(t.Context(), m.Name, client.VolumeRemoveOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if _, err := docker.NetworkRemove(t.Context(), string(found.Container.HostConfig.NetworkMode), client.NetworkRemoveOptions{}); err != nil {
+	if _, err := docker.NetworkRemove(t.Context(), string(found.HostConfig.NetworkMode), client.NetworkRemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Ensure(t.Context(), spec, nil); err != nil {
-		t.Errorf("after the network and the agent's volume were removed from outside: %v", err)
+	made, err := h.Ensure(t.Context(), spec, nil)
+	if err != nil {
+		t.Errorf("after the network, the warden and the volumes were removed from outside: %v", err)
+	}
+	if before := found.Config.Labels["berth.isolation"]; string(made.Isolation.Level) != before {
+		t.Errorf("the isolation was %s and is %+v", before, made.Isolation)
 	}
 }
 

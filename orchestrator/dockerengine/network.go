@@ -11,79 +11,108 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// ensureNetwork returns the ID of the pool's network, which is known by its label. Its name cannot tell: an engine
-// before Docker 25 lets two processes make two networks of one name, and then starts no container in either.
-func (h *host) ensureNetwork(ctx context.Context) (string, error) {
-	if id := h.knownNetwork(); id != "" {
-		return id, nil
+const (
+	optionMTU     = "com.docker.network.driver.mtu"
+	defaultBridge = "com.docker.network.bridge.default_bridge"
+	plainMTU      = "1500" // an engine's default
+)
+
+// networks are the networks of the pool, and the MTU of the engine's default network.
+type networks struct {
+	own   []network.Summary // the oldest first
+	other []network.Summary // also the pool's, but of kinds that this version does not know
+	// mtu is the MTU of the engine's default network. "" = 1500 or none. New networks then have the engine's default for
+	// them (default-network-opts), which the engine does not show.
+	mtu string
+}
+
+// id returns the ID of the network for new containers, which is the oldest one that was made for the engine's MTU. "" =
+// there is none.
+func (n networks) id() string {
+	for _, own := range n.own {
+		if own.Labels[labelMTU] == n.mtu {
+			return own.ID
+		}
 	}
-	return h.networks.do(ctx, "", nil, func(ctx context.Context, _ func(string)) (string, error) {
-		id, err := h.findNetwork(ctx)
+	return ""
+}
+
+// bridge is the pool's network on the engine. It owns the making of the network.
+type bridge struct {
+	*daemon
+	making flights[string] // one key
+}
+
+// ensure returns the ID of the pool's network, and makes the network if there is none. The network is known by its
+// label and not by its name: an engine before Docker 25 lets two processes make two networks with one name, and then starts
+// no container in either. If the engine's MTU has changed, new containers get a new network.
+func (b *bridge) ensure(ctx context.Context) (string, error) {
+	return b.making.do(ctx, "", nil, func(ctx context.Context, _ func(string)) (string, error) {
+		found, err := b.list(ctx)
+		id := found.id()
 		if err == nil && id == "" {
-			id, err = h.makeNetwork(ctx)
+			id, err = b.create(ctx, found.mtu)
 		}
 		if err != nil {
 			return "", fmt.Errorf("the pool's network: %w", err)
 		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.network = id
 		return id, nil
 	}, nil)
 }
 
-func (h *host) knownNetwork() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.network
-}
-
-// findNetwork returns the pool's network, the oldest if there are several; "" = there is none.
-func (h *host) findNetwork(ctx context.Context) (id string, err error) {
-	networks, err := h.listNetworks(ctx)
-	if err != nil || len(networks) == 0 {
-		return "", err
-	}
-	return networks[0].ID, nil
-}
-
-func (h *host) listNetworks(ctx context.Context) ([]network.Summary, error) {
-	ctx, cancel := h.bound(ctx)
+func (b *bridge) list(ctx context.Context) (found networks, err error) {
+	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	list, err := h.docker.NetworkList(ctx, client.NetworkListOptions{Filters: h.filter(kindNetwork)})
+	list, err := b.allNetworks(ctx)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
-	slices.SortFunc(list.Items, func(a, b network.Summary) int {
+	for _, n := range list {
+		switch {
+		case b.owns(n.Labels, kindNetwork):
+			found.own = append(found.own, n)
+		case b.owns(n.Labels, n.Labels[labelKind]):
+			found.other = append(found.other, n)
+		case n.Options[defaultBridge] == "true" && n.Options[optionMTU] != plainMTU && n.Options[optionMTU] != "0":
+			found.mtu = n.Options[optionMTU]
+		}
+	}
+	slices.SortFunc(found.own, func(a, b network.Summary) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
-	return list.Items, nil
+	return found, nil
 }
 
-// makeNetwork makes the pool's network, looks whether another process was faster, and then takes that one's. Two that
-// see only their own keep one each, which does no harm.
-func (h *host) makeNetwork(ctx context.Context) (id string, err error) {
-	make, cancel := unbroken(ctx, h.opts.StartTimeout)
+// create makes the pool's network. If another process was faster, its network is used instead. If two processes see
+// only their own networks, each uses its own, which does no harm.
+func (b *bridge) create(ctx context.Context, mtu string) (id string, err error) {
+	making, cancel := unbroken(ctx, b.opts.StartTimeout)
 	defer cancel()
-	made, createErr := h.docker.NetworkCreate(make, "berth-"+short(h.at.Pool+rand.Text()), client.NetworkCreateOptions{
-		Driver: "bridge",
-		Labels: h.labels(kindNetwork),
-		Options: map[string]string{
-			// Containers of one pool are strangers to each other.
-			"com.docker.network.bridge.enable_icc": "false",
-		},
+	options, labels := map[string]string{
+		// The containers of a pool must not reach each other.
+		"com.docker.network.bridge.enable_icc": "false",
+	}, b.labels(kindNetwork)
+	if mtu != "" {
+		options[optionMTU], labels[labelMTU] = mtu, mtu
+	}
+	made, createErr := b.docker.NetworkCreate(making, "berth-"+short(b.at.Pool+rand.Text()), client.NetworkCreateOptions{
+		Driver: "bridge", Labels: labels, Options: options,
 	})
-	oldest, err := h.findNetwork(ctx)
+	if createErr == nil { // a container in network "" would be in the engine's own, where containers reach each other
+		createErr = needs(made.ID != "", "the making of the pool's network", "Id")
+	}
+	found, err := b.list(ctx)
 	if err != nil {
 		return "", err
 	}
+	oldest := found.id()
 	if createErr != nil && oldest == "" {
 		return "", createErr
 	}
 	if createErr == nil && oldest != made.ID {
-		if _, err := h.docker.NetworkRemove(make, made.ID, client.NetworkRemoveOptions{}); err != nil {
-			h.log.Warn("removing a second network of the pool", "network", made.ID, "error", err)
+		if _, err := b.docker.NetworkRemove(making, made.ID, client.NetworkRemoveOptions{}); err != nil {
+			b.log.Warn("cannot remove a second network of the pool", "network", made.ID, "error", err)
 		}
 	}
-	return oldest, nil
+	return cmp.Or(oldest, made.ID), nil
 }

@@ -10,36 +10,40 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// What a machine that package hostboot has set up expects of its manager, and tells it. Others expect nothing.
+// A machine that package hostboot has set up expects a sign of life from its manager, and gives it notices. Other machines
+// do neither.
 
 const (
-	kindTouch  = "touch"  // the volume that tells the machine that a manager lives
-	kindNotice = "notice" // a volume by which the machine tells what is going to happen to it
+	kindTouch  = "touch"  // the volume that shows the machine that a manager lives
+	kindNotice = "notice" // a volume that announces an event of the machine
 )
 
-// setUp reports whether the machine was set up by package hostboot: it has an identity of its own.
-func (h *host) setUp() bool { return h.at.Trust != "" }
+// setUp reports whether package hostboot has set up the machine, which then has an identity of its own.
+func (p *prober) setUp() bool { return p.at.Trust != "" }
 
-// touch tells the machine that a manager lives: else it powers off one day.
-func (h *host) touch(ctx context.Context) error {
-	if !h.setUp() {
+// touch shows the machine that a manager lives. Without that, the machine powers off in the end.
+func (p *prober) touch(ctx context.Context) error {
+	if !p.setUp() {
 		return nil
 	}
-	_, err := h.docker.VolumeCreate(ctx, client.VolumeCreateOptions{Name: hostboot.TouchVolume, Labels: h.labels(kindTouch)})
+	made, err := p.docker.VolumeCreate(ctx, client.VolumeCreateOptions{Name: hostboot.TouchVolume, Labels: p.labels(kindTouch)})
+	if err == nil {
+		err = needs(made.Volume.Name != "", "the making of volume "+hostboot.TouchVolume, "Name")
+	}
 	return err
 }
 
-// notice returns an *orchestrator.NoticeError if the machine has been told that it has no future.
-func (h *host) notice(ctx context.Context) error {
-	if !h.setUp() {
+// notice returns an *orchestrator.NoticeError if the cloud has given the machine notice.
+func (p *prober) notice(ctx context.Context) error {
+	if !p.setUp() {
 		return nil
 	}
-	list, err := h.docker.VolumeList(ctx, client.VolumeListOptions{Filters: h.filter(kindNotice)})
+	list, err := p.listVolumes(ctx, p.filter(kindNotice))
 	if err != nil {
 		return err
 	}
 	var worst *orchestrator.NoticeError
-	for _, v := range list.Items {
+	for _, v := range list {
 		n := &orchestrator.NoticeError{At: v.Labels[hostboot.LabelNoticeAt]}
 		switch v.Labels[hostboot.LabelNotice] {
 		case hostboot.NoticeInterrupted:
@@ -59,7 +63,7 @@ func (h *host) notice(ctx context.Context) error {
 	return worst
 }
 
-// isNotice reports whether an error of a probe is a notice, and no failure.
+// isNotice reports whether an error of a probe is a notice and not a failure.
 func isNotice(err error) bool {
 	_, ok := errors.AsType[*orchestrator.NoticeError](err)
 	return ok

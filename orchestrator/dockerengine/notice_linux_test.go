@@ -11,7 +11,7 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// notices: a probe tells the machine that its manager lives, and tells what the machine has been told.
+// notices checks that a probe shows the machine that its manager lives, and returns the notices of the cloud.
 func (r *remoteEngine) notices(t *testing.T, h orchestrator.Host) {
 	docker, err := client.New(client.WithHost(r.Address))
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// run starts a container that is no berth's, and removes it when the test ends.
+// run starts a container that is not berth's, and removes it when the test ends.
 func (o *outside) run(t *testing.T, c client.ContainerCreateOptions, args ...string) (id string) {
 	t.Helper()
 	c.Config = &container.Config{Image: o.image, Entrypoint: args}
@@ -50,7 +50,7 @@ func (o *outside) running(t *testing.T, name string) (id string) {
 	return found.Container.ID
 }
 
-// breakMirror loses the objects and leaves a lock behind.
+// breakMirror removes the objects of a mirror and leaves a lock behind.
 func (o *outside) breakMirror(t *testing.T, name string) {
 	t.Helper()
 	id := o.run(t, client.ContainerCreateOptions{HostConfig: &container.HostConfig{
@@ -128,7 +128,7 @@ func (p *proxy) serve(conn net.Conn) {
 	both.Wait()
 }
 
-// pass copies until the end, and passes on that too.
+// pass copies everything, including the end of the stream.
 func pass(to, from net.Conn) {
 	io.Copy(to, from)
 	to.(*net.UnixConn).CloseWrite()
@@ -143,7 +143,7 @@ func (p *proxy) cut() {
 	}
 }
 
-// startImpostor answers as an engine of another launch does.
+// startImpostor starts a server that answers like an engine of another launch.
 func startImpostor(t *testing.T) (address string) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "impostor.sock")
@@ -163,5 +163,5 @@ func startImpostor(t *testing.T) (address string) {
 	return "unix://" + socket
 }
 
-// testLogger logs to the test.
+// testLogger returns a logger that writes to the test's output.
 func testLogger(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }

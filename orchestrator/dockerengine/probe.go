@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -12,16 +13,26 @@ import (
 	"github.com/moby/moby/client"
 )
 
-const maxCanaries = 4 // containers that a probe looks at, at most
+const maxCanaries = 4 // the most containers that a probe asks about
 
-// Probe implements [orchestrator.Host]. An engine that hangs goes on answering pings, so a probe climbs as far as one
-// of our own containers. Each step has its share of the time that is left, so that the error can say which one failed.
+// prober asks the engine whether it takes work.
+type prober struct {
+	*daemon
+	seen   *identities // of the Engine
+	warden *warden
+
+	mu     sync.Mutex // protects canary
+	canary string     // ID of the container that answered the last probe
+}
+
+// Probe implements [orchestrator.Host]. An engine that hangs still answers pings, so a probe also asks about one of the
+// pool's containers. Each step has its share of the time that is left, so that the error says which step failed.
 //
-// One container that hangs does not make the engine useless: the others serve their sessions, and new ones can be
-// made. So it is enough that one of several answers. Where there is but one, and it hangs, nothing tells that from an
-// engine that hangs, and the probe fails.
-func (h *host) Probe(ctx context.Context) error {
-	ctx, cancel := h.bound(ctx)
+// An engine with one container that hangs is still of use: the other containers serve their sessions, and new ones can be
+// made. So it is enough that one of several containers answers. If there is only one and it hangs, that looks like an engine
+// that hangs, and the probe fails.
+func (p *prober) Probe(ctx context.Context) error {
+	ctx, cancel := p.bound(ctx)
 	defer cancel()
 	var running []container.Summary
 	steps := []struct {
@@ -29,18 +40,21 @@ func (h *host) Probe(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"it was sent a ping", func(ctx context.Context) error {
-			_, err := h.docker.Ping(ctx, client.PingOptions{})
+			_, err := p.docker.Ping(ctx, client.PingOptions{})
 			return err
 		}},
 		{"it was asked for its containers", func(ctx context.Context) error {
-			list, err := h.docker.ContainerList(ctx, client.ContainerListOptions{Filters: h.filter(kindContainer)})
-			running = list.Items
+			all, err := p.listContainers(ctx, false, p.filter(""))
+			running = slices.DeleteFunc(slices.Clone(all), func(c container.Summary) bool { return c.Labels[labelKind] != kindContainer })
+			if err == nil {
+				p.warden.tend(all)
+			}
 			return err
 		}},
-		{"it was asked about a container", func(ctx context.Context) error { return h.inspectOne(ctx, running) }},
-		{"it was asked who it is", h.identifyAgain},
-		{"it was told that its manager lives", h.touch},
-		{"it was asked for notices", h.notice},
+		{"it was asked about a container", func(ctx context.Context) error { return p.inspectOne(ctx, running) }},
+		{"it was asked who it is", p.identifyAgain},
+		{"it was told that its manager lives", p.touch},
+		{"it was asked for notices", p.notice},
 	}
 	for i, step := range steps {
 		ctx, cancel := share(ctx, len(steps)-i)
@@ -50,29 +64,29 @@ func (h *host) Probe(ctx context.Context) error {
 			return err
 		}
 		if err != nil {
-			return explain(h.at.Address, fmt.Errorf("%s: %w", step.what, err))
+			return explain(p.at.Address, fmt.Errorf("%s: %w", step.what, err))
 		}
 	}
 	return nil
 }
 
-// identifyAgain looks whether it is still the same engine. It is no failure that the engine takes its time: Docker 20.10
-// answers to this only when it has looked up the address of the registry that it pulls from, and works well otherwise.
-func (h *host) identifyAgain(ctx context.Context) error {
-	_, err := h.seen.identify(ctx, h.docker, h.at)
+// identifyAgain checks that it is still the same engine. An engine that does not answer in time has not failed: Docker 20.10
+// answers this question only after it has looked up the address of its registry, and may work well otherwise.
+func (p *prober) identifyAgain(ctx context.Context) error {
+	_, err := p.seen.identify(ctx, p.docker, p.at)
 	if errors.Is(err, context.DeadlineExceeded) {
-		h.log.Warn("the engine did not say in time who it is", "error", err)
+		p.log.Warn("the engine did not say in time who it is", "error", err)
 		return nil
 	}
 	return err
 }
 
-// inspectOne returns nil when one of the containers answers, or there is none. The one that did last time comes first:
-// an engine never ends a call that waits for a container that hangs, so those are better left alone.
-func (h *host) inspectOne(ctx context.Context, running []container.Summary) error {
-	h.mu.Lock()
-	canary := h.canary
-	h.mu.Unlock()
+// inspectOne returns nil if the engine answers about one of the containers, or if there is none. It begins with the
+// container of the last answer, because an engine never ends a call about a container that hangs.
+func (p *prober) inspectOne(ctx context.Context, running []container.Summary) error {
+	p.mu.Lock()
+	canary := p.canary
+	p.mu.Unlock()
 	if i := slices.IndexFunc(running, func(c container.Summary) bool { return c.ID == canary }); i > 0 {
 		running[0], running[i] = running[i], running[0]
 	}
@@ -80,21 +94,22 @@ func (h *host) inspectOne(ctx context.Context, running []container.Summary) erro
 	var failed error
 	for i, c := range running {
 		ctx, cancel := share(ctx, len(running)-i)
-		_, err := h.docker.ContainerInspect(ctx, c.ID, client.ContainerInspectOptions{})
+		_, err := p.inspect(ctx, c.ID)
 		cancel()
-		if err == nil || errdefs.IsNotFound(err) { // it has just gone
-			h.mu.Lock()
-			h.canary = c.ID
-			h.mu.Unlock()
+		if err == nil || errdefs.IsNotFound(err) { // not found: it was just removed
+			p.mu.Lock()
+			p.canary = c.ID
+			p.mu.Unlock()
 			return nil
 		}
 		failed = fmt.Errorf("%s: %w", nameOf(c.Names), err)
-		h.log.Warn("a container does not answer", "container", nameOf(c.Names), "error", err)
+		p.log.Warn("the engine does not answer about a container", "container", nameOf(c.Names), "error", err)
 	}
 	return failed
 }
 
-// share gives a step its part of the time that is left for n of them. ctx has a deadline.
+// share returns a context for one of n steps. Its deadline is the step's share of the time that ctx, which has a deadline,
+// has left.
 func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	deadline, _ := ctx.Deadline()
 	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))

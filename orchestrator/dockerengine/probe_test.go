@@ -36,7 +36,8 @@ func TestProbeSaysWhichStepFailed(t *testing.T) {
 	}
 }
 
-// TestEngineThatDoesNotSayWhoItIs: Docker 20.10 does not, while it looks up the address of a registry.
+// TestEngineThatDoesNotSayWhoItIs is about Docker 20.10, which does not answer that while it looks up the address of a
+// registry.
 func TestEngineThatDoesNotSayWhoItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStub(t)
@@ -85,7 +86,7 @@ func TestGhostIsGone(t *testing.T) {
 		if took := time.Since(began); !errors.Is(err, agent.ErrGone) || took < 10*time.Second || took > 15*time.Second {
 			t.Errorf("attaching to a container without processes: %v, after %v", err, took)
 		}
-		// One that only refuses is no ghost.
+		// A container that only refuses a program is not a ghost.
 		s.set(func() { s.ghost = false })
 		if _, err := h.Attach(t.Context(), "c"); err == nil || errors.Is(err, agent.ErrGone) {
 			t.Errorf("attaching to a container in which nothing can be started: %v", err)

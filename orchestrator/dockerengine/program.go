@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"sync"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -24,8 +25,8 @@ const (
 	programPath = agent.Program
 )
 
-// program is the agent's program and the volume that brings it into containers. A volume is never changed: another
-// version of the program has another volume, so that containers that run keep theirs.
+// program is the agent's program and the volume from which containers have it. A volume is never changed. Another version
+// of the program has another volume, so that running containers keep theirs.
 type program struct {
 	binary  []byte
 	version string // its hash, in hex
@@ -37,98 +38,118 @@ func loadProgram(opts Options, pool, arch string) (program, error) {
 	if err != nil {
 		return program{}, fmt.Errorf("no agent for %s: %w", arch, err)
 	}
-	sum := sha256.Sum256(binary)
-	version := hex.EncodeToString(sum[:])[:12]
+	version := versionOf(binary)
 	return program{binary: binary, version: version, volume: "berth-agent-" + short(pool) + "-" + version}, nil
 }
 
-// ensureProgram makes sure that the volume with the agent's program is filled. The image, which the engine has, is only
-// lent: an engine copies files into containers alone, so one is made, and never started.
-func (h *host) ensureProgram(ctx context.Context, image string) error {
-	if h.knowsProgram() {
+// versionOf returns the version of a program.
+func versionOf(binary []byte) string {
+	sum := sha256.Sum256(binary)
+	return hex.EncodeToString(sum[:])[:12]
+}
+
+// installer puts the agent's program onto the engine. It owns the filling of the program's volume.
+type installer struct {
+	*daemon
+	program
+	resources *resources
+	filling   flights[struct{}] // one key
+
+	mu     sync.Mutex // protects filled
+	filled bool       // the volume holds the program
+}
+
+// ensure fills the volume with the agent's program, unless it is filled. Engines copy files only into containers, so
+// one is made from the image, and never started.
+func (i *installer) ensure(ctx context.Context, image string) error {
+	if i.known() {
 		return nil
 	}
-	_, err := h.programs.do(ctx, "", nil, func(ctx context.Context, _ func(string)) (struct{}, error) {
-		if err := h.fillProgram(ctx, image); err != nil {
-			return struct{}{}, fmt.Errorf("bringing the agent to the engine: %w", err)
+	_, err := i.filling.do(ctx, "", nil, func(ctx context.Context, _ func(string)) (struct{}, error) {
+		if err := i.fill(ctx, image); err != nil {
+			return struct{}{}, fmt.Errorf("copying the agent to the engine: %w", err)
 		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.agentReady = true
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.filled = true
 		return struct{}{}, nil
 	}, nil)
 	return err
 }
 
-func (h *host) knowsProgram() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.agentReady
+func (i *installer) known() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.filled
 }
 
-// forgetShared makes the next Ensure look again for what containers share. Somebody may have removed it.
-func (h *host) forgetShared() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.network, h.agentReady = "", false
+// forget makes the next Ensure check the agent's volume again, because it may have been removed.
+func (i *installer) forget() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.filled = false
 }
 
-func (h *host) fillProgram(ctx context.Context, image string) error {
-	if _, err := h.ownVolume(ctx, h.agent.volume, kindAgent); err != nil && !errdefs.IsNotFound(err) {
+func (i *installer) fill(ctx context.Context, image string) error {
+	if _, err := i.ownVolume(ctx, i.volume, kindAgent); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
-	ctx, cancel := unbroken(ctx, h.opts.StartTimeout)
+	ctx, cancel := unbroken(ctx, i.opts.StartTimeout)
 	defer cancel()
-	helper, err := h.docker.ContainerCreate(ctx, client.ContainerCreateOptions{
+	helper, err := i.docker.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Config: &container.Config{
 			Image:      image,
 			Entrypoint: []string{programPath},
-			Labels:     h.labels(kindHelper),
+			Labels:     i.labels(kindHelper),
 		},
 		HostConfig: &container.HostConfig{
 			NetworkMode: "none",
-			Mounts:      []mount.Mount{h.programMount(false)},
+			Mounts:      []mount.Mount{i.mount(false)},
 		},
 	})
+	if err == nil {
+		err = needs(helper.ID != "", "the making of a helper container", "Id")
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.copyProgram(ctx, helper.ID), h.removeHelper(ctx, helper.ID))
+	err = i.copyTo(ctx, helper.ID)
+	if err != nil {
+		if _, inspectErr := i.inspect(ctx, helper.ID); errdefs.IsNotFound(inspectErr) {
+			return againError{fmt.Errorf("the helper container was removed from outside: %w", err)}
+		}
+	}
+	return errors.Join(err, i.resources.removeHelper(ctx, helper.ID, kindHelper))
 }
 
-func (h *host) copyProgram(ctx context.Context, helper string) error {
+func (i *installer) copyTo(ctx context.Context, helper string) error {
 	full := func() (bool, error) {
-		stat, err := h.docker.ContainerStatPath(ctx, helper, client.ContainerStatPathOptions{Path: programPath})
+		stat, err := i.docker.ContainerStatPath(ctx, helper, client.ContainerStatPathOptions{Path: programPath})
 		if errdefs.IsNotFound(err) {
 			return false, nil
 		}
-		return err == nil && stat.Stat.Size == int64(len(h.agent.binary)), err
+		return err == nil && stat.Stat.Size == int64(len(i.binary)), err
 	}
 	if ok, err := full(); ok || err != nil {
 		return err
 	}
-	archive, err := h.agent.archive()
+	archive, err := i.archive()
 	if err != nil {
 		return err
 	}
-	_, err = h.docker.CopyToContainer(ctx, helper, client.CopyToContainerOptions{DestinationPath: programDir, Content: archive})
+	_, err = i.docker.CopyToContainer(ctx, helper, client.CopyToContainerOptions{DestinationPath: programDir, Content: archive})
 	if err != nil {
 		return err
 	}
 	if ok, err := full(); err != nil {
 		return err
 	} else if !ok {
-		return errors.New("it is not complete after it was copied; is the disk full?")
+		return errors.New("the copy is not complete; is the disk full?")
 	}
 	return nil
 }
 
-func (h *host) removeHelper(ctx context.Context, id string) error {
-	_, err := h.docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	return ignoreAbsent(err)
-}
-
-// archive returns the program as a tar archive, the form in which engines take files.
+// archive returns the program as a tar archive, which is the format in which engines take files.
 func (p program) archive() (io.Reader, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -139,13 +160,13 @@ func (p program) archive() (io.Reader, error) {
 	return &buf, errors.Join(err, w.Close())
 }
 
-// programMount mounts the volume, and makes it if it is not there.
-func (h *host) programMount(readOnly bool) mount.Mount {
+// mount describes a mount of the volume. The engine makes the volume if it does not exist.
+func (i *installer) mount(readOnly bool) mount.Mount {
 	return mount.Mount{
 		Type:          mount.TypeVolume,
-		Source:        h.agent.volume,
+		Source:        i.volume,
 		Target:        programDir,
 		ReadOnly:      readOnly,
-		VolumeOptions: &mount.VolumeOptions{NoCopy: true, Labels: h.labels(kindAgent)},
+		VolumeOptions: &mount.VolumeOptions{NoCopy: true, Labels: i.labels(kindAgent)},
 	}
 }

@@ -12,63 +12,65 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/client"
+
+	"github.com/berth-go/berth/internal/loop"
 )
 
 const (
 	newsInterval = time.Second // how often a pull is reported
 	pullTries    = 4
 	pullPause    = 500 * time.Millisecond // after the first try; it doubles
-	pullPatience = 20 * time.Second       // with a registry that does not even begin to hand out the image
+	pullPatience = 20 * time.Second       // for tries at a registry that does not begin to send the image
 )
 
-// pullPatiently pulls an image, again if it is cut off or the registry is busy, within PullTimeout. What was brought
-// before a pull was cut off, the engine keeps.
-func (h *host) pullPatiently(ctx context.Context, image string, say func(string)) error {
-	ctx, cancel := context.WithTimeout(ctx, h.opts.PullTimeout)
+// pullPatiently pulls an image within PullTimeout. It tries again if a pull is cut off or the registry is busy. The engine
+// keeps the layers that it got before a pull was cut off.
+func (i *images) pullPatiently(ctx context.Context, image string, say func(string)) error {
+	ctx, cancel := context.WithTimeout(ctx, i.opts.PullTimeout)
 	defer cancel()
 	patience := time.Now().Add(pullPatience)
 	wait := pullPause
 	for try := 1; ; try++ {
-		begun, err := h.pullOnce(ctx, image, say)
+		begun, err := i.pullOnce(ctx, image, say)
 		if err == nil || try == pullTries || ctx.Err() != nil || !worthRepeating(err) || !begun && time.Now().After(patience) {
 			return err
 		}
-		h.log.Warn("a pull failed and is tried again", "image", image, "try", try, "error", err)
+		i.log.Warn("a pull failed and is tried again", "image", image, "try", try, "error", err)
 		say(fmt.Sprintf("pulling image %s failed and is tried again: %v", image, err))
-		if pause(ctx, wait+rand.N(wait/2)) != nil {
-			return err // the timeout says less than what failed
+		if loop.Sleep(ctx, wait+rand.N(wait/2)) != nil {
+			return err // which says more than the context's error
 		}
 		wait *= 2
 	}
 }
 
-// worthRepeating reports whether a pull that failed may succeed without anybody changing anything.
+// worthRepeating reports whether a pull that failed may succeed if it is tried again.
 func worthRepeating(err error) bool {
 	_, asking := errors.AsType[authError](err)
 	return !asking && !isRefusal(err) && !errdefs.IsInvalidArgument(err)
 }
 
-// isRefusal reports whether the registry says that the image is not there, or not for us.
+// isRefusal reports whether the registry says that it does not have the image, or does not give it to us.
 func isRefusal(err error) bool {
 	if errdefs.IsNotFound(err) || errdefs.IsUnauthorized(err) || errdefs.IsPermissionDenied(err) {
 		return true
 	}
-	// Docker 20.10 calls it an internal error, as it does everything that a registry says. Only the words tell. A
-	// mistake here costs a few tries, or saves them.
+	// Docker 20.10 reports every error of a registry as an internal one, so only the text distinguishes them. A wrong guess
+	// causes a few tries too many, or too few.
 	words := strings.ToLower(err.Error())
 	return slices.ContainsFunc(refusals, func(refusal string) bool { return strings.Contains(words, refusal) })
 }
 
 var refusals = []string{"unauthorized", "no basic auth credentials", "authentication required", "access denied", "denied: "}
 
-// pullOnce pulls an image. begun says whether the registry has begun to hand it out.
-func (h *host) pullOnce(ctx context.Context, image string, say func(string)) (begun bool, err error) {
-	auth, header, err := h.auth(ctx, image)
+// pullOnce pulls an image. begun says whether the registry has begun to send it.
+func (i *images) pullOnce(ctx context.Context, image string, say func(string)) (begun bool, err error) {
+	auth, header, err := i.auth(ctx, image)
 	if err != nil {
 		return false, err
 	}
 	say("pulling image " + image)
-	stream, err := h.docker.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: header})
+	stream, err := i.docker.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: header})
 	if err != nil {
 		return false, hide(auth, err)
 	}
@@ -88,10 +90,10 @@ func (h *host) pullOnce(ctx context.Context, image string, say func(string)) (be
 			say("pulling image " + image + ": " + layers.String())
 		}
 	}
-	return true, context.Cause(ctx) // a stream that was cut by the deadline ends without an error
+	return true, context.Cause(ctx) // a stream that the deadline has cut off ends without an error
 }
 
-// pullProgress adds up what an engine says of each layer.
+// pullProgress adds up the progress of all layers.
 type pullProgress struct {
 	layers map[string]jsonstream.Progress
 }

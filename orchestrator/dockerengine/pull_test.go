@@ -12,7 +12,7 @@ import (
 
 	"github.com/moby/moby/client"
 
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/orchestrator/dockerengine"
@@ -24,8 +24,8 @@ type pulling struct {
 	*registry
 	docker *client.Client
 	pool   string
-	asked  []string    // images for which credentials were wanted
-	said   []string    // the progress of ensure
+	asked  []string    // the images for which RegistryAuth was called
+	said   []string    // the progress that ensure reported
 	log    *lockedText // of the engine
 }
 
@@ -64,7 +64,7 @@ func (p *pulling) ensure(t *testing.T) error {
 	return err
 }
 
-// wantNoSecret checks all that anybody can see of a pull.
+// wantNoSecret checks everything that a pull shows.
 func (p *pulling) wantNoSecret(t *testing.T, seen ...any) {
 	t.Helper()
 	text := fmt.Sprint(append(seen, p.said, p.log.String())...)
@@ -85,7 +85,7 @@ func wrongAuth() (orchestrator.RegistryAuth, error) {
 	return orchestrator.RegistryAuth{Username: registryUser, Password: wrongPassword}, nil
 }
 
-// ways are how a registry may ask for credentials.
+// ways are the ways in which a registry may ask for credentials.
 var ways = map[string]bool{"by password": false, "by token": true}
 
 func TestPullWithCredentials(t *testing.T) {
@@ -162,6 +162,13 @@ func TestPullWithoutCredentialsToAskWith(t *testing.T) {
 	}
 }
 
+func TestPullWithCredentialsThatPanic(t *testing.T) {
+	p := newPulling(t, false, func() (orchestrator.RegistryAuth, error) { panic("the vault is closed") })
+	if err := p.ensure(t); !errors.Is(err, orchestrator.ErrImage) || !strings.Contains(err.Error(), "the vault is closed") {
+		t.Error(err)
+	}
+}
+
 func TestImageIsPulledOnce(t *testing.T) {
 	p := newPulling(t, false, rightAuth)
 	prefetch := func() error {
@@ -216,4 +223,29 @@ func (l *lockedText) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+func TestPullByDigest(t *testing.T) {
+	p := newPulling(t, false, rightAuth)
+	repository := strings.TrimSuffix(p.image, ":1")
+	byDigest := repository + "@" + digest(p.manifest)
+	t.Cleanup(func() {
+		if _, err := p.docker.ImageRemove(context.Background(), byDigest, client.ImageRemoveOptions{Force: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	spec := p.spec("acme/widgets")
+	spec.Image = byDigest
+	for range 2 { // the second time, the engine has it
+		if _, err := p.Ensure(t.Context(), spec, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Remove(t.Context(), spec.Name, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec.Image = repository + "@sha256:" + strings.Repeat("0", 64)
+	if _, err := p.Ensure(t.Context(), spec, nil); !errors.Is(err, orchestrator.ErrImage) {
+		t.Errorf("another digest: %v", err)
+	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/testenv"
 )
 
 const (
@@ -28,19 +28,19 @@ const (
 	registryToken    = "bearer-t0ken"
 )
 
-// registry serves one tiny image in the OCI distribution protocol, to who has the right password. An engine takes one
-// that listens on loopback without TLS.
+// registry serves one tiny image in the OCI distribution protocol to clients with the right password. Engines accept a
+// registry without TLS if it listens on loopback.
 type registry struct {
 	image string // its reference
 
 	blobs    map[string][]byte // by digest
 	manifest []byte
-	bearer   bool // ask for a token, as public registries do, rather than for the password
+	bearer   bool // it asks for a token, as public registries do, and not for the password
 
-	mu    sync.Mutex     // protects what follows
-	cut   int            // answers to come that end in the middle
-	busy  int            // answers to come that say that there were too many
-	pulls map[string]int // what was sent in full: "manifest" or a digest
+	mu    sync.Mutex     // protects the fields below
+	cut   int            // how many of the next answers end in the middle
+	busy  int            // how many of the next answers say that there were too many requests
+	pulls map[string]int // how often things were sent in full: "manifest" or a digest
 }
 
 func startRegistry(t *testing.T, bearer bool) *registry {
@@ -97,7 +97,7 @@ func digest(content []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// ServeHTTP implements [http.Handler]. Its refusals tell too much, as some registries' do.
+// ServeHTTP implements [http.Handler]. Its refusals contain secrets, as those of some registries do.
 func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	user, password, _ := req.BasicAuth()
 	known := user == registryUser && password == registryPassword
@@ -155,7 +155,7 @@ func (r *registry) send(w http.ResponseWriter, req *http.Request, what string, c
 	}
 }
 
-// most returns how often the thing was sent that was sent most often.
+// most returns how often the most frequently sent thing was sent.
 func (r *registry) most() (most int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

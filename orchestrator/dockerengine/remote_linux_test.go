@@ -14,13 +14,13 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/berth-go/berth/agent"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/orchestrator/dockerengine"
 	"github.com/berth-go/berth/orchestrator/enginetest"
 )
 
-// remoteEngine is a second engine that is reached by mutual TLS alone, as one on another machine is.
+// remoteEngine is a second engine that is reached only by mutual TLS, like an engine on another machine.
 type remoteEngine struct {
 	*testenv.SecondEngine
 	opts dockerengine.Options
@@ -68,20 +68,20 @@ func (c *conns) cut(*testing.T) {
 	c.open = nil
 }
 
-// shortSuite are the rules that have most to do with a connection. The long version holds all of them.
+// shortSuite are the rules that depend most on the connection. The long version checks all rules.
 var shortSuite = []string{
-	"an engine that cannot be reached is an error that names the address",
+	"an engine that cannot be reached is ErrUnreachable, and names the address",
 	"another machine at the address is ErrWrongHost",
 	"a probe of a healthy engine succeeds",
 	"closing a host twice succeeds",
 	"concurrent ensures make one container",
-	"a later process of the same pool adopts what runs, with its sessions",
+	"a later process of the same pool adopts a running container, with its sessions",
 	"large binary input comes back unchanged",
 	"commands go on and lose no output when the connection is cut",
 	"every call ends with its context",
 	"an ensure that is given up leaves nothing, and the next one succeeds",
-	"closing a host closes what was attached through it",
-	"purging a pool removes all of it",
+	"closing a host closes every Inside that was attached through it",
+	"purging a pool removes everything of it",
 }
 
 func TestRemoteEngine(t *testing.T) {
@@ -109,7 +109,7 @@ func (r *remoteEngine) conform(t *testing.T) {
 		rig := rigOn(t, docker)
 		opts := r.opts
 		opts.Logger = testLogger(t)
-		var own conns // cases run side by side, and cut none but their own
+		var own conns // of this case: it must not cut those of others, which run in parallel
 		opts.Dialer = own.dial
 		rig.Engine = dockerengine.New(opts)
 		for _, at := range []*orchestrator.Endpoint{&rig.Pool, &rig.Other} {
@@ -126,7 +126,7 @@ func (r *remoteEngine) conform(t *testing.T) {
 	t.Run("suite", func(t *testing.T) { enginetest.Run(t, h) }) // returns when all cases have ended
 }
 
-// passOn: whoever answers at the address of a launch, it is trusted only if it is that launch.
+// passOn checks that an engine at the address of a launch is trusted only if it belongs to that launch.
 func (r *remoteEngine) passOn(t *testing.T) {
 	next := r.at // the next machine has the same address, and an authority of its own
 	next.Launch, next.Trust = "another-launch", newAuthority(t).pem()
@@ -145,7 +145,8 @@ func (r *remoteEngine) passOn(t *testing.T) {
 	}
 }
 
-// absent: while an engine does not answer, every call ends by its deadline. Afterwards all is as it was.
+// absent checks that every call ends by its deadline while an engine does not answer, and that everything works again
+// afterwards.
 func (r *remoteEngine) absent(t *testing.T, s *site, leave, comeBack func()) {
 	p, err := s.in.Start(t.Context(), agent.Command{Session: session.ID, Args: []string{"sleep", "1000"}})
 	if err != nil {
@@ -176,8 +177,8 @@ func (r *remoteEngine) absent(t *testing.T, s *site, leave, comeBack func()) {
 			return h.(orchestrator.Prefetcher).Prefetch(ctx, s.spec.Image, nil)
 		},
 	} {
-		all.Go(func() { // with no deadline of the caller's, the engine's own count
-			if err := within(20*time.Second, func() error { return call(context.Background()) }); err == nil || errors.Is(err, errSlow) {
+		all.Go(func() { // the caller gives no deadline, so that the engine's own apply
+			if err := within(time.Minute, func() error { return call(context.Background()) }); err == nil || errors.Is(err, errSlow) {
 				t.Errorf("%s: %v", what, err)
 			}
 		})
@@ -198,8 +199,8 @@ func (r *remoteEngine) absent(t *testing.T, s *site, leave, comeBack func()) {
 	}
 }
 
-// restart: an engine that is set to live-restore leaves containers and commands running when it is killed, and they
-// lose no output.
+// restart checks that an engine with live-restore leaves containers and commands running when it is killed, and that the
+// commands lose no output.
 func (r *remoteEngine) restart(t *testing.T, s *site) {
 	before, err := s.host.List(t.Context())
 	if err != nil {

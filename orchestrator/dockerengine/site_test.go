@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent"
-	"github.com/berth-go/berth/internal/gittest"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/orchestrator/dockerengine"
@@ -33,7 +33,7 @@ func newSite(t testing.TB, opts dockerengine.Options, at orchestrator.Endpoint) 
 	return newLimitedSite(t, opts, at, orchestrator.Limits{}, 0)
 }
 
-// newLimitedSite makes one whose container has limits, for so many sessions.
+// newLimitedSite makes a site whose container has limits, for a number of sessions.
 func newLimitedSite(t testing.TB, opts dockerengine.Options, at orchestrator.Endpoint, limits orchestrator.Limits, sessions int) *site {
 	t.Helper()
 	s := &site{remote: gittest.NewSmartServer(t).Create("acme/widgets", gittest.Files(map[string]string{"README": "Widgets.\n"}))}
@@ -42,7 +42,7 @@ func newLimitedSite(t testing.TB, opts dockerengine.Options, at orchestrator.End
 		t.Fatal(err)
 	}
 	key := naming.Key{Repository: repository}
-	s.spec = orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: testenv.Image(t), Limits: limits, Sessions: sessions}
+	s.spec = orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: testenv.Image(t), Limits: limits, Sessions: sessions, Egress: gittest.Egress()}
 	if s.host, err = dockerengine.New(opts).Connect(t.Context(), at); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func (s *site) open(t testing.TB) {
 		t.Fatalf("Fetch: %v", err)
 	}
 	open := session
-	open.URL = s.remote.URL()
+	open.URL, open.Proven = s.remote.URL(), true
 	if s.work, err = s.in.Open(t.Context(), open); err != nil {
 		t.Fatalf("Open: %v", err)
 	}

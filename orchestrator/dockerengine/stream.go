@@ -11,27 +11,27 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 )
 
-// stream is the connection to a program that was started by exec without a terminal: what is written reaches its
-// standard input, and its standard output is read. The engine sends both outputs in one stream of frames. They are
-// taken apart here rather than by stdcopy.StdCopy, which pushes, and so would need a goroutine and a pipe that knows no
-// deadlines; nothing is lost when a deadline cuts a read short.
+// stream is the connection to a program that was started by exec without a terminal. Writes go to the program's standard
+// input, and reads come from its standard output. The engine sends standard output and standard error as frames in one
+// stream. This type separates them. stdcopy.StdCopy would need a goroutine and a pipe, and a pipe has no deadlines. If a
+// deadline cuts a read short, nothing is lost.
 type stream struct {
 	net.Conn           // to the engine; writing, closing and deadlines are its own
-	in       io.Reader // what the engine sent after its answer
+	in       io.Reader // the engine's stream, after its answer
 
 	header [frameHeader]byte
-	have   int             // bytes of the next header that were read
-	kind   stdcopy.StdType // of the frame that is being read
-	left   uint32          // bytes of it that are still to come
+	have   int             // how many bytes of the next header were read
+	kind   stdcopy.StdType // of the current frame
+	left   uint32          // how many bytes of the current frame are still to be read
 	stderr tail
 }
 
 const (
-	frameHeader = 8 // the output's number, three zeros, and the length in four bytes, the highest first
+	frameHeader = 8 // the number of the output, three zeros, and the length as four bytes, big-endian
 	maxTail     = 1 << 10
 )
 
-// Read implements [net.Conn]. When the program has ended with words on its standard error, they are in the error.
+// Read implements [net.Conn]. If the program has ended, the error holds what it wrote to its standard error.
 func (s *stream) Read(p []byte) (n int, err error) {
 	for n == 0 && err == nil && len(p) > 0 {
 		if s.left == 0 {
@@ -56,7 +56,7 @@ func (s *stream) next() error {
 	return nil
 }
 
-// body reads from the frame: n bytes of standard output, or 0 if they are no part of it.
+// body reads n bytes of standard output from the frame. n is 0 if the frame is not standard output.
 func (s *stream) body(p []byte) (n int, err error) {
 	output := s.kind == stdcopy.Stdout || s.kind == stdcopy.Stdin
 	if !output {
@@ -74,7 +74,7 @@ func (s *stream) body(p []byte) (n int, err error) {
 	return 0, fmt.Errorf("the engine sent a frame of unknown kind %d", s.kind)
 }
 
-// explain adds the program's last words to the end of its output.
+// explain adds the end of the program's standard error to an EOF.
 func (s *stream) explain(err error) error {
 	if words := s.stderr.String(); errors.Is(err, io.EOF) && words != "" {
 		return fmt.Errorf("%w: %s", io.ErrUnexpectedEOF, words)
@@ -90,7 +90,7 @@ func (s *stream) CloseWrite() error {
 	return nil
 }
 
-// tail is a writer that keeps the end of what is written.
+// tail is a writer that keeps the last maxTail bytes.
 type tail struct{ text []byte }
 
 func (t *tail) Write(p []byte) (int, error) {

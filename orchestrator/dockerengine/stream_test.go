@@ -12,7 +12,7 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 )
 
-// frame is what an engine sends for a write of a program.
+// frame returns the frame that an engine sends when a program writes.
 func frame(kind stdcopy.StdType, text string) string {
 	header := make([]byte, frameHeader, frameHeader+len(text))
 	header[0] = byte(kind)

@@ -18,24 +18,25 @@ import (
 	"github.com/berth-go/berth/orchestrator/dockerengine"
 )
 
-// stub is an engine in memory that says what a test makes it say. It serves in a bubble of virtual time: nothing of it
-// touches the network.
+// stub is an engine in memory whose answers a test sets. It does not use the network, so that it works in a bubble of virtual
+// time.
 type stub struct {
-	mu         sync.Mutex // protects what follows
+	mu         sync.Mutex // protects the fields below
 	id         string
 	labels     []string
-	containers []string        // the IDs of those that run; all are of the pool
-	hang       map[string]bool // what is not answered: "ping", "info", "list", or the ID of a container
-	ghost      bool            // the containers have no processes
-	mute       bool            // new connections are taken, and nothing is said
-	asked      map[string]int  // how often: "inspect ID", "dial", …
+	containers []string                                          // the IDs of the running containers, which are all the pool's
+	hang       map[string]bool                                   // the questions that it does not answer: "ping", "info", "list", or the ID of a container
+	ghost      bool                                              // the containers have no processes
+	mute       bool                                              // it accepts new connections, and sends nothing
+	also       func(w http.ResponseWriter, r *http.Request) bool // answers in the stub's place, or returns false. nil = never
+	asked      map[string]int                                    // how often it was asked: "inspect ID", "dial", …
 
 	tls   *tls.Config // of the server; nil = it speaks plain HTTP
 	conns chan net.Conn
 	end   chan struct{}
 }
 
-// A stub's launch and pool, and where it seems to be.
+// The launch, the pool and the address of a stub.
 const (
 	stubLaunch  = "launch-1"
 	stubPool    = "p"
@@ -73,11 +74,12 @@ func (s *stub) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case s.conns <- theirs:
 		return ours, nil
 	case <-ctx.Done():
+		ours.Close()
 		return nil, ctx.Err()
 	}
 }
 
-// pipe is net.Pipe with a buffer, as a network has: who writes does not wait for who reads.
+// pipe is net.Pipe with a buffer, like a network's: a writer does not wait for the reader.
 func pipe() (a, b net.Conn) {
 	a, near := net.Pipe()
 	far, b := net.Pipe()
@@ -91,7 +93,7 @@ func pipe() (a, b net.Conn) {
 	return a, b
 }
 
-// Accept, Close and Addr make it the listener of its server.
+// Accept, Close and Addr make the stub the listener of its server.
 func (s *stub) Accept() (net.Conn, error) {
 	select {
 	case conn := <-s.conns:
@@ -110,6 +112,9 @@ var apiPath = regexp.MustCompile(`^(?:/v[0-9.]+)?/(_ping|info|containers|exec|vo
 
 // ServeHTTP implements [http.Handler].
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.also != nil && s.also(w, r) {
+		return
+	}
 	path := apiPath.FindStringSubmatch(r.URL.Path)
 	if path == nil {
 		http.NotFound(w, r)
@@ -155,7 +160,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var stubLabels = map[string]string{"berth.pool": stubPool, "berth.pool-uid": "one", "berth.kind": "container"}
 
-// answer answers, or never.
+// answer answers a question, unless it is one that hangs.
 func (s *stub) answer(w http.ResponseWriter, r *http.Request, what string, value any) {
 	s.mu.Lock()
 	hang := s.hang[what]
@@ -168,7 +173,7 @@ func (s *stub) answer(w http.ResponseWriter, r *http.Request, what string, value
 	json.NewEncoder(w).Encode(value)
 }
 
-// haunted answers as the engine of a ghost does.
+// haunted answers like the engine of a ghost.
 func (s *stub) haunted(w http.ResponseWriter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,7 +205,7 @@ func (s *stub) times(what string) int {
 	return n
 }
 
-// endpoint is where the stub is, for who does not ask for a proof.
+// endpoint returns the stub's endpoint without Trust.
 func (s *stub) endpoint() orchestrator.Endpoint {
 	return orchestrator.Endpoint{Pool: stubPool, PoolUID: "one", Launch: stubLaunch, Address: stubAddress}
 }
@@ -208,7 +213,17 @@ func (s *stub) endpoint() orchestrator.Endpoint {
 // connect returns a host that is closed when the test ends.
 func (s *stub) connect(t *testing.T) orchestrator.Host {
 	t.Helper()
-	h, err := dockerengine.New(dockerengine.Options{Dialer: s.dial, Logger: testLogger(t)}).Connect(t.Context(), s.endpoint())
+	return s.connectWith(t, dockerengine.Options{Logger: testLogger(t)})
+}
+
+// connectWith is connect with other options.
+func (s *stub) connectWith(t *testing.T, opts dockerengine.Options) orchestrator.Host {
+	t.Helper()
+	opts.Dialer = s.dial
+	if opts.Agent == nil {
+		opts.Agent = func(string) ([]byte, error) { return []byte("agent"), nil }
+	}
+	h, err := dockerengine.New(opts).Connect(t.Context(), s.endpoint())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/berth-go/berth/orchestrator/dockerengine"
 )
 
-// secure is a stub that proves by TLS that it is stubLaunch's.
+// secure is a stub that proves by TLS that it belongs to stubLaunch.
 type secure struct {
 	*stub
 	launch, clients *authority
@@ -43,7 +43,7 @@ func TestOnlyTheMachineThatWasLaunchedIsTrusted(t *testing.T) {
 		what   string
 		change func(*secure)
 		is     error  // nil = any
-		says   string // of the error; both empty = it is trusted
+		says   string // what the error says; is and says both empty = the engine is trusted
 	}{
 		{"the right one", func(*secure) {}, nil, ""},
 		{"a stranger of the same name", func(s *secure) { s.tls = s.config(newAuthority(s.launch.t).server(stubLaunch)) }, orchestrator.ErrWrongHost, ""},
@@ -112,7 +112,7 @@ func TestEngineThatWasSetUpAnewIsAnother(t *testing.T) {
 	})
 }
 
-// TestHandshakeThatHangs: the machine takes connections, and says nothing on them.
+// TestHandshakeThatHangs is about a machine that accepts connections and sends nothing.
 func TestHandshakeThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSecure(t)
@@ -146,7 +146,7 @@ func TestHandshakeThatHangs(t *testing.T) {
 			}
 		}
 
-		// The engine answers on the connection that is there. Attaching needs another.
+		// The engine answers on the open connection. Attaching needs another.
 		if err := h.Probe(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -159,10 +159,10 @@ func TestHandshakeThatHangs(t *testing.T) {
 			t.Error("Attach has not come so far as to dial")
 		}
 
-		time.Sleep(time.Minute) // the connections that were there are not kept for so long
+		time.Sleep(time.Minute) // the open connections are closed before that
 		for what, call := range calls {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			check(what+" with a deadline", ctx, 4*time.Second, call) // Ensure waits a moment for its own traces to go
+			check(what+" with a deadline", ctx, 4*time.Second, call) // Ensure waits leaveGrace until it is undone
 			cancel()
 			check(what+" without one", context.Background(), 3*time.Minute, call)
 		}

@@ -8,30 +8,34 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/orchestrator/dockerengine"
 )
 
-func TestEngineInTrouble(t *testing.T) {
+func TestSecondEngine(t *testing.T) {
 	const launch = "launch-of-the-second-engine"
-	d := testenv.StartSecondEngine(t, testenv.SecondEngineOptions{Label: "berth.launch=" + launch})
+	d := testenv.StartSecondEngine(t, testenv.SecondEngineOptions{Label: "berth.launch=" + launch, Args: []string{"--mtu", "1400"}})
 	at := orchestrator.Endpoint{Pool: "trouble", PoolUID: "one", Launch: launch, Address: d.Address}
+	t.Run("its MTU is that of its containers", func(t *testing.T) { testMTU(t, d, at) })
+	t.Run("it may be in trouble", func(t *testing.T) { testTrouble(t, d, at) })
+}
 
+func testTrouble(t *testing.T, d *testenv.SecondEngine, at orchestrator.Endpoint) {
 	wrong := at
 	wrong.Launch = "another"
 	if _, err := dockerengine.New(dockerengine.Options{}).Connect(t.Context(), wrong); !errors.Is(err, orchestrator.ErrWrongHost) {
 		t.Errorf("connecting to an engine of another launch: %v", err)
 	}
 
-	// With no deadline of the caller's, the engine's own count.
+	// The caller gives no deadline, so that the engine's own apply.
 	opts := dockerengine.Options{Logger: testLogger(t), CallTimeout: 2 * time.Second, StartTimeout: 30 * time.Second}
 	s := newSite(t, opts, at)
 	s.hang(t, d, opts, at)
 	s.restart(t, d)
 }
 
-// hang stops the engine for a while: everything has a deadline, and afterwards all is as it was.
+// hang stops the engine for a while. It checks that every call has a deadline, and that everything works again afterwards.
 func (s *site) hang(t *testing.T, d *testenv.SecondEngine, opts dockerengine.Options, at orchestrator.Endpoint) {
 	t.Helper()
 	p, err := s.in.Start(t.Context(), agent.Command{Session: session.ID, Args: []string{"sleep", "1000"}})
@@ -60,7 +64,7 @@ func (s *site) hang(t *testing.T, d *testenv.SecondEngine, opts dockerengine.Opt
 		"Connect":      func() error { _, err := dockerengine.New(short).Connect(ctx, at); return err },
 	} {
 		all.Go(func() {
-			if err := within(15*time.Second, call); err == nil || errors.Is(err, errSlow) {
+			if err := within(time.Minute, call); err == nil || errors.Is(err, errSlow) {
 				t.Errorf("%s on an engine that hangs: %v", what, err)
 			}
 		})
@@ -78,7 +82,7 @@ func (s *site) hang(t *testing.T, d *testenv.SecondEngine, opts dockerengine.Opt
 	}
 }
 
-// restart kills the engine and starts it again. Without live-restore that ends its containers.
+// restart kills the engine and starts it again. Without live-restore its containers end.
 func (s *site) restart(t *testing.T, d *testenv.SecondEngine) {
 	t.Helper()
 	p, err := s.in.Start(t.Context(), agent.Command{Session: session.ID, Args: []string{"sleep", "1000"}})
@@ -86,7 +90,7 @@ func (s *site) restart(t *testing.T, d *testenv.SecondEngine) {
 		t.Fatal(err)
 	}
 	d.Kill()
-	if err := within(15*time.Second, func() error { return s.host.Probe(context.Background()) }); err == nil || errors.Is(err, errSlow) {
+	if err := within(time.Minute, func() error { return s.host.Probe(context.Background()) }); err == nil || errors.Is(err, errSlow) {
 		t.Errorf("probing an engine that was killed: %v", err)
 	}
 	d.Start()
@@ -106,7 +110,7 @@ func (s *site) restart(t *testing.T, d *testenv.SecondEngine) {
 
 var errSlow = errors.New("it did not return")
 
-// within runs a call and reports one that takes longer than it may.
+// within returns the error of a call, or errSlow if the call takes longer than limit.
 func within(limit time.Duration, call func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- call() }()

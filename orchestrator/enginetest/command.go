@@ -68,7 +68,7 @@ var commandCases = []testCase{{
 		f.wantErr("Start of nothing", err, agent.ErrNotExecutable)
 	},
 }, {
-	rule: "killing a command ends all that it started, and killing it again succeeds",
+	rule: "killing a command ends everything that it started, and killing it again succeeds",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		var out buffer // its pipe stays open as long as any of them lives
@@ -121,7 +121,7 @@ var commandCases = []testCase{{
 		}
 	},
 }, {
-	rule: "of a start that is given up nothing is left running",
+	rule: "a start that is given up leaves nothing running",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		for _, after := range []time.Duration{time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond} {

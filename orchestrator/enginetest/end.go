@@ -9,7 +9,7 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// talk reads a line of a command, lets something happen, answers, and reads the next line.
+// talk reads a line of a command, calls between, answers the command, and reads its next line.
 func (f *fixture) talk(in orchestrator.Inside, s agent.Session, between func()) {
 	f.Helper()
 	r, w := pipe()
@@ -36,7 +36,7 @@ var endCases = []testCase{{
 		f.wantErr("Wait", err, agent.ErrClosed)
 	},
 }, {
-	rule: "closing a host closes what was attached through it",
+	rule: "closing a host closes every Inside that was attached through it",
 	test: func(f *fixture) {
 		h, in := f.inside()
 		if err := h.Close(); err != nil {
@@ -46,7 +46,7 @@ var endCases = []testCase{{
 	},
 }}
 
-// wantPrompt checks that a call returns soon after its context ends, and says why.
+// wantPrompt checks that a call returns soon after the deadline of its context, with the context's error.
 func (f *fixture) wantPrompt(what string, call func(context.Context) error) {
 	f.Helper()
 	ctx, cancel := context.WithTimeout(f.ctx, 200*time.Millisecond)
@@ -54,21 +54,18 @@ func (f *fixture) wantPrompt(what string, call func(context.Context) error) {
 	f.wantEnd(what, ctx, context.DeadlineExceeded, call)
 }
 
-// wantEnd checks that a call ends soon with the error of its context.
+// wantEnd checks that a call returns soon after its context ends, with the context's error.
 func (f *fixture) wantEnd(what string, ctx context.Context, want error, call func(context.Context) error) {
 	f.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- call(ctx) }()
 	<-ctx.Done()
-	timer := time.NewTimer(prompt)
-	defer timer.Stop()
-	select {
-	case err := <-ended:
-		if !errors.Is(err, want) {
-			f.Errorf("%s: the error is %v; want the context's", what, err)
-		}
-	case <-timer.C:
+	err, ok := received(ended, prompt)
+	switch {
+	case !ok:
 		f.Errorf("%s: it has not returned %v after its context ended", what, prompt)
+	case !errors.Is(err, want):
+		f.Errorf("%s: the error is %v; want the context's", what, err)
 	}
 }
 
@@ -103,7 +100,12 @@ var contextCases = []testCase{{
 			"Open":         func(ctx context.Context) error { _, err := in.Open(ctx, f.session("s2")); return err },
 			"CloseSession": func(ctx context.Context) error { return in.CloseSession(ctx, s.ID, s.UID) },
 			"Sessions":     func(ctx context.Context) error { _, err := in.Sessions(ctx); return err },
-			"Idle":         func(ctx context.Context) error { _, err := in.Idle(ctx, s.ID); return err },
+			"FillCaches": func(ctx context.Context) error {
+				_, err := in.FillCaches(ctx, agent.Fill{URL: f.Remote.URL}, nil)
+				return err
+			},
+			"Renew": func(ctx context.Context) error { return in.Renew(ctx, s.ID) },
+			"Idle":  func(ctx context.Context) error { _, err := in.Idle(ctx, s.ID); return err },
 			"Start": func(ctx context.Context) error {
 				_, err := in.Start(ctx, agent.Command{Session: s.ID, Args: cmdTrue})
 				return err
@@ -141,7 +143,7 @@ var contextCases = []testCase{{
 		f.attach(h, spec.Name)
 	},
 }, {
-	rule: "of two who ensure one container, one that gives up does not stop the other",
+	rule: "of two callers that ensure one container, one that gives up does not stop the other",
 	test: func(f *fixture) {
 		h, spec := f.connect(f.Pool), f.own()
 		ctx, cancel := context.WithTimeout(f.ctx, 30*time.Millisecond)

@@ -9,7 +9,7 @@ import (
 )
 
 var connectCases = []testCase{{
-	rule:  "an engine that cannot be reached is an error that names the address",
+	rule:  "an engine that cannot be reached is ErrUnreachable, and names the address",
 	needs: func(r Rig) string { return needs(r.Unreachable != "", "is reachable everywhere") },
 	test: func(f *fixture) {
 		at := f.Pool
@@ -22,6 +22,7 @@ var connectCases = []testCase{{
 		if err == nil || !strings.Contains(err.Error(), f.Unreachable) {
 			f.Errorf("the error is %v; want one that names %s", err, f.Unreachable)
 		}
+		f.wantErr("Connect or Probe", err, orchestrator.ErrUnreachable)
 	},
 }, {
 	rule:  "another machine at the address is ErrWrongHost",
@@ -82,7 +83,7 @@ var ensureCases = []testCase{{
 		}
 	},
 }, {
-	rule: "a later process of the same pool adopts what runs, with its sessions",
+	rule: "a later process of the same pool adopts a running container, with its sessions",
 	test: func(f *fixture) {
 		first := f.connect(f.Pool)
 		made := f.ensure(first, f.own())
@@ -158,7 +159,7 @@ var ensureCases = []testCase{{
 		f.attach(h, spec.Name)
 	},
 }, {
-	rule: "an image that cannot be had is ErrImage, names the image, and leaves nothing",
+	rule: "an image that cannot be pulled is ErrImage, names the image, and leaves nothing",
 	test: func(f *fixture) {
 		h, spec := f.connect(f.Pool), f.own()
 		spec.Image = "registry.invalid/no/such-image:1"
@@ -214,12 +215,12 @@ var nameCases = []testCase{{
 		}
 	},
 }, {
-	rule: "a container that an ended process with the same pool name left is replaced",
+	rule: "a container that a process with the same pool name left when it ended is replaced",
 	test: func(f *fixture) {
 		first, spec := f.connect(f.Pool), f.own()
 		made := f.ensure(first, spec)
 		f.attach(first, spec.Name)
-		if err := first.Close(); err != nil { // as if it had ended: nobody is attached
+		if err := first.Close(); err != nil { // as if the process had ended: no caller is attached
 			f.Fatal(err)
 		}
 		at := f.successor()

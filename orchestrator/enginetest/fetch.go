@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -23,7 +24,7 @@ var fetchCases = []testCase{{
 		}
 	},
 }, {
-	rule: "a fetch brings what was pushed since",
+	rule: "a fetch brings the commits that were pushed since the last one",
 	test: func(f *fixture) {
 		_, in := f.inside()
 		f.fetch(in, f.Remote)
@@ -63,7 +64,7 @@ var fetchCases = []testCase{{
 		}
 	},
 }, {
-	rule: "a branch that the remote does not have is agent.ErrBranchNotFound, and hurts nothing",
+	rule: "a branch that the remote does not have is agent.ErrBranchNotFound, and does no harm",
 	test: func(f *fixture) {
 		_, in := f.inside()
 		for range 2 { // a cold mirror, and one that is there
@@ -86,7 +87,7 @@ var fetchCases = []testCase{{
 			_, err := in.Fetch(f.ctx, agent.Fetch{URL: f.Remote.URL, Username: "ann", Password: "hunter2secret"}, nil)
 			var git *agent.GitError
 			if !errors.As(err, &git) || git.Message == "" {
-				f.Errorf("Fetch returned %v; want git's own words", err)
+				f.Errorf("Fetch returned %v; want git's own message", err)
 			}
 			if err != nil && strings.Contains(err.Error(), "hunter2secret") {
 				f.Errorf("the error holds the password: %v", err)
@@ -96,7 +97,95 @@ var fetchCases = []testCase{{
 		f.fetch(in, f.Remote)
 		refused()
 		if m := f.fetch(in, f.Remote); m.Cold {
-			f.Error("a fetch that failed cost the mirror")
+			f.Error("a fetch that failed has destroyed the mirror")
+		}
+	},
+}, {
+	rule: "a remote at an address that the container's egress refuses is agent.ErrAddressRefused",
+	test: func(f *fixture) {
+		spec := f.own()
+		spec.Egress.Allow = append(spec.Egress.Allow[:len(spec.Egress.Allow):len(spec.Egress.Allow)], "127.0.0.3")
+		h := f.connect(f.Pool)
+		in := f.attach(h, f.ensure(h, spec).Name)
+		for _, url := range []string{"http://127.0.0.2:9/o/r", "https://[::1]:9/o/r", "ssh://git@127.0.0.2/o/r", "git://169.254.169.254/o/r"} {
+			_, err := in.Fetch(f.ctx, agent.Fetch{URL: url}, nil)
+			f.wantErr("Fetch of "+url, err, agent.ErrAddressRefused)
+		}
+		brief, cancel := context.WithTimeout(f.ctx, 2*time.Second)
+		defer cancel()
+		if _, err := in.Fetch(brief, agent.Fetch{URL: "http://127.0.0.3:9/o/r"}, nil); errors.Is(err, agent.ErrAddressRefused) {
+			f.Errorf("an exception does not hold: %v", err)
+		}
+		f.fetch(in, f.Remote)
+	},
+}, {
+	rule:  "the environment of a fetch applies to it, and not to a later one",
+	needs: needsProxy,
+	test: func(f *fixture) {
+		_, in := f.inside()
+		for _, proxy := range []string{f.Remote.Proxy, ""} { // the second takes a while, because a refused connection is tried again
+			env := map[string]string{"http_proxy": proxy, "https_proxy": proxy, "GREETING": "from the fetch"}
+			_, err := in.Fetch(f.ctx, agent.Fetch{URL: f.Remote.Hidden, Env: env}, nil)
+			var git *agent.GitError
+			if proxy == "" && !errors.As(err, &git) || proxy != "" && err != nil {
+				f.Errorf("with the proxy %q Fetch returned %v", proxy, err)
+			}
+		}
+	},
+}, {
+	rule: "a failure of the remote that passes is tried again before the callers fail, and reported",
+	test: func(f *fixture) {
+		_, in := f.inside()
+		for _, cold := range []bool{true, false} {
+			f.Remote.Flake()
+			var reports atomic.Int64
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() {
+					m, err := in.Fetch(f.ctx, agent.Fetch{URL: f.Remote.URL}, func(p agent.Progress) {
+						if strings.Contains(p.Phase, "trying again") {
+							reports.Add(1)
+						}
+					})
+					if err != nil || m.Cold && !cold {
+						f.Errorf("Fetch returned %+v, %v", m, err)
+					}
+				})
+			}
+			all.Wait()
+			if cold && reports.Load() == 0 { // otherwise the request for the remote's HEAD may have failed, which does not matter
+				f.Error("no caller got a report")
+			}
+		}
+	},
+}, {
+	rule: "the environment of a fetch reaches no command",
+	test: func(f *fixture) {
+		_, in := f.inside()
+		if _, err := in.Fetch(f.ctx, agent.Fetch{URL: f.Remote.URL, Env: map[string]string{"GREETING": "from the fetch"}}, nil); err != nil {
+			f.Fatalf("Fetch: %v", err)
+		}
+		s := f.session("s1")
+		f.open(in, s)
+		if _, got, _ := f.run(in, s.ID, cmdGreeting, nil); got != "\n" {
+			f.Errorf("a command sees %q", got)
+		}
+	},
+}, {
+	rule: "a commit that no branch reaches is fetched by its ID, and only once",
+	test: func(f *fixture) {
+		_, in := f.inside()
+		f.fetch(in, f.Remote)
+		for _, first := range []bool{true, false} {
+			m, err := in.Fetch(f.ctx, agent.Fetch{URL: f.Remote.URL, MaxAge: time.Hour, Branch: f.Remote.Beside}, nil)
+			if err != nil || m.Fetched != first {
+				f.Errorf("Fetch returned %+v, %v", m, err)
+			}
+		}
+		s := f.session("s1")
+		s.Branch = f.Remote.Beside
+		if c := f.open(in, s); c.Branch != "" || c.Commit != f.Remote.Beside {
+			f.Errorf("the checkout is %+v; want %s, detached", c, f.Remote.Beside)
 		}
 	},
 }, {
@@ -117,7 +206,7 @@ var fetchCases = []testCase{{
 		}
 	},
 }, {
-	rule:  "a mirror that a cut-off fetch broke is made anew",
+	rule:  "a mirror that was broken when a fetch was cut off is made again",
 	needs: needsBreak,
 	test: func(f *fixture) {
 		h, in := f.inside()
@@ -130,7 +219,7 @@ var fetchCases = []testCase{{
 		f.ensure(h, f.own())
 		in = f.attach(h, name)
 		if m := f.fetch(in, f.Remote); !m.Cold {
-			f.Errorf("Fetch returned %+v; want a mirror made anew", m)
+			f.Errorf("Fetch returned %+v; want a mirror that was made again", m)
 		}
 		if c := f.open(in, f.session("s1")); c.Commit != f.Remote.Head(f.Remote.Default) {
 			f.Errorf("the checkout is at %s; want %s", c.Commit, f.Remote.Head(f.Remote.Default))

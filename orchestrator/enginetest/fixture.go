@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// patience bounds whatever must come to an end by itself. Real engines are slow on a busy machine.
-	patience = 90 * time.Second
+	// patience bounds everything that must end by itself. Real engines are slow on a busy machine.
+	patience = 3 * time.Minute
 	// prompt bounds the return of a call whose context has ended.
-	prompt = 10 * time.Second
+	prompt = time.Minute
 
 	firstUID = 20000 // of the sessions of a case
 )
 
-// fixture is what a case works with. Its helpers end the case when they fail.
+// fixture is the context of a case. Its helpers end the case when they fail.
 type fixture struct {
 	*testing.T
 	Rig
@@ -32,7 +32,7 @@ type fixture struct {
 }
 
 func newFixture(t *testing.T, rig Rig) *fixture {
-	// Not t.Context, which ends before cleaning up begins.
+	// t.Context would end before the cleanup begins.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	f := &fixture{T: t, Rig: rig, ctx: ctx, nextUID: firstUID}
@@ -69,7 +69,7 @@ func (f *fixture) connect(at orchestrator.Endpoint) orchestrator.Host {
 	return h
 }
 
-// successor is the endpoint of a later process with the same pool name, that knows nothing of the first.
+// successor returns the endpoint of a later process with the same pool name and another store.
 func (f *fixture) successor() orchestrator.Endpoint {
 	at := f.Pool
 	at.PoolUID += "-successor"
@@ -84,10 +84,10 @@ func (f *fixture) spec(at orchestrator.Endpoint, r Remote) orchestrator.Containe
 		f.Fatalf("the rig's remote %q: %v", r.URL, err)
 	}
 	key := naming.Key{Repository: repository}
-	return orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: f.Image}
+	return orchestrator.ContainerSpec{Name: key.ContainerName(at.Pool), Key: key, Image: f.Image, Egress: f.Egress}
 }
 
-// own is the spec of the first remote in the first pool.
+// own returns the spec of the first remote's container in the first pool.
 func (f *fixture) own() orchestrator.ContainerSpec {
 	f.Helper()
 	return f.spec(f.Pool, f.Remote)
@@ -168,7 +168,7 @@ func (f *fixture) start(in orchestrator.Inside, c agent.Command) orchestrator.Pr
 	return p
 }
 
-// wait returns how a command ended.
+// wait returns how a command has ended.
 func (f *fixture) wait(p orchestrator.Process) (agent.Exit, error) {
 	f.Helper()
 	type result struct {
@@ -180,14 +180,22 @@ func (f *fixture) wait(p orchestrator.Process) (agent.Exit, error) {
 		exit, err := p.Wait()
 		ended <- result{exit, err}
 	}()
-	timer := time.NewTimer(patience)
+	r, ok := received(ended, patience)
+	if !ok {
+		f.Fatalf("the command did not end within %v", patience)
+	}
+	return r.exit, r.err
+}
+
+// received returns a value from a channel. ok is false if none comes within d.
+func received[T any](c <-chan T, d time.Duration) (v T, ok bool) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case r := <-ended:
-		return r.exit, r.err
+	case v = <-c:
+		return v, true
 	case <-timer.C:
-		f.Fatalf("the command did not end within %v", patience)
-		panic("not reached")
+		return v, false
 	}
 }
 
@@ -203,7 +211,7 @@ func (f *fixture) run(in orchestrator.Inside, session string, args []string, std
 	return exit, out.String(), errs.String()
 }
 
-// names of the containers and mirrors that a host lists.
+// list returns the containers and mirrors that a host lists, by name.
 func (f *fixture) list(h orchestrator.Host) (containers map[string]orchestrator.Container, mirrors map[string]orchestrator.Mirror) {
 	f.Helper()
 	held, err := h.List(f.ctx)
@@ -220,7 +228,7 @@ func (f *fixture) list(h orchestrator.Host) (containers map[string]orchestrator.
 	return containers, mirrors
 }
 
-// wantNothing checks that the pool holds neither a container nor a mirror, now or soon.
+// wantNothing checks that the pool soon holds neither a container nor a mirror.
 func (f *fixture) wantNothing(h orchestrator.Host) {
 	f.Helper()
 	f.eventually("the pool holds nothing", func() bool {
@@ -239,25 +247,21 @@ func (f *fixture) wantErr(what string, err, want error) {
 // wantDone checks that an Inside ends soon, for the right reason.
 func (f *fixture) wantDone(in orchestrator.Inside, why error) {
 	f.Helper()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-in.Done():
-		f.wantErr("Err", in.Err(), why)
-	case <-timer.C:
+	if _, ok := received(in.Done(), patience); !ok {
 		f.Fatalf("Done is not closed after %v", patience)
 	}
+	f.wantErr("Err", in.Err(), why)
 }
 
-// eventually waits for what other goroutines or the engine are about to do.
+// eventually waits until other goroutines or the engine have made something true.
 func (f *fixture) eventually(what string, is func() bool) {
 	f.Helper()
 	for deadline := time.Now().Add(patience / 3); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			f.Fatalf("after %v it does not hold yet that %s", patience/3, what)
+			f.Fatalf("after %v this is not yet true: %s", patience/3, what)
 		}
 	}
 }
 
-// note is the path of the file that cmdWrite wrote in a checkout.
+// note returns the path of the file that cmdWrite writes in a checkout.
 func note(c agent.Checkout) string { return path.Join(c.Workdir, "note") }

@@ -23,10 +23,10 @@ func (f *fixture) wantBusy(in orchestrator.Inside, session string) {
 	}
 }
 
-// wantIdle checks that a session is idle since some time between two, and that it counts on from there.
+// wantIdle checks that a session has been idle since a time between earliest and latest, and that its idle time increases.
 func (f *fixture) wantIdle(in orchestrator.Inside, session string, earliest, latest time.Time) {
 	f.Helper()
-	f.eventually("the idle time counts up", func() bool {
+	f.eventually("the idle time increases", func() bool {
 		least := time.Since(latest)
 		idle := f.idle(in, session)
 		if most := time.Since(earliest); idle < least || idle > most {
@@ -106,7 +106,7 @@ var idleCases = []testCase{{
 		f.wantBusy(f.attach(h, f.own().Name), s.ID)
 	},
 }, {
-	rule: "a session is idle from the end of its command, also when nobody was attached then",
+	rule: "a session is idle from the end of its command, even if no process was attached then",
 	test: func(f *fixture) {
 		h, in, s := f.opened()
 		begun := time.Now()
@@ -122,15 +122,50 @@ var idleCases = []testCase{{
 		}
 	},
 }, {
+	rule: "a session is idle from the moment when it was renewed, and no other session with it",
+	test: func(f *fixture) {
+		h, in, s := f.opened()
+		other := f.session("s2")
+		before := time.Now()
+		f.open(in, other)
+		opened := time.Now()
+		f.wantIdle(in, s.ID, time.Time{}, opened)
+		renewed := time.Now()
+		if err := f.attach(h, f.own().Name).Renew(f.ctx, s.ID); err != nil { // by another client
+			f.Fatalf("Renew: %v", err)
+		}
+		f.wantIdle(in, s.ID, renewed, time.Now())
+		f.wantIdle(in, other.ID, before, opened)
+	},
+}, {
+	rule: "a session is busy while a command runs, and idle from that one's end, when it is renewed meanwhile",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		r, w := pipe()
+		p := f.start(in, agent.Command{Session: s.ID, Args: cmdCat, Stdin: r})
+		if err := in.Renew(f.ctx, s.ID); err != nil {
+			f.Fatalf("Renew: %v", err)
+		}
+		f.wantBusy(in, s.ID)
+		before := time.Now()
+		w.Close()
+		if _, err := f.wait(p); err != nil {
+			f.Fatalf("Wait: %v", err)
+		}
+		f.wantIdle(in, s.ID, before, time.Now())
+	},
+}, {
 	rule: "the idle time of a session that is not open is agent.ErrUnknownSession",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		_, err := in.Idle(f.ctx, "never-opened")
 		f.wantErr("Idle", err, agent.ErrUnknownSession)
+		f.wantErr("Renew", in.Renew(f.ctx, "never-opened"), agent.ErrUnknownSession)
 		if err := in.CloseSession(f.ctx, s.ID, s.UID); err != nil {
 			f.Fatalf("CloseSession: %v", err)
 		}
 		_, err = in.Idle(f.ctx, s.ID)
 		f.wantErr("Idle of a closed session", err, agent.ErrUnknownSession)
+		f.wantErr("Renew of a closed session", in.Renew(f.ctx, s.ID), agent.ErrUnknownSession)
 	},
 }}

@@ -6,7 +6,7 @@ import (
 )
 
 var removeCases = []testCase{{
-	rule: "removing what is absent succeeds",
+	rule: "removing things that are absent succeeds",
 	test: func(f *fixture) {
 		h, name := f.connect(f.Pool), f.own().Name
 		if err := h.Remove(f.ctx, name, ""); err != nil {
@@ -20,7 +20,7 @@ var removeCases = []testCase{{
 		}
 	},
 }, {
-	rule: "a removed container is gone, also for who is attached, and removing it again succeeds",
+	rule: "a removed container is gone, also for those attached to it, and removing it again succeeds",
 	test: func(f *fixture) {
 		h, in := f.inside()
 		name := f.own().Name
@@ -39,7 +39,7 @@ var removeCases = []testCase{{
 		f.wantErr("Attach", err, agent.ErrGone)
 	},
 }, {
-	rule: "a removal that means an earlier container leaves the one that has its name now",
+	rule: "removing an earlier container by its ID leaves the one that has its name now",
 	test: func(f *fixture) {
 		h := f.connect(f.Pool)
 		earlier := f.ensure(h, f.own())
@@ -51,7 +51,7 @@ var removeCases = []testCase{{
 		f.fetch(in, f.Remote)
 		f.open(in, f.session("s1"))
 		if err := h.Remove(f.ctx, now.Name, earlier.ID); err != nil {
-			f.Errorf("removing what is gone: %v", err)
+			f.Errorf("removing a removed container: %v", err)
 		}
 		if containers, _ := f.list(h); len(containers) != 1 {
 			f.Errorf("List has %v; want the later one", containers)
@@ -108,7 +108,7 @@ var removeCases = []testCase{{
 		f.wantNothing(h)
 	},
 }, {
-	rule: "purging a pool removes all of it",
+	rule: "purging a pool removes everything of it",
 	test: func(f *fixture) {
 		h := f.connect(f.Pool)
 		f.ensure(h, f.own())
@@ -121,13 +121,13 @@ var removeCases = []testCase{{
 			f.Errorf("there are still %v and %v", containers, mirrors)
 		}
 		f.wantDone(in, agent.ErrGone)
-		f.ensure(h, f.own()) // and the pool goes on as if it were new
+		f.ensure(h, f.own()) // the pool can be used again
 		f.attach(h, f.own().Name)
 	},
 }}
 
 var attachCases = []testCase{{
-	rule: "attaching by an engine's ID means that container alone, whatever has its name now",
+	rule: "attaching by an engine's ID reaches only that container, whichever has its name now",
 	test: func(f *fixture) {
 		h := f.connect(f.Pool)
 		earlier := f.ensure(h, f.own())
@@ -150,7 +150,7 @@ var attachCases = []testCase{{
 		f.wantErr("Attach", err, agent.ErrGone)
 	},
 }, {
-	rule:  "a container that is killed from outside is agent.ErrGone for all who use it",
+	rule:  "a container that is killed from outside is agent.ErrGone for all its users",
 	needs: needsKill,
 	test: func(f *fixture) {
 		h, in, s := f.opened()
@@ -176,7 +176,7 @@ var attachCases = []testCase{{
 		}
 	},
 }, {
-	rule:  "what is attached to a container does not reach the next one of the same name",
+	rule:  "an Inside does not reach the next container of the same name",
 	needs: needsRemove,
 	test: func(f *fixture) {
 		h, in := f.inside()
@@ -187,7 +187,7 @@ var attachCases = []testCase{{
 		f.wantErr("Sessions", err, agent.ErrGone)
 	},
 }, {
-	rule: "several may be attached, and closing one does not disturb the others",
+	rule: "a container may have several Insides, and closing one does not disturb the others",
 	test: func(f *fixture) {
 		h, first, s := f.opened()
 		second := f.attach(h, f.own().Name)
@@ -210,7 +210,7 @@ var attachCases = []testCase{{
 		}
 	},
 }, {
-	rule: "commands go on when nobody is attached",
+	rule: "commands go on when no process is attached",
 	test: func(f *fixture) {
 		h, first, s := f.opened()
 		f.start(first, agent.Command{Session: s.ID, Args: cmdForever})

@@ -31,7 +31,51 @@ var sessionCases = []testCase{{
 		}
 	},
 }, {
-	rule: "opening an open session returns what is there",
+	rule: "a name is that of a branch, of a tag, or a commit's ID; with the last two, HEAD is detached",
+	test: func(f *fixture) {
+		_, in := f.inside()
+		f.fetch(in, f.Remote)
+		head := f.Remote.Head(f.Remote.Branch)
+		for _, c := range []struct{ name, branch, commit string }{
+			{"refs/heads/" + f.Remote.Branch, f.Remote.Branch, head},
+			{"origin/" + f.Remote.Branch, f.Remote.Branch, head},
+			{f.Remote.Tag, "", f.Remote.Tagged},
+			{"refs/tags/" + f.Remote.Tag, "", f.Remote.Tagged},
+			{head, "", head},
+			{head[:10], "", head},
+		} {
+			s := f.session("s-" + strings.ReplaceAll(c.name, "/", "-"))
+			s.Branch = c.name
+			if got := f.open(in, s); got.Branch != c.branch || got.Commit != c.commit {
+				f.Errorf("the checkout of %q is %+v; want %q at %s", c.name, got, c.branch, c.commit)
+			}
+		}
+		for _, name := range []string{"refs/heads/" + f.Remote.Tag, "refs/tags/" + f.Remote.Branch, "1234567", strings.Repeat("7", 40)} {
+			s := f.session("none")
+			s.Branch = name
+			_, err := in.Open(f.ctx, s)
+			f.wantErr("Open of "+name, err, agent.ErrBranchNotFound)
+			if err != nil && strings.Count(err.Error(), name) != 1 {
+				f.Errorf("the error does not say %q once: %v", name, err)
+			}
+		}
+	},
+}, {
+	rule: "a session may have its own copy of the objects, and begins like any other",
+	test: func(f *fixture) {
+		_, in := f.inside()
+		f.fetch(in, f.Remote)
+		s := f.session("s1")
+		s.SelfContained = true
+		if c := f.open(in, s); !c.SelfContained || c.Branch != f.Remote.Default || c.Commit != f.Remote.Head(c.Branch) {
+			f.Errorf("the checkout is %+v", c)
+		}
+		if exit, _, errs := f.run(in, s.ID, cmdTrue, nil); exit.Code != 0 {
+			f.Errorf("a command ended with %+v: %s", exit, errs)
+		}
+	},
+}, {
+	rule: "opening an open session returns its checkout",
 	test: func(f *fixture) {
 		_, in := f.inside()
 		f.fetch(in, f.Remote)
@@ -130,17 +174,24 @@ var sessionCases = []testCase{{
 		}
 	},
 }, {
-	rule: "a session cannot read its neighbour's files",
+	rule: "a session reads its neighbour's files neither in the checkout nor in the home nor in the temporary directory",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		neighbour := f.session("s2")
 		c := f.open(in, neighbour)
 		f.run(in, neighbour.ID, cmdWrite, text("private"))
-		if _, got, _ := f.run(in, neighbour.ID, cmdRead(note(c)), nil); got != "private" {
-			f.Fatalf("the neighbour itself reads %q", got)
+		_, kept, _ := f.run(in, neighbour.ID, cmdKeep, text("private"))
+		files := append(strings.Fields(kept), note(c))
+		if len(files) != 3 {
+			f.Fatalf("the neighbour kept %q", kept)
 		}
-		if exit, got, _ := f.run(in, s.ID, cmdRead(note(c)), nil); exit.Code == 0 || got != "" {
-			f.Errorf("it reads %q", got)
+		for _, file := range files {
+			if _, got, _ := f.run(in, neighbour.ID, cmdRead(file), nil); got != "private" {
+				f.Fatalf("the neighbour itself reads %q in %s", got, file)
+			}
+			if exit, got, _ := f.run(in, s.ID, cmdRead(file), nil); exit.Code == 0 || got != "" {
+				f.Errorf("it reads %q in %s", got, file)
+			}
 		}
 	},
 }, {

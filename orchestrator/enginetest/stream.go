@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/orchestrator"
 )
 
 // buffer is a bytes.Buffer that may be read while a command writes.
@@ -30,9 +31,25 @@ func (b *buffer) String() string {
 	return b.buf.String()
 }
 
+// cutting is a bytes.Buffer that cuts the connection every so many bytes.
+type cutting struct {
+	bytes.Buffer
+	every, done int
+	cut         func()
+}
+
+func (c *cutting) Write(p []byte) (int, error) {
+	n, err := c.Buffer.Write(p)
+	if c.Len() >= c.every*(c.done+1) {
+		c.done++
+		c.cut()
+	}
+	return n, err
+}
+
 func pipe() (*io.PipeReader, *io.PipeWriter) { return io.Pipe() }
 
-// write writes to a command's input, which must be taken.
+// write writes to a command's input. The command must read it.
 func (f *fixture) write(w *io.PipeWriter, text string) {
 	f.Helper()
 	timer := time.AfterFunc(patience, func() { w.CloseWithError(errors.New("the command does not read")) })
@@ -42,8 +59,36 @@ func (f *fixture) write(w *io.PipeWriter, text string) {
 	}
 }
 
+// wantCut calls end when a command has ended and its output is not read. It checks that the output is then cut off by
+// want, and that the exit is known nevertheless.
+func (f *fixture) wantCut(in orchestrator.Inside, s agent.Session, want error, end func() error) {
+	f.Helper()
+	r, w := pipe()
+	defer r.Close()
+	known := make(chan error, 1)
+	p := f.start(in, agent.Command{
+		Session: s.ID, Args: cmdPage, Stdout: w, Ended: func(_ agent.Exit, lost error) { known <- lost },
+	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		exit, err := p.Wait()
+		cut, ok := errors.AsType[*agent.CutError](err)
+		if !ok || !errors.Is(cut.Stdout, want) || exit != (agent.Exit{}) {
+			f.Errorf("Wait returned %+v, %v; want a *agent.CutError of standard output by %v", exit, err, want)
+		}
+	}()
+	if lost := <-known; lost != nil {
+		f.Errorf("the exit is not known: %v", lost)
+	}
+	if err := end(); err != nil {
+		f.Error(err)
+	}
+	<-ended
+}
+
 var streamCases = []testCase{{
-	rule: "standard output and standard error are apart",
+	rule: "standard output and standard error are separate",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		if _, out, errs := f.run(in, s.ID, cmdBoth, nil); out != "out\n" || errs != "err\n" {
@@ -120,19 +165,19 @@ var streamCases = []testCase{{
 		f.wantErr("Wait", err, full)
 	},
 }, {
-	rule: "an input that Ended ends does not keep Wait",
+	rule: "an input that Ended closes does not delay Wait",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		for _, args := range [][]string{cmdTrue, cmdExit3} {
 			r, w := pipe()
-			p := f.start(in, agent.Command{Session: s.ID, Args: args, Stdin: r, Ended: func() { w.Close() }})
+			p := f.start(in, agent.Command{Session: s.ID, Args: args, Stdin: r, Ended: func(agent.Exit, error) { w.Close() }})
 			if _, err := f.wait(p); err != nil {
 				f.Errorf("%q: Wait: %v", args, err)
 			}
 		}
 	},
 }, {
-	rule: "an input that blocks keeps Wait for WaitDelay",
+	rule: "an input that blocks delays Wait for WaitDelay",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		r, w := pipe()
@@ -145,10 +190,43 @@ var streamCases = []testCase{{
 		}
 	},
 }, {
-	rule: "a command and its caller talk to each other",
+	rule: "output that is not delivered when the Inside is closed is cut off by agent.ErrClosed",
+	test: func(f *fixture) {
+		h, _, s := f.opened()
+		in := f.attach(h, f.own().Name)
+		f.wantCut(in, s, agent.ErrClosed, in.Close)
+	},
+}, {
+	rule: "output that is not delivered when the container is removed is cut off by agent.ErrGone",
+	test: func(f *fixture) {
+		h, in, s := f.opened()
+		f.wantCut(in, s, agent.ErrGone, func() error { return h.Remove(f.ctx, f.own().Name, "") })
+	},
+}, {
+	rule: "a command and its caller can talk to each other",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
 		f.talk(in, s, func() {})
+	},
+}, {
+	rule:  "large input comes back once and in order when the connection is cut in the middle of it",
+	needs: needsCut,
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		input := make([]byte, 6<<20)
+		for i := range input {
+			input[i] = byte(rand.Uint32())
+		}
+		const cuts = 4
+		var out cutting
+		out.every, out.cut = len(input)/(cuts+1), func() { f.CutConnections(f.T) }
+		p := f.start(in, agent.Command{Session: s.ID, Args: cmdCat, Stdin: bytes.NewReader(input), Stdout: &out})
+		if exit, err := f.wait(p); err != nil || exit.Code != 0 || !bytes.Equal(out.Bytes(), input) {
+			f.Errorf("it ended with %+v, %v; %d bytes came back for %d, or other ones", exit, err, out.Len(), len(input))
+		}
+		if out.done < cuts {
+			f.Errorf("there were %d cuts; want %d", out.done, cuts)
+		}
 	},
 }, {
 	rule:  "commands go on and lose no output when the connection is cut",

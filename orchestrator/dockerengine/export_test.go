@@ -1,0 +1,4 @@
+package dockerengine
+
+// VersionOf is versionOf, for the tests.
+var VersionOf = versionOf

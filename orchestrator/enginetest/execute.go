@@ -1,0 +1,136 @@
+package enginetest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/berth-go/berth/internal/loop"
+)
+
+// Invocation is a command of the suite for [Execute].
+type Invocation struct {
+	Args           []string
+	Env            map[string]string
+	Dir            string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Files          Files
+}
+
+// Files are the files of one session. Names are as commands give them: relative names are relative to the checkout.
+type Files interface {
+	// Read returns the content of a file, or an error if there is no such file.
+	Read(name string) ([]byte, error)
+	// Write makes a file, or replaces its content.
+	Write(name string, content []byte)
+}
+
+// killed is the result of a command that signal 9 has ended.
+const killed = -9
+
+// executed holds what each command does.
+var executed = []struct {
+	command []string
+	do      func(context.Context, Invocation) int
+}{
+	{cmdTrue, ends(0)},
+	{cmdFalse, ends(1)},
+	{cmdExit3, ends(3)},
+	{cmdKilled, ends(-15)},
+	{cmdForever, waits},
+	{cmdTree, waits},
+	{cmdHog, waits},
+	{cmdHogChild, waits},
+	{cmdBrief, func(ctx context.Context, _ Invocation) int {
+		if loop.Sleep(ctx, brief) != nil {
+			return killed
+		}
+		return 0
+	}},
+	{cmdEcho, func(_ context.Context, c Invocation) int { return print(c.Stdout, "hello\n") }},
+	{cmdGreeting, func(_ context.Context, c Invocation) int { return print(c.Stdout, c.Env["GREETING"]+"\n") }},
+	{cmdDir, func(_ context.Context, c Invocation) int { return print(c.Stdout, c.Dir+"\n") }},
+	{cmdBoth, func(_ context.Context, c Invocation) int { return print(c.Stdout, "out\n") + print(c.Stderr, "err\n") }},
+	{cmdMixed, func(_ context.Context, c Invocation) int {
+		return print(c.Stdout, "1\n") + print(c.Stderr, "2\n") + print(c.Stdout, "3\n") + print(c.Stderr, "4\n")
+	}},
+	{cmdAnswer, func(_ context.Context, c Invocation) int {
+		print(c.Stdout, "one\n")
+		_, _ = bufio.NewReader(c.Stdin).ReadString('\n') // at the end of its input it continues, as read does
+		return print(c.Stdout, "two\n")
+	}},
+	{cmdZeros, func(_ context.Context, c Invocation) int { return copied(io.CopyN(c.Stdout, zeroReader{}, zeros)) }},
+	{cmdPage, func(_ context.Context, c Invocation) int { return copied(io.CopyN(c.Stdout, zeroReader{}, page)) }},
+	{cmdCat, func(_ context.Context, c Invocation) int { return copied(io.Copy(c.Stdout, c.Stdin)) }},
+	{cmdWrite, func(_ context.Context, c Invocation) int { return stores(c, "note") }},
+	{cmdKeep, func(_ context.Context, c Invocation) int {
+		home, tmp := c.Env["HOME"]+"/note", c.Env["TMPDIR"]+"/note"
+		return stores(c, home, tmp) + print(c.Stdout, home+"\n"+tmp+"\n")
+	}},
+}
+
+// Execute does what a command of the suite does, for an engine that runs no commands. It returns the exit code. If a
+// signal has ended the command, it returns the signal's number, negated. It returns when ctx ends.
+func Execute(ctx context.Context, c Invocation) int {
+	for _, e := range executed {
+		if slices.Equal(c.Args, e.command) {
+			return e.do(ctx, c)
+		}
+	}
+	if len(c.Args) == 2 && slices.Equal(c.Args, cmdRead(c.Args[1])) {
+		name := strings.TrimPrefix(c.Args[1], strings.TrimSuffix(c.Dir, "/")+"/")
+		content, err := c.Files.Read(name)
+		if err != nil {
+			print(c.Stderr, "cat: "+c.Args[1]+": No such file or directory\n")
+			return 1
+		}
+		return print(c.Stdout, string(content))
+	}
+	print(c.Stderr, fmt.Sprintf("enginetest: %q is not a command of the suite\n", c.Args))
+	return 127
+}
+
+func ends(result int) func(context.Context, Invocation) int {
+	return func(context.Context, Invocation) int { return result }
+}
+
+func waits(ctx context.Context, _ Invocation) int {
+	<-ctx.Done()
+	return killed
+}
+
+// stores writes the command's input to files.
+func stores(c Invocation, names ...string) int {
+	content, err := io.ReadAll(c.Stdin)
+	if err != nil {
+		return 1
+	}
+	for _, name := range names {
+		c.Files.Write(name, content)
+	}
+	return 0
+}
+
+func print(w io.Writer, text string) int {
+	_, err := io.WriteString(w, text)
+	return copied(0, err)
+}
+
+func copied(_ int64, err error) int {
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+type zeroReader struct{}
+
+// Read implements [io.Reader].
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
