@@ -12,7 +12,7 @@ import (
 // A Verb names a method of a driver.
 type Verb string
 
-// The verbs of Cloud and of Engine, in the order of the interfaces.
+// The verbs of Cloud and of Engine, in the order of the interfaces. Those of Snapshots are beside it.
 const (
 	Prepare      Verb = "cloud.Prepare"
 	Launch       Verb = "cloud.Launch"
@@ -21,37 +21,42 @@ const (
 	Generation   Verb = "cloud.Generation"
 	Explain      Verb = "cloud.Explain"
 
-	Connect      Verb = "engine.Connect"
-	Probe        Verb = "host.Probe"
-	Ensure       Verb = "host.Ensure"
-	List         Verb = "host.List"
-	Remove       Verb = "host.Remove"
-	RemoveMirror Verb = "host.RemoveMirror"
-	Purge        Verb = "host.Purge"
-	Attach       Verb = "host.Attach"
-	Fetch        Verb = "inside.Fetch"
-	Open         Verb = "inside.Open"
-	CloseSession Verb = "inside.CloseSession"
-	Sessions     Verb = "inside.Sessions"
-	Idle         Verb = "inside.Idle"
-	Start        Verb = "inside.Start"
-	Kill         Verb = "process.Kill"
+	Connect        Verb = "engine.Connect"
+	Probe          Verb = "host.Probe"
+	Ensure         Verb = "host.Ensure"
+	List           Verb = "host.List"
+	Remove         Verb = "host.Remove"
+	RemoveMirror   Verb = "host.RemoveMirror"
+	RemoveResource Verb = "host.RemoveResource"
+	Purge          Verb = "host.Purge"
+	Attach         Verb = "host.Attach"
+	Fetch          Verb = "inside.Fetch"
+	Open           Verb = "inside.Open"
+	CloseSession   Verb = "inside.CloseSession"
+	Sessions       Verb = "inside.Sessions"
+	Idle           Verb = "inside.Idle"
+	Renew          Verb = "inside.Renew"
+	FillCaches     Verb = "inside.FillCaches"
+	Start          Verb = "inside.Start"
+	Commands       Verb = "inside.Commands"
+	Kill           Verb = "process.Kill"
+	Deliver        Verb = "process.Deliver" // of a chunk of output; an error is a connection that breaks, and is made again
 )
 
-// Call is a call of a driver that is about to be made. Its fields say nothing that depends on how goroutines were
-// scheduled, as long as the caller's own calls do not: a simulation may decide each fault from a hash of its seed and
-// the Call, and dropping one caller changes nothing for the others.
+// Call is a call of a driver that is about to be made. Its fields do not depend on how goroutines are scheduled, unless
+// the caller's own calls do. So a simulation may decide each fault from a hash of its seed and the Call, and dropping
+// one caller changes nothing for the others.
 type Call struct {
-	Actor     string // who calls: see Cloud.As and Engine.As
+	Actor     string // the caller's name: see Cloud.As and Engine.As
 	Verb      Verb
 	Host      string // the launch ID; for Terminate the cloud IDs, for a host without a Cloud its address
-	Container string // its name
+	Container string // its name; of a call of Snapshots, the kind and key of the snapshot
 	Session   string // its ID
-	N         int    // how many calls like this one there were, with this one: the first is 1
+	N         int    // counts the calls like this one, from 1
 	Bounded   bool   // its context has a deadline
 }
 
-// apart is a time below a millisecond that follows from the call.
+// apart returns a time below a millisecond that depends on the call alone.
 func (c Call) apart() time.Duration {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%v", c))
 	return 1 + time.Duration(binary.BigEndian.Uint64(sum[:])%uint64(time.Millisecond))
@@ -90,7 +95,7 @@ func hang(ctx context.Context, cut <-chan struct{}) error {
 	return context.Cause(ctx)
 }
 
-// latency is a documented default for 0, and none below it.
+// latency returns a documented default for 0, and 0 for a negative d.
 func latency(d, standard time.Duration) time.Duration {
 	switch {
 	case d == 0:

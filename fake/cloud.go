@@ -12,20 +12,20 @@ import (
 	"github.com/berth-go/berth/pool"
 )
 
-// CloudOptions describes a Cloud. Of every duration, 0 is the default and -1 is none.
+// CloudOptions describes a Cloud. A duration of 0 means the default, and -1 means none.
 type CloudOptions struct {
 	Boot    time.Duration // from the launch until the machine runs and has its address. Default 5 s
 	Ending  time.Duration // from the termination until the machine has ended. Default 2 s
 	Latency time.Duration // of each call. Default 50 ms
-	// ListLag is how old the world is that List shows: a machine that was launched since is missing, one that was
-	// terminated since still runs. Default 2 s.
+	// ListLag is how far List lags behind. List does not show a machine that was launched within this time, and shows
+	// one that was terminated within it as running. Default 2 s.
 	ListLag time.Duration
 	// Linger is how long List shows a machine that has ended, as ended and with its reason. Default 1 min.
 	Linger   time.Duration
-	Instant  bool // none of the above takes any time, but for Linger
+	Instant  bool // none of the above takes any time, except Linger
 	Capacity int  // machines that may be alive at once. 0 = no limit
-	// Fault, if not nil, is asked before each call for which no other fault was promised. It may be called by many
-	// goroutines at once, and must not block.
+	// Fault, if not nil, is called before each call that has no other fault due. Many goroutines may call it at once,
+	// and it must not block.
 	Fault func(Call) Fault
 }
 
@@ -44,16 +44,14 @@ func (o CloudOptions) withDefaults() CloudOptions {
 	return o
 }
 
-// Cloud is a pool.Cloud in memory. It serves one pool, whatever its name, and any number of replicas. Its machines
-// change with time alone: it has no goroutine, but for a moment when a machine is reclaimed, and need not be closed.
+// Cloud is a pool.Cloud in memory. It serves one pool, of any name, and any number of replicas. Its machines change
+// with time alone. It needs no Close: it has no goroutine, except for a moment when a machine is reclaimed.
 type Cloud struct {
 	Faults
 	opts CloudOptions
 
-	mu       sync.Mutex // protects what follows; never held while waiting
-	machines map[string]*machine
-	order    []*machine // those that may still be listed or alive, by launch
-	byCloud  map[string]*machine
+	mu       sync.Mutex // protects the fields below; never held while waiting
+	fleet    fleet
 	image    string
 	version  string // see SetGeneration
 	refused  error  // of every call; see Refuse
@@ -61,7 +59,7 @@ type Cloud struct {
 	maxAlive int
 	atBoot   []string // reasons with which the next machines end as they boot
 	foreign  int
-	engines  []*Engine // told when a machine is gone
+	engines  []*Engine // to be informed when a machine is gone
 }
 
 var (
@@ -72,18 +70,14 @@ var (
 
 // NewCloud returns a Cloud without machines.
 func NewCloud(opts CloudOptions) *Cloud {
-	c := &Cloud{
-		opts:     opts.withDefaults(),
-		machines: make(map[string]*machine),
-		byCloud:  make(map[string]*machine),
-		image:    "image-1",
-	}
+	c := &Cloud{opts: opts.withDefaults(), image: "image-1"}
+	c.fleet = fleet{opts: c.opts, byLaunch: make(map[string]*machine), byCloud: make(map[string]*machine)}
 	c.capacity = c.opts.Capacity
 	c.init(opts.Fault, Prepare, Launch, ListMachines, Terminate, Generation, Explain)
 	return c
 }
 
-// As returns the same cloud for one caller, whose name the Calls then carry.
+// As returns the same cloud for one caller. Its Calls carry the caller's name.
 func (c *Cloud) As(actor string) pool.Cloud { return cloudClient{c, actor} }
 
 // Prepare implements pool.Cloud.
@@ -106,12 +100,12 @@ func (c *Cloud) Terminate(ctx context.Context, cloudIDs ...string) (map[string]e
 	return cloudClient{c, ""}.Terminate(ctx, cloudIDs...)
 }
 
-// Generation implements pool.Versioned. It is "" until SetGeneration.
+// Generation implements pool.Versioned. It returns "" until SetGeneration.
 func (c *Cloud) Generation(ctx context.Context) (string, error) {
 	return cloudClient{c, ""}.Generation(ctx)
 }
 
-// Explain implements pool.Explainer. It is "" until SetConsole.
+// Explain implements pool.Explainer. It returns "" until SetConsole.
 func (c *Cloud) Explain(ctx context.Context, cloudID string) (string, error) {
 	return cloudClient{c, ""}.Explain(ctx, cloudID)
 }
@@ -122,7 +116,7 @@ type cloudClient struct {
 	actor string
 }
 
-// begin takes a call to the moment of its effect.
+// begin returns when it is time for the call's effect.
 func (c cloudClient) begin(ctx context.Context, v Verb, host string) (reply, error) {
 	r, err := c.cloud.begin(ctx, Call{Actor: c.actor, Verb: v, Host: host}, c.cloud.opts.Latency, nil)
 	if err == nil {
@@ -133,7 +127,7 @@ func (c cloudClient) begin(ctx context.Context, v Verb, host string) (reply, err
 	return r, err
 }
 
-// frozen is what a Frozen of this cloud holds.
+// frozen is the content of a pool.Frozen of this cloud.
 type frozen struct {
 	Pool, PoolUID, LaunchID, Type, Image string
 }
@@ -211,7 +205,7 @@ func (c cloudClient) Explain(ctx context.Context, cloudID string) (string, error
 	r, err := c.begin(ctx, Explain, cloudID)
 	c.cloud.mu.Lock()
 	var console string
-	if m := c.cloud.byCloud[cloudID]; m != nil {
+	if m := c.cloud.fleet.byCloud[cloudID]; m != nil {
 		console = m.console
 	}
 	c.cloud.mu.Unlock()

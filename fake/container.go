@@ -9,39 +9,49 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// container is a container on a node, of whatever owner.
+// container is a container on a node, of any owner.
 type container struct {
 	node    *node
 	spec    orchestrator.ContainerSpec
 	id      string
-	pool    string // "" is nobody's that we know
+	pool    string // "" = of an unknown owner
 	poolUID string
 	created time.Time
 	running bool
-	dead    chan struct{} // closed when it does not run any more, or never will
+	rooms   orchestrator.Isolation
+	dead    chan struct{} // closed when it has stopped, or will never run
 	mirror  *mirror
-	remote  string // what was last fetched into it
+	remote  string // the remote of the last fetch
+
+	oomKills int  // processes in it that were killed for lack of memory
+	lack     bool // it died of lack of memory
 
 	firstOfMirror bool // its mirror was made with it
 	sessions      map[string]*session
-	insides       []*inside // by when they attached
+	insides       []*inside // in the order in which they attached
+	ended         []agent.EndedSession
+	endings       int           // how many sessions have been ended
+	endedMore     chan struct{} // closed when there are more; nil = nobody waits
 }
 
-// session is a session in a container. There may be 100,000 of them: it holds what it must.
+// session is a session in a container. It is small, because there may be 100,000 of them.
 type session struct {
 	id, dir, branch, commit string
 	uid                     int
+	proven                  bool              // as the caller says
 	env                     map[string]string // the caller's own
 	files                   *Files            // nil until a command asks
 	processes               []*process        // those that run
-	since                   time.Time         // when the last one ended; when the session was opened if there was none
+	history                 *history          // nil until a command starts
+	over                    string            // why the agent has ended it; "" = it has not
+	since                   time.Time         // when the last command ended, or when the session was opened if there was none
 }
 
-// newContainer puts a container on the host that does not run yet. The caller holds mu.
+// newContainer puts a container on the host, and does not run it. The caller holds mu.
 func (n *node) newContainer(spec orchestrator.ContainerSpec, pool, poolUID string) *container {
 	n.made++
 	c := &container{
-		node: n, spec: spec, pool: pool, poolUID: poolUID, created: time.Now(),
+		node: n, spec: spec, pool: pool, poolUID: poolUID, created: time.Now(), rooms: n.isolation(),
 		id:       fmt.Sprintf("%s-%s-%d", n.key, spec.Name, n.made),
 		dead:     make(chan struct{}),
 		sessions: make(map[string]*session),
@@ -72,7 +82,7 @@ func (n *node) run(c *container) {
 	k.maxRunning = max(k.maxRunning, k.running)
 }
 
-// stop makes a container stop running. The caller holds mu, and afterwards, without it, calls the function that stop
+// stop makes a container stop running. The caller holds mu. It then releases mu and calls the function that stop
 // returns.
 func (n *node) stop(c *container) (after func()) {
 	select {
@@ -96,29 +106,43 @@ func (n *node) stop(c *container) (after func()) {
 		}
 	}
 	clear(c.sessions)
-	told := c.insides
+	attached := c.insides
 	c.insides = nil
-	told = slices.DeleteFunc(told, func(i *inside) bool {
+	attached = slices.DeleteFunc(attached, func(i *inside) bool {
 		unseen := n.healed != nil || n.left(i.host.endpoint.Address)
 		if unseen {
 			n.waiting = append(n.waiting, i)
 		}
 		return unseen
 	})
+	gone := c.gone()
 	return func() {
 		for _, p := range killed {
-			p.end(agent.Exit{}, agent.ErrGone)
+			p.end(agent.Exit{}, gone)
 		}
-		for _, i := range told {
-			i.end(agent.ErrGone)
+		for _, i := range attached {
+			i.end(gone)
 		}
 	}
 }
 
-// forget stops a container and removes it. The caller does as with stop.
+// gone returns why a container that does not run cannot be used. The caller holds mu.
+func (c *container) gone() error {
+	if c.lack {
+		return fmt.Errorf("%w: %w", agent.ErrGone, agent.ErrOutOfMemory)
+	}
+	return agent.ErrGone
+}
+
+// forget stops a container and removes it. The caller calls its result as that of stop.
 func (n *node) forget(c *container) (after func()) {
 	if n.containers[c.spec.Name] == c {
 		delete(n.containers, c.spec.Name)
+	}
+	for id, r := range n.resources {
+		if r.container == c {
+			delete(n.resources, id)
+		}
 	}
 	return n.stop(c)
 }

@@ -13,33 +13,39 @@ import (
 // EngineOptions describes an Engine. The zero value answers at every address, has every image and every repository,
 // and runs every command with success.
 type EngineOptions struct {
-	// Cloud, if not nil, says which machines there are: an engine answers while its machine runs, and a machine that
-	// got the address of an ended one is another host. Without it every address is a host that has always been there.
+	// Cloud, if not nil, has the machines of the hosts. An engine answers while its machine runs, and a machine that
+	// got the address of an ended one is another host. Without a Cloud, every address is a host that has always
+	// existed.
 	Cloud *Cloud
 
 	Latency Latency
 	Instant bool // nothing takes any time
 
-	// Repositories are the repositories that differ from the usual one, which has a branch main and nothing else, by
-	// any spelling of their remote, or by the string of their naming.Repository.
+	// Repositories has the repositories that differ from the usual one, which has a branch main and nothing else. A key
+	// is any spelling of the remote, or the string of the naming.Repository.
 	Repositories map[string]Repo
-	Images       []string // that can be had. nil = any
-	Commands     []string // what Args[0] may be. nil = anything
-	Disk         int64    // bytes for the mirrors of one host. Default 100 GiB
+	Images       []string // the images that can be pulled. nil = any
+	Commands     []string // the possible values of Args[0]. nil = anything
+	// NoRooms is why no host gives sessions rooms of their own, as an engine without privileges does. "" = hosts do.
+	NoRooms string
+	// DiskQuota says that hosts with rooms bound the disk of sessions by project quotas. FillDisk still does what it says.
+	DiskQuota bool
+	Disk      int64 // space for the mirrors of one host, in bytes. Default 100 GiB
 
-	// Run, if not nil, is what every command does: it returns the exit code, or below 0 the signal that ended it,
-	// negated. Its context ends when the command is killed. It should then return; a command whose Run does not is
-	// dead all the same, and nothing that it still writes arrives. Each command has a goroutine of its own.
+	// Run, if not nil, is what every command does: it returns the exit code, or the negative number of the signal that ended
+	// it. Its context ends when the command is killed. It should then return; a command whose Run does not return is dead all
+	// the same, and its further output is discarded. Each command has a goroutine of its own.
 	Run func(ctx context.Context, cmd Command) int
 
-	// Fault, if not nil, is asked before each call for which no other fault was promised. It may be called by many
-	// goroutines at once, and must not block.
+	// Fault, if not nil, is called before each call that has no other fault due. Many goroutines may call it at once,
+	// and it must not block.
 	Fault func(Call) Fault
 }
 
-// Latency says how long the parts of an engine's work take. Of each, 0 is the default and -1 is none.
+// Latency says how long the parts of an engine's work take. 0 means the default, and -1 means none.
 type Latency struct {
-	Call   time.Duration // everything that is not listed below. Default 1 ms
+	Call   time.Duration // everything not listed below. Default 1 ms
+	Pull   time.Duration // pulling an image that a host does not have yet. Default none: hosts have all images
 	Start  time.Duration // making a container run. Default 350 ms
 	Remove time.Duration // killing and removing a container. Default 170 ms
 	Clone  time.Duration // the first fetch of a repository. Default 2 s
@@ -52,6 +58,7 @@ type Latency struct {
 func (l Latency) withDefaults() Latency {
 	return Latency{
 		Call:   latency(l.Call, time.Millisecond),
+		Pull:   latency(l.Pull, 0),
 		Start:  latency(l.Start, 350*time.Millisecond),
 		Remove: latency(l.Remove, 170*time.Millisecond),
 		Clone:  latency(l.Clone, 2*time.Second),
@@ -64,18 +71,23 @@ func (l Latency) withDefaults() Latency {
 
 // Engine is an orchestrator.Engine in memory: all the hosts that its callers reach. Several replicas, and several
 // pools, may share one. It has no goroutine but those of running commands, see Close.
+//
+// A host in its methods is a launch ID or an address, as InstanceInfo has them. Without a Cloud, any address is a host. A name
+// is that of a container, as ContainerInfo has it.
 type Engine struct {
 	Faults
+	remotes
 	opts     EngineOptions
 	images   map[string]bool
 	commands map[string]bool
 	running  sync.WaitGroup // functions of commands
 
-	mu      sync.Mutex // protects what follows; never held while waiting. It may be taken while a node's is held
-	nodes   map[string]*node
-	remotes map[string]*remote
-	counts  map[string]*counts // by container name
-	most    int                // sessions that one host had at once
+	mu     sync.Mutex // protects the fields below; never held while waiting. It may be taken while a node's mu is held
+	nodes  map[string]*node
+	counts map[string]*counts // by container name
+	most   int                // the most sessions that one host has had at once
+	// snatched counts the resources that were removed while a start was using them.
+	snatched int
 }
 
 var _ orchestrator.Engine = (*Engine)(nil)
@@ -85,7 +97,7 @@ func NewEngine(opts EngineOptions) *Engine {
 	e := &Engine{
 		opts:    opts,
 		nodes:   make(map[string]*node),
-		remotes: make(map[string]*remote),
+		remotes: remotes{byIdentity: make(map[string]*remote)},
 		counts:  make(map[string]*counts),
 	}
 	e.opts.Latency = opts.Latency.withDefaults()
@@ -95,10 +107,10 @@ func NewEngine(opts EngineOptions) *Engine {
 	e.opts.Disk = cmp.Or(opts.Disk, 100<<30)
 	e.images, e.commands = set(opts.Images), set(opts.Commands)
 	for spelling, r := range opts.Repositories {
-		e.remotes[identity(spelling)] = newRemote(spelling, r)
+		e.remotes.byIdentity[identity(spelling)] = newRemote(spelling, r)
 	}
-	e.init(opts.Fault, Connect, Probe, Ensure, List, Remove, RemoveMirror, Purge, Attach,
-		Fetch, Open, CloseSession, Sessions, Idle, Start, Kill)
+	e.init(opts.Fault, Connect, Probe, Ensure, List, Remove, RemoveMirror, RemoveResource, Purge, Attach,
+		Fetch, Open, CloseSession, Sessions, Idle, Renew, FillCaches, Start, Commands, Kill, Deliver)
 	if opts.Cloud != nil {
 		opts.Cloud.mu.Lock()
 		opts.Cloud.engines = append(opts.Cloud.engines, e)
@@ -107,16 +119,16 @@ func NewEngine(opts EngineOptions) *Engine {
 	return e
 }
 
-// As returns the same engine for one caller, whose name the Calls then carry.
-func (e *Engine) As(actor string) orchestrator.Engine { return engineClient{e, actor} }
+// As returns the same engine for one caller. Its Calls carry the caller's name.
+func (e *Engine) As(actor string) orchestrator.Engine { return engineClient{engine: e, actor: actor} }
 
 // Connect implements orchestrator.Engine.
 func (e *Engine) Connect(ctx context.Context, endpoint orchestrator.Endpoint) (orchestrator.Host, error) {
-	return engineClient{e, ""}.Connect(ctx, endpoint)
+	return engineClient{engine: e}.Connect(ctx, endpoint)
 }
 
-// Close kills every container of every host and returns when the functions of all commands have returned. A test that
-// leaves commands running calls it at its end.
+// Close kills every container of every host and returns when the functions of all commands have returned. The package
+// comment says which tests need it at their end.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	nodes := sorted(e.nodes)
@@ -132,6 +144,7 @@ func (e *Engine) Close() error {
 type engineClient struct {
 	engine *Engine
 	actor  string
+	runs   *runs // of the Provider that uses it; nil unless NewProvider made that Provider
 }
 
 func (c engineClient) Connect(ctx context.Context, endpoint orchestrator.Endpoint) (orchestrator.Host, error) {
@@ -148,7 +161,7 @@ func (c engineClient) Connect(ctx context.Context, endpoint orchestrator.Endpoin
 	if err = r.finish(ctx, err); err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", endpoint.Address, err)
 	}
-	return newHost(n, endpoint, c.actor), nil
+	return newHost(n, endpoint, c), nil
 }
 
 // reach returns the host that answers at an endpoint.
@@ -170,13 +183,13 @@ func (e *Engine) reach(endpoint orchestrator.Endpoint) (*node, error) {
 	e.mu.Unlock()
 	if e.opts.Cloud != nil {
 		if launch, _ := e.opts.Cloud.runs(endpoint.Address); launch != endpoint.Launch {
-			e.machineGone(endpoint.Launch) // it went before the Cloud could have told of it
+			e.machineGone(endpoint.Launch) // it ended before the Cloud could report it
 		}
 	}
 	return n, nil
 }
 
-// node returns a host, which is made when it is first named. The caller holds mu.
+// node returns a host, and makes it if it is named for the first time. The caller holds mu.
 func (e *Engine) node(key string) *node {
 	n := e.nodes[key]
 	if n == nil {
@@ -186,7 +199,7 @@ func (e *Engine) node(key string) *node {
 	return n
 }
 
-// machineGone is called by the Cloud when a machine does not run any more.
+// machineGone is called by the Cloud when a machine has stopped running.
 func (e *Engine) machineGone(launch string) {
 	e.mu.Lock()
 	n := e.nodes[launch]
@@ -202,7 +215,7 @@ func (e *Engine) machineMoved(launch, address string) {
 	e.mu.Lock()
 	n := e.nodes[launch]
 	e.mu.Unlock()
-	if n != nil { // else nobody has reached it yet
+	if n != nil { // otherwise nobody has reached it yet
 		n.mu.Lock()
 		n.moved = address
 		n.troubled.Store(true)

@@ -2,6 +2,7 @@ package fake_test
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"testing"
 	"time"
@@ -34,6 +35,19 @@ func attached(tb testing.TB, e orchestrator.Engine, key naming.Key) orchestrator
 		tb.Fatal(err)
 	}
 	return in
+}
+
+// running starts a command in session(0), which it opens.
+func running(t *testing.T, in orchestrator.Inside, stdout io.Writer) orchestrator.Process {
+	t.Helper()
+	if _, err := in.Open(t.Context(), session(0)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"x"}, Stdout: stdout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func session(i int) agent.Session {

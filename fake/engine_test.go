@@ -2,6 +2,7 @@ package fake_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -48,6 +49,11 @@ func newRig(t *testing.T, instant bool) enginetest.Rig {
 		WrongHost:   elsewhere,
 
 		KillContainer:   func(t *testing.T, name string) { e.KillContainer(name) },
+		KillOutOfMemory: func(t *testing.T, name string) { e.DieOutOfMemory(name) },
+		UseMemory:       func(t *testing.T, name, session string) { e.OutOfMemory(name, session) },
+		FillDisk: func(t *testing.T, name string, s agent.Session) {
+			e.FillDisk(name, s.ID, "disk: used 32 MiB of 16 MiB")
+		},
 		RemoveContainer: func(t *testing.T, name string) { e.RemoveContainer(name) },
 		BreakMirror:     func(t *testing.T, name string) { e.BreakMirror(name) },
 		PlantStranger:   func(t *testing.T, name string) string { return e.PlantStranger(address, name) },
@@ -59,14 +65,29 @@ func newRig(t *testing.T, instant bool) enginetest.Rig {
 			}
 			return ""
 		},
+		PlantResources: func(t *testing.T, at orchestrator.Endpoint) (ids []string) {
+			for _, kind := range []string{fake.ResourceHelper, fake.ResourceWork} {
+				ids = append(ids, e.PlantResource(address, at.Pool, at.PoolUID, kind))
+			}
+			return ids
+		},
+		RefuseRooms:    func(t *testing.T, reason string) { e.RefuseRooms(address, reason) },
 		CutConnections: func(t *testing.T) { e.CutConnections(address) },
 	}
 }
 
 func newRemote(e *fake.Engine, url string) enginetest.Remote {
-	e.SetRepository(url, fake.Repo{Branches: []string{"next"}})
+	beside := strings.Repeat("be51de", 10)[:40]
+	e.SetRepository(url, fake.Repo{Branches: []string{"next"}, Tags: []string{"v1"}, Commits: []string{beside}})
+	const proxy = "http://proxy.example.org:3128"
+	hidden := strings.TrimSuffix(url, ".git") + "-hidden.git"
+	e.SetRepository(hidden, fake.Repo{Proxy: proxy})
 	return enginetest.Remote{
-		URL: url, Default: "main", Branch: "next",
+		Tag: "v1", Tagged: e.Tags(url)["v1"], Beside: beside,
+		Flake: func() {
+			e.Flake(url, 1, &agent.GitError{Op: "fetch", Message: "The requested URL returned error: 503"})
+		},
+		URL: url, Default: "main", Branch: "next", Hidden: hidden, Proxy: proxy,
 		Head:   func(branch string) string { return e.Heads(url)[branch] },
 		Commit: func(t *testing.T, branch string) { e.Push(url, branch) },
 		Refuse: func(refuse bool) {
@@ -76,6 +97,14 @@ func newRemote(e *fake.Engine, url string) enginetest.Remote {
 			}
 			e.Refuse(url, &agent.GitError{Op: "fetch", Message: "fatal: the remote end hung up unexpectedly"})
 		},
-		Hang: func(hang bool) { e.HangRemote(url, hang) },
+		Hang:     func(hang bool) { e.HangRemote(url, hang) },
+		Requests: func() int { return e.Requests(url) },
+		Lock: func(lock bool) (user, password string) {
+			if lock {
+				password = "opensesame"
+			}
+			e.Lock(url, password)
+			return "ann", password
+		},
 	}
 }

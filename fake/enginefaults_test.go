@@ -90,13 +90,7 @@ func TestCommandOnAVanishedMachine(t *testing.T) {
 		if m.Address != address {
 			t.Fatalf("the machine's address is %s", m.Address)
 		}
-		if _, err := in.Open(t.Context(), session(0)); err != nil {
-			t.Fatal(err)
-		}
-		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"x"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := running(t, in, nil)
 		c.Vanish("l")
 		<-stopped
 		waited := make(chan error, 1)
@@ -131,14 +125,8 @@ func TestUnreachableHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.Open(t.Context(), session(0)); err != nil {
-			t.Fatal(err)
-		}
 		var out bytes.Buffer
-		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"x"}, Stdout: &out})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := running(t, in, &out)
 		go func() {
 			time.Sleep(100 * time.Millisecond)
 			e.Unreachable("l")
@@ -177,13 +165,7 @@ func TestHungHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.Open(t.Context(), session(0)); err != nil {
-			t.Fatal(err)
-		}
-		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"x"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := running(t, in, nil)
 		e.HangHost("l")
 		if err := h.Probe(within(t)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Probe = %v", err)
@@ -281,12 +263,14 @@ func TestRefusals(t *testing.T) {
 	if _, err := in.Fetch(t.Context(), agent.Fetch{URL: "git@example.org:a/private.git", Password: "secret"}, nil); err != nil {
 		t.Errorf("Fetch with the password: %v", err)
 	}
+	one := session(1)
+	one.Proven = true
 	e.DiskFull(address, true)
-	if _, err := in.Open(t.Context(), session(1)); err == nil {
+	if _, err := in.Open(t.Context(), one); err == nil {
 		t.Error("Open found room on a full disk")
 	}
 	e.Heal()
-	if _, err := in.Open(t.Context(), session(1)); err != nil {
+	if _, err := in.Open(t.Context(), one); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,8 +3,10 @@ package fake
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/store"
 )
 
 func (h *host) Ensure(ctx context.Context, spec orchestrator.ContainerSpec, progress func(string)) (orchestrator.Container, error) {
@@ -28,13 +30,21 @@ func (h *host) ensure(ctx context.Context, r reply, spec orchestrator.ContainerS
 	defer func() { <-turn }()
 
 	n.mu.Lock()
+	if iso := n.isolation(); spec.RequireIsolation && iso.Level != store.IsolationRooms {
+		n.mu.Unlock()
+		return orchestrator.Container{}, &orchestrator.IsolationError{Reason: iso.Reason}
+	}
 	adopted, after, err := h.clear(spec)
 	var c *container
+	var helper *resource
 	if err == nil && adopted == nil && e.images != nil && !e.images[spec.Image] {
 		err = fmt.Errorf("%w: %s: pull access denied, and it is not on the engine", orchestrator.ErrImage, spec.Image)
 	}
 	if err == nil && adopted == nil {
 		c = n.newContainer(spec, h.endpoint.Pool, h.endpoint.PoolUID)
+		n.newResource(ResourceWork, h.endpoint.Pool, h.endpoint.PoolUID).container = c
+		helper = n.newResource(ResourceHelper, h.endpoint.Pool, h.endpoint.PoolUID)
+		helper.busy = true
 	}
 	n.mu.Unlock()
 	after()
@@ -45,11 +55,20 @@ func (h *host) ensure(ctx context.Context, r reply, spec orchestrator.ContainerS
 		return *adopted, nil
 	}
 
-	err = sleep(ctx, e.opts.Latency.Start, c.dead)
+	began := time.Now()
+	pulled, err := n.pull(ctx, spec.Image, c.dead)
+	if err == nil {
+		err = sleep(ctx, e.opts.Latency.Start, c.dead)
+	}
 	if err == errCut {
 		err = fmt.Errorf("the container was removed while it started")
 	}
 	n.mu.Lock()
+	helper.busy = false
+	if err == nil && n.resources[helper.id] != helper {
+		err = fmt.Errorf("the helper container was removed while it was used")
+	}
+	delete(n.resources, helper.id)
 	if err == nil && !n.has(c) {
 		err = fmt.Errorf("the container was removed while it started")
 	}
@@ -65,11 +84,36 @@ func (h *host) ensure(ctx context.Context, r reply, spec orchestrator.ContainerS
 	n.run(c)
 	seen := c.seen()
 	n.mu.Unlock()
+	if pulled > 0 {
+		seen.PullBegan, seen.Pulled = began, pulled
+	}
 	return seen, nil
 }
 
-// clear looks at what has the name of a container that is to run: one to adopt, or one in the way, which is removed
-// where it may be. The caller holds the node's mu, and afterwards, without it, calls after.
+// pull takes the time that the first container of an image takes, and returns it.
+func (n *node) pull(ctx context.Context, image string, dead <-chan struct{}) (took time.Duration, err error) {
+	took = n.engine.opts.Latency.Pull
+	n.mu.Lock()
+	there := took == 0 || n.pulled[image]
+	n.mu.Unlock()
+	if there {
+		return 0, nil
+	}
+	if err := sleep(ctx, took, dead); err != nil {
+		return 0, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.pulled == nil {
+		n.pulled = make(map[string]bool)
+	}
+	n.pulled[image] = true
+	return took, nil
+}
+
+// clear makes way for a container that is to run. It returns the container of that name if it can be adopted, and
+// removes one that is in the way if that is allowed. The caller holds the node's mu. It then releases mu and calls
+// after.
 func (h *host) clear(spec orchestrator.ContainerSpec) (adopted *orchestrator.Container, after func(), err error) {
 	n, after := h.node, func() {}
 	there := n.containers[spec.Name]
@@ -80,6 +124,7 @@ func (h *host) clear(spec orchestrator.ContainerSpec) (adopted *orchestrator.Con
 		return nil, after, fmt.Errorf("%w: %s", orchestrator.ErrNameTaken, spec.Name)
 	case h.inUse(there):
 		return nil, after, fmt.Errorf("%w: %s", orchestrator.ErrInUse, spec.Name)
+	case spec.RequireIsolation && there.rooms.Level != store.IsolationRooms:
 	case there.running && there.poolUID == h.endpoint.PoolUID:
 		seen := there.seen()
 		seen.Adopted = true
@@ -88,7 +133,7 @@ func (h *host) clear(spec orchestrator.ContainerSpec) (adopted *orchestrator.Con
 	return nil, n.forget(there), nil
 }
 
-// inUse reports whether a container is that of another pool with the same name, and somebody is attached to it. The
+// inUse reports whether a container belongs to another pool with the same name and somebody is attached to it. The
 // caller holds the node's mu.
 func (h *host) inUse(c *container) bool {
 	return c.poolUID != h.endpoint.PoolUID && c.running && len(c.insides) > 0

@@ -9,30 +9,30 @@ import (
 	"time"
 )
 
-// errLost is how a lost reply looks: the caller cannot know whether the call had an effect.
+// errLost is the error of a lost reply: the caller cannot know whether the call had an effect.
 var errLost = errors.New("connection reset by peer")
 
-// A Fault says what goes wrong with one call. The zero Fault is none.
+// A Fault is the fault of one call. The zero Fault is no fault.
 type Fault struct {
-	Delay  time.Duration // waited on top of the call's own latency, before its effect
-	Deaf   bool          // Delay is waited to its end, also when the context ends
-	Hang   bool          // the call waits until its context ends, and has no effect
+	Delay  time.Duration // added to the call's own latency, before its effect
+	Deaf   bool          // the call waits for all of Delay, even if the context ends
+	Hang   bool          // the call waits until its context ends and has no effect
 	Before error         // returned instead of having an effect
 	After  error         // returned although the call had its effect
 	// HangAfter makes the call wait until its context ends, after it had its effect.
 	HangAfter bool
-	// Done, if not nil, is called when the call has had its effect, before the caller learns of it. It must not block.
+	// Done, if not nil, is called after the call's effect and before the call returns. It must not block.
 	Done func()
 }
 
-// Faults makes calls go wrong, and counts them. It is a part of Cloud and of Engine, and not used by itself. With a hook
-// it remembers each Call, but for N, for as long as it lives.
+// Faults makes calls fail, and counts them. It is a part of Cloud and of Engine, and is not used by itself. With a hook
+// it remembers each Call, without N, for its whole life.
 type Faults struct {
 	hook  func(Call) Fault
 	calls map[Verb]*atomic.Int64 // one per verb, never changed
-	armed atomic.Bool            // whether hook, next or hung may say something: keeps the plain path cheap
+	armed atomic.Bool            // whether hook, next or hung is set: keeps the usual path cheap
 
-	mu   sync.Mutex // protects what follows; never held while waiting
+	mu   sync.Mutex // protects the fields below; never held while waiting
 	next map[Verb][]Fault
 	hung map[Verb]bool
 	seen map[Call]int // calls so far, by everything but N
@@ -48,12 +48,12 @@ func (f *Faults) init(hook func(Call) Fault, verbs ...Verb) {
 	f.next, f.hung, f.seen = map[Verb][]Fault{}, map[Verb]bool{}, map[Call]int{}
 }
 
-// Calls returns how many calls of a verb there were, whatever became of them.
+// Calls returns how many calls of a verb were made, including those that failed.
 func (f *Faults) Calls(v Verb) int {
 	return int(f.counter(v).Load())
 }
 
-// Next makes each of the next n calls of a verb go wrong in the same way, after those that were promised before.
+// Next gives each of the next n calls of a verb the same fault, after the faults that are due already.
 func (f *Faults) Next(v Verb, n int, fault Fault) {
 	f.counter(v)
 	f.mu.Lock()
@@ -71,8 +71,8 @@ func (f *Faults) Fail(v Verb, n int, err error) { f.Next(v, n, Fault{Before: err
 // nothing about it.
 func (f *Faults) LoseReplies(v Verb, n int) { f.Next(v, n, Fault{After: errLost}) }
 
-// Hang makes every call of a verb wait until its context ends, and have no effect, until Resume. A call that waits
-// already is not resumed.
+// Hang makes every call of a verb wait until its context ends and have no effect, until Resume. Resume does not end the
+// wait of a call.
 func (f *Faults) Hang(v Verb) { f.setHung(v, true) }
 
 // Resume undoes Hang.
@@ -86,7 +86,7 @@ func (f *Faults) setHung(v Verb, hung bool) {
 	f.armed.Store(true)
 }
 
-// heal forgets every fault but those of the hook.
+// heal forgets every fault except those of the hook.
 func (f *Faults) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -103,7 +103,7 @@ func (f *Faults) counter(v Verb) *atomic.Int64 {
 	return n
 }
 
-// pick decides the fault of a call, and how far apart it is from others; see reply.
+// pick decides the fault of a call, and how far apart the call is from others; see reply.
 func (f *Faults) pick(ctx context.Context, call Call) (Fault, time.Duration) {
 	f.mu.Lock()
 	var apart time.Duration
@@ -130,9 +130,9 @@ func (f *Faults) pick(ctx context.Context, call Call) (Fault, time.Duration) {
 	return fault, apart
 }
 
-// begin counts a call and takes it to the moment of its effect: half of its latency, and what the fault adds, have
-// passed. cut ends the waiting as the context does, with errCut; nil never does. Only when err is nil may the call
-// have an effect, and its result then passes through finish.
+// begin counts a call and waits for the moment of its effect: half of its latency and the delay of its fault. cut ends
+// the wait as the context does, with errCut; a nil cut never does. The call may have an effect only if err is nil. Its
+// result then passes through finish.
 func (f *Faults) begin(ctx context.Context, call Call, latency time.Duration, cut <-chan struct{}) (reply, error) {
 	f.counter(call.Verb).Add(1)
 	if !f.armed.Load() {
@@ -156,15 +156,15 @@ func (f *Faults) begin(ctx context.Context, call Call, latency time.Duration, cu
 	return r, fault.Before
 }
 
-// reply is what is left of a call after its effect.
+// A reply is the rest of a call after its effect.
 type reply struct {
 	rest  time.Duration
 	cut   <-chan struct{}
 	after error
 	hang  bool
 	done  func()
-	// apart is a time that hardly another call has. A call that was woken by what another did waits for it, so that
-	// the two do not go on at the same instant, in an order that nobody decides. 0 without a hook.
+	// apart is a time that hardly any other call has. A call that was woken by another call waits for this time, so
+	// that the two do not continue at the same instant in an undefined order. It is 0 without a hook.
 	apart time.Duration
 }
 
@@ -175,8 +175,7 @@ func (r reply) woken() {
 	}
 }
 
-// finish takes a call from its effect to its end. A context that ends on the way hides the result, as it does where
-// a network lies between.
+// finish waits from the call's effect to its end. If the context ends meanwhile, the result is lost, as over a network.
 func (r reply) finish(ctx context.Context, err error) error {
 	if r.done != nil {
 		r.done()

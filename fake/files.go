@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Files are the files of one session, by whatever names its commands give them. The zero value is empty.
+// Files are the files of one session, under the names that its commands give them. The zero value is empty.
 type Files struct {
 	mu    sync.Mutex // protects files
 	files map[string][]byte
@@ -34,7 +34,7 @@ func (f *Files) Write(name string, content []byte) {
 	f.files[name] = slices.Clone(content)
 }
 
-// Remove removes a file. Absent is success.
+// Remove removes a file. It succeeds if there is no such file.
 func (f *Files) Remove(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,19 +11,20 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// host is a node as one caller has it.
+// host is one caller's connection to a node.
 type host struct {
 	node     *node
 	endpoint orchestrator.Endpoint
 	actor    string
 	name     string // for Call.Host
+	runs     *runs  // nil = not counted
 	closed   atomic.Bool
 }
 
 var _ orchestrator.Host = (*host)(nil)
 
-func newHost(n *node, endpoint orchestrator.Endpoint, actor string) *host {
-	return &host{node: n, endpoint: endpoint, actor: actor, name: cmp.Or(endpoint.Launch, endpoint.Address)}
+func newHost(n *node, endpoint orchestrator.Endpoint, c engineClient) *host {
+	return &host{node: n, endpoint: endpoint, actor: c.actor, runs: c.runs, name: cmp.Or(endpoint.Launch, endpoint.Address)}
 }
 
 // do makes a call: effect runs when it has reached the host.
@@ -40,12 +41,12 @@ func (h *host) do(ctx context.Context, v Verb, container string, latency time.Du
 	if err == nil {
 		err = effect(r)
 		if cut := h.node.answers(ctx, r, h.endpoint.Address); cut != nil {
-			err = cut // it was done, but the answer does not arrive
+			err = cut // the call had its effect, but the answer does not arrive
 		}
 		err = r.finish(ctx, err)
 	}
 	if err == nil && h.node.cuts.Load() != cuts {
-		err = errLost
+		err = errCutOff
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s at %s: %w", v, container, h.endpoint.Address, err)
@@ -83,13 +84,19 @@ func (h *host) inventory() (inv orchestrator.Inventory) {
 			inv.Mirrors = append(inv.Mirrors, orchestrator.Mirror{Name: m.name, Key: m.key, Created: m.created})
 		}
 	}
+	for _, r := range sorted(n.resources) {
+		if r.pool == h.endpoint.Pool {
+			inv.Resources = append(inv.Resources, r.seen())
+		}
+	}
 	return inv
 }
 
-// seen is the container as its engine shows it.
+// seen returns the container as its engine shows it.
 func (c *container) seen() orchestrator.Container {
 	return orchestrator.Container{
 		Name: c.spec.Name, ID: c.id, Key: c.spec.Key, PoolUID: c.poolUID, Running: c.running, Created: c.created,
+		Isolation: c.rooms,
 	}
 }
 
@@ -126,7 +133,7 @@ func (h *host) RemoveMirror(ctx context.Context, name string) error {
 	})
 }
 
-// Purge removes every container and mirror of the pool, except those of another living process.
+// Purge removes everything of the pool, except what another living process uses.
 func (h *host) Purge(ctx context.Context) error {
 	return h.do(ctx, Purge, "", h.node.engine.opts.Latency.Remove, func(reply) error {
 		n := h.node
@@ -147,6 +154,11 @@ func (h *host) Purge(ctx context.Context) error {
 				delete(n.mirrors, name)
 			}
 		}
+		for _, r := range sorted(n.resources) {
+			if r.pool == h.endpoint.Pool && !r.seen().InUse && !(r.busy && r.poolUID != h.endpoint.PoolUID) {
+				n.dropResource(r)
+			}
+		}
 		n.mu.Unlock()
 		for _, f := range after {
 			f()
@@ -162,8 +174,11 @@ func (h *host) Attach(ctx context.Context, container string) (orchestrator.Insid
 		h.node.mu.Lock()
 		defer h.node.mu.Unlock()
 		c := h.node.containers[name]
-		if c == nil || !c.running || name != container && c.id != container || c.pool != h.endpoint.Pool {
+		if c == nil || name != container && c.id != container || c.pool != h.endpoint.Pool {
 			return agent.ErrGone
+		}
+		if !c.running {
+			return c.gone()
 		}
 		i = &inside{container: c, host: h, done: make(chan struct{})}
 		c.insides = append(c.insides, i)
@@ -178,7 +193,7 @@ func (h *host) Attach(ctx context.Context, container string) (orchestrator.Insid
 	return i, nil
 }
 
-// Close detaches all that was attached through the host.
+// Close detaches everything that was attached through the host.
 func (h *host) Close() error {
 	h.closed.Store(true)
 	n := h.node

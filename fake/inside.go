@@ -12,7 +12,7 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// inside is a container as one caller is attached to it.
+// inside is one caller's connection to the inside of a container.
 type inside struct {
 	container *container
 	host      *host
@@ -42,7 +42,7 @@ func (i *inside) Err() error {
 	}
 }
 
-// Close detaches. Nobody waits for output any more: what commands still write is dropped.
+// Close detaches. Output that commands still write is dropped.
 func (i *inside) Close() error {
 	n := i.container.node
 	n.mu.Lock()
@@ -52,18 +52,18 @@ func (i *inside) Close() error {
 	return nil
 }
 
-// alive returns nil, or why nothing can be done inside. The caller holds the node's mu.
+// alive returns nil, or why calls inside fail. The caller holds the node's mu.
 func (i *inside) alive() error {
 	if i.ended.Load() {
 		return i.Err()
 	}
 	if !i.container.running {
-		return agent.ErrGone
+		return i.container.gone()
 	}
 	return nil
 }
 
-// begin takes a call to the moment of its effect.
+// begin returns when it is time for the call's effect.
 func (i *inside) begin(ctx context.Context, v Verb, session string, latency time.Duration) (reply, error) {
 	if i.ended.Load() {
 		<-i.done
@@ -81,7 +81,8 @@ func (i *inside) begin(ctx context.Context, v Verb, session string, latency time
 	return r, i.explain(err)
 }
 
-// finish takes a call from its effect to its end. A host that is out of reach keeps the answer until it is back.
+// finish waits from the call's effect to its end. The answer of an unreachable host waits until the host can be
+// reached.
 func (i *inside) finish(ctx context.Context, r reply, err error) error {
 	if err = r.finish(ctx, err); err == nil {
 		err = i.container.node.reachable(ctx, r, i.host.endpoint.Address)
@@ -91,7 +92,7 @@ func (i *inside) finish(ctx context.Context, r reply, err error) error {
 	return i.explain(err)
 }
 
-// explain says why a call was cut off.
+// explain returns why a call was cut off.
 func (i *inside) explain(err error) error {
 	if err == errCut {
 		return i.err // done is closed
@@ -104,11 +105,14 @@ func (i *inside) Open(ctx context.Context, s agent.Session) (agent.Checkout, err
 	if err != nil {
 		return agent.Checkout{}, err
 	}
+	if at, reason := agent.CheckSharedDirs(s.Caches); reason != "" {
+		return agent.Checkout{}, i.finish(ctx, r, fmt.Errorf("fake: cache %d: %s", at, reason))
+	}
 	made, err := i.open(s)
 	if err = i.finish(ctx, r, err); err != nil {
 		return agent.Checkout{}, err
 	}
-	return agent.Checkout{Workdir: made.workdir(), Branch: made.branch, Commit: made.commit}, nil
+	return agent.Checkout{Workdir: made.workdir(), Branch: made.branch, Commit: made.commit, SelfContained: s.SelfContained}, nil
 }
 
 func (i *inside) open(s agent.Session) (*session, error) {
@@ -118,8 +122,8 @@ func (i *inside) open(s agent.Session) (*session, error) {
 	if err := i.alive(); err != nil {
 		return nil, err
 	}
-	if there := c.sessions[s.ID]; there != nil {
-		return there, nil
+	if c.sessions[s.ID] != nil {
+		return c.usable(s.ID)
 	}
 	if other := n.uids[s.UID]; other != nil {
 		return nil, fmt.Errorf("fake: uid %d is that of session %s, on the same instance", s.UID, other.id)
@@ -131,15 +135,14 @@ func (i *inside) open(s agent.Session) (*session, error) {
 	case !m.whole:
 		return nil, &agent.GitError{Op: "checkout", Message: "fatal: not a git repository: '/berth/mirror'"}
 	}
-	branch := s.Branch
-	if branch == "" {
-		branch = m.standard
+	if m.private && !s.Proven {
+		return nil, fmt.Errorf("fake: %w", agent.ErrProofRequired)
 	}
-	commit, ok := m.branches[branch]
-	if !ok {
-		return nil, fmt.Errorf("%w: %s", agent.ErrBranchNotFound, branch)
+	branch, commit, err := m.refs.resolve(s.Branch, m.commits)
+	if err != nil {
+		return nil, err
 	}
-	made := &session{id: s.ID, dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now()}
+	made := &session{id: s.ID, proven: s.Proven, dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now()}
 	c.sessions[s.ID] = made
 	n.uids[s.UID] = made
 	if len(n.uids) > n.most {
@@ -219,14 +222,37 @@ func (i *inside) idle(session string) (time.Duration, error) {
 	if err := i.alive(); err != nil {
 		return 0, err
 	}
-	s := i.container.sessions[session]
+	s, err := i.container.usable(session)
 	switch {
-	case s == nil:
-		return 0, fmt.Errorf("%w: %s", agent.ErrUnknownSession, session)
+	case err != nil:
+		return 0, err
 	case len(s.processes) > 0:
 		return 0, nil
 	}
 	return time.Since(s.since), nil
+}
+
+func (i *inside) Renew(ctx context.Context, session string) error {
+	r, err := i.begin(ctx, Renew, session, i.container.node.engine.opts.Latency.Call)
+	if err != nil {
+		return err
+	}
+	return i.finish(ctx, r, i.renew(session))
+}
+
+func (i *inside) renew(session string) error {
+	n := i.container.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := i.alive(); err != nil {
+		return err
+	}
+	s, err := i.container.usable(session)
+	if err != nil {
+		return err
+	}
+	s.since = time.Now()
+	return nil
 }
 
 // remove takes a process that has ended from its session's list.
@@ -237,7 +263,7 @@ func (s *session) remove(p *process) {
 	}
 }
 
-// environ is the environment of a command: the session's, then the command's own.
+// environ returns the environment of a command: the session's, then the command's own.
 func (s *session) environ(added []string) map[string]string {
 	env := map[string]string{"HOME": s.home(), "TMPDIR": s.home() + "/tmp", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 	maps.Copy(env, s.env)

@@ -12,59 +12,67 @@ import (
 	"github.com/berth-go/berth/naming"
 )
 
-// node is one machine's container engine and all that is on it.
+// node is one machine's container engine with everything on it.
 type node struct {
 	engine *Engine
 	key    string // the launch ID; without a Cloud the address
 
-	launch string // of the last Endpoint; the Engine's mu protects it
+	launch string // of the last Endpoint; protected by the Engine's mu
 
-	troubled atomic.Bool // gone, moved, or healed is not nil: keeps the plain path cheap
+	troubled atomic.Bool // gone, moved, or healed is not nil: keeps the usual path cheap
 
-	cuts atomic.Int64 // how often the connections to it broke
+	cuts atomic.Int64 // how many times the connections to it broke
 
-	mu         sync.Mutex    // protects what follows; never held while waiting
-	gone       bool          // the machine does not run any more
-	moved      string        // the address that it has got; "" = it is where it always was
-	healed     chan struct{} // closed when the host is as it should be again; nil while it is
+	mu         sync.Mutex    // protects the fields below; never held while waiting
+	gone       bool          // the machine has stopped running
+	moved      string        // its new address; "" = it has not moved
+	healed     chan struct{} // closed when the host can be reached again; nil while it can
 	away       bool          // it cannot be reached
-	wrong      bool          // another answers in its place; neither away nor wrong: it hangs
+	wrong      bool          // another answers in its place; if neither away nor wrong is set, it hangs
 	full       bool
+	noRooms    string // why its containers get no rooms; "" = they do
 	containers map[string]*container
 	mirrors    map[string]*mirror
+	resources  map[string]*resource
 	turns      map[string]chan struct{} // by container name
+	pulled     map[string]bool          // images, if Latency.Pull says that they take time
 	uids       map[int]*session
-	most       int       // sessions at once
+	most       int       // the most sessions at once
 	made       int       // containers so far
-	waiting    []*inside // will learn that their container is gone when the host is reached again
+	brought    int       // resources so far
+	waiting    []*inside // to be informed that their container is gone when the host can be reached again
 }
 
 // mirror is a bare mirror on a node.
 type mirror struct {
-	name     string
-	key      naming.Key
-	pool     string
-	created  time.Time
-	turn     chan struct{} // who has sent to it may fetch
-	whole    bool
-	fetched  time.Time // when the last fetch that succeeded had ended
-	size     int64
-	standard string            // the default branch
-	branches map[string]string // as fetched; shared with the remote
+	name    string
+	key     naming.Key
+	pool    string
+	created time.Time
+	turn    chan struct{} // a lock: a fetch sends to it, and receives from it at its end
+	whole   bool
+	fetched time.Time // when the last fetch that succeeded had ended
+	size    int64
+	refs    *refs           // as of the last fetch; shared with the remote
+	commits map[string]bool // every commit that was ever fetched
+	private bool            // a credential was needed to fetch something
+	caches  map[string]fill // by name
 }
 
 func newNode(e *Engine, key string) *node {
 	return &node{
 		engine:     e,
 		key:        key,
+		noRooms:    e.opts.NoRooms,
 		containers: make(map[string]*container),
 		mirrors:    make(map[string]*mirror),
+		resources:  make(map[string]*resource),
 		turns:      make(map[string]chan struct{}),
 		uids:       make(map[int]*session),
 	}
 }
 
-// turn returns the lock of a container's name: who has sent to it may start that container.
+// turn returns the lock of a container's name. A caller that has sent to it may start that container.
 func (n *node) turn(name string) chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,7 +84,7 @@ func (n *node) turn(name string) chan struct{} {
 	return t
 }
 
-// take sends to a lock, in turn with others.
+// take acquires a lock by sending to it.
 func (r reply) take(ctx context.Context, lock chan<- struct{}) error {
 	select {
 	case lock <- struct{}{}:
@@ -116,7 +124,7 @@ func (n *node) vanish() {
 	n.killAll()
 }
 
-// freeBytes is what the mirrors leave of the disk. The caller holds mu.
+// freeBytes returns how much of the disk the mirrors leave free. The caller holds mu.
 func (n *node) freeBytes() int64 {
 	free := n.engine.opts.Disk
 	for _, m := range n.mirrors {
@@ -137,7 +145,8 @@ func sorted[K cmp.Ordered, V any](m map[K]V) []V {
 	return values
 }
 
-// nameOf returns the name of the container of that ID, or what it is given: the name of one.
+// nameOf returns the name of the container with an ID. If there is none, it takes its argument for a name and returns
+// it.
 func (n *node) nameOf(container string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -16,9 +16,12 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-var exitKilled = agent.Exit{Code: -1, Signal: int(syscall.SIGKILL)}
+var (
+	exitKilled      = agent.Exit{Code: -1, Signal: int(syscall.SIGKILL)}
+	exitOutOfMemory = agent.Exit{Code: -1, Signal: int(syscall.SIGKILL), OutOfMemory: true}
+)
 
-// Command is a command as EngineOptions.Run sees it.
+// Command describes a command to EngineOptions.Run.
 type Command struct {
 	Container string // its name
 	Session   string // its ID
@@ -32,25 +35,29 @@ type Command struct {
 	Files     *Files // the session's, shared by its commands and gone when it ends
 }
 
-// process is a command that was started.
+// process is a started command.
 type process struct {
 	inside  *inside
 	session *session
 	cancel  context.CancelFunc
 	started agent.Command
-	reply   reply // of its start
+	// oomKills is the container's oomKills at the start of the command.
+	oomKills int
+	reply    reply // of its start
+	record   *record
 
-	stdin *io.PipeReader // what the command reads; nil = nothing
-	feed  *io.PipeWriter // its other end
-	fed   chan struct{}  // closed when the caller's reader is not read any more; nil = it never was
+	stdin *io.PipeReader  // the command's input; nil = none
+	feed  *io.PipeWriter  // its other end
+	fed   chan struct{}   // closed when the reading of the caller's reader has ended; nil = it is never read
+	input agent.StreamEnd // why it ended; set before fed is closed
+
+	stdout, stderr *output // equal if they share the caller's writer
 
 	ended  chan struct{} // closed when exit and gone are final; nil if it ended as it started
+	idle   chan struct{} // closed when its function has returned
 	settle sync.Once     // closes ended
 	exit   agent.Exit
-	gone   error // why its exit is not known
-
-	writing chan struct{} // filled while somebody writes
-	failed  error         // of a stream; protected by writing
+	gone   error // why its exit is unknown
 }
 
 var _ orchestrator.Process = (*process)(nil)
@@ -71,6 +78,7 @@ func (i *inside) Start(ctx context.Context, c agent.Command) (orchestrator.Proce
 		}
 		return nil, err
 	}
+	p.copyOut()
 	p.copyIn()
 	return p, nil
 }
@@ -82,9 +90,9 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	if err := i.alive(); err != nil {
 		return nil, err
 	}
-	s := i.container.sessions[c.Session]
-	if s == nil {
-		return nil, fmt.Errorf("%w: %s", agent.ErrUnknownSession, c.Session)
+	s, err := i.container.usable(c.Session)
+	if err != nil {
+		return nil, err
 	}
 	if len(c.Args) == 0 {
 		return nil, fmt.Errorf("%w: no program is named", agent.ErrNotExecutable)
@@ -92,21 +100,35 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	if e.commands != nil && !e.commands[c.Args[0]] {
 		return nil, fmt.Errorf("%w: %q: executable file not found in $PATH", agent.ErrNotExecutable, c.Args[0])
 	}
-	p := &process{inside: i, session: s, started: c, reply: r}
+	p := &process{inside: i, session: s, started: c, reply: r, oomKills: i.container.oomKills}
+	if s.history == nil {
+		s.history = new(history)
+	}
 	if e.opts.Run == nil {
+		p.record = s.history.begin(s.id, p)
+		s.history.end(p.record, p.exit)
 		s.since = time.Now()
 		return p, nil
 	}
+	if !i.host.runs.add(p) {
+		return nil, agent.ErrClosed
+	}
+	p.idle = make(chan struct{})
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
-	p.ended, p.writing = make(chan struct{}), make(chan struct{}, 1)
+	p.ended = make(chan struct{})
 	if c.Stdin != nil {
 		p.stdin, p.feed = io.Pipe()
 	}
 	if s.files == nil {
 		s.files = new(Files)
 	}
+	p.stdout = p.newOutput(c.Stdout)
+	if p.stderr = p.stdout; !agent.SameWriter(c.Stdout, c.Stderr) {
+		p.stderr = p.newOutput(c.Stderr)
+	}
 	s.processes = append(s.processes, p)
+	p.record = s.history.begin(s.id, p)
 	dir := s.workdir()
 	if !path.IsAbs(c.Dir) {
 		dir = path.Join(dir, c.Dir)
@@ -115,15 +137,17 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	}
 	command := Command{
 		Container: i.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
-		Stdin: input{p}, Stdout: output{p, c.Stdout}, Stderr: output{p, c.Stderr}, Files: s.files,
+		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: s.files,
 	}
 	e.running.Go(func() { p.run(ctx, e.opts.Run, command) })
 	return p, nil
 }
 
-// run is the life of a command.
+// run runs a command to its end.
 func (p *process) run(ctx context.Context, run func(context.Context, Command) int, c Command) {
 	code := run(ctx, c)
+	close(p.idle)
+	p.inside.host.runs.remove(p)
 	n := p.inside.container.node
 	n.mu.Lock()
 	p.session.remove(p)
@@ -132,13 +156,17 @@ func (p *process) run(ctx context.Context, run func(context.Context, Command) in
 	if code < 0 {
 		exit = agent.Exit{Code: -1, Signal: -code}
 	}
+	n.mu.Lock()
+	exit.OutOfMemory = code != 0 && p.inside.container.oomKills > p.oomKills
+	n.mu.Unlock()
 	p.end(exit, nil)
 }
 
-// end settles how the command ended, if that was not settled before.
+// end sets how the command ended, unless that is set already.
 func (p *process) end(exit agent.Exit, gone error) {
 	p.settle.Do(func() {
 		p.exit, p.gone = exit, gone
+		p.session.history.end(p.record, exit)
 		p.cancel()
 		close(p.ended)
 	})
@@ -149,9 +177,26 @@ func (p *process) end(exit agent.Exit, gone error) {
 
 func (p *process) Wait() (agent.Exit, error) {
 	if p.ended == nil {
-		p.tell()
+		p.tell(p.exit, nil)
 		return p.exit, nil
 	}
+	if lost := p.lost(); lost != nil {
+		p.tell(agent.Exit{}, lost)
+		return agent.Exit{}, lost
+	}
+	p.tell(p.exit, nil)
+	pending := p.awaitStreams()
+	in := agent.StreamEnd{}
+	if p.fed != nil {
+		if in.Cut = pending; isClosed(p.fed) {
+			in = p.input
+		}
+	}
+	return agent.Ends{Stdin: in, Stdout: p.stdout.ended(pending), Stderr: p.stderr.ended(pending)}.Outcome(p.exit, nil)
+}
+
+// lost waits until the command's exit is known here. It returns an error if the exit will never be known.
+func (p *process) lost() error {
 	select {
 	case <-p.ended:
 	case <-p.inside.done:
@@ -161,64 +206,59 @@ func (p *process) Wait() (agent.Exit, error) {
 	}
 	p.reply.woken()
 	out := p.inside.container.node.reachable(context.Background(), p.reply, p.inside.host.endpoint.Address)
-	p.tell()
-	failed := p.quiet()
-	select {
-	case <-p.ended:
-	default:
-		return agent.Exit{}, p.inside.err
-	}
 	switch {
-	case p.gone != nil:
-		return agent.Exit{}, p.gone
-	case out != nil && errors.Is(p.inside.err, agent.ErrClosed):
-		return agent.Exit{}, p.inside.err
+	case !isClosed(p.ended) || out != nil:
+		return p.inside.err
+	default:
+		return p.gone
 	}
-	return p.exit, failed
 }
 
-// tell says that the end of the command is known.
-func (p *process) tell() {
+// tell reports the end of the command to Started.Ended, or why it will never be known.
+func (p *process) tell(exit agent.Exit, lost error) {
 	if p.started.Ended != nil {
-		p.started.Ended()
+		p.started.Ended(exit, lost)
 	}
 }
 
-// quiet waits for the copying that is under way, unless nobody is attached any more, and returns the error of a stream
-// that failed. The command has ended, so that no write begins afterwards.
-func (p *process) quiet() error {
+// awaitStreams waits for the ends of the streams. Its error says why it stopped waiting.
+func (p *process) awaitStreams() error {
 	var late <-chan time.Time
 	if d := p.started.WaitDelay; d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()
 		late = t.C
 	}
-	if p.fed != nil {
-		select {
-		case <-p.fed:
-		default: // what is over already decides
-			select {
-			case <-p.fed:
-			case <-p.inside.done:
-				return p.inside.err
-			case <-late:
-				return exec.ErrWaitDelay
-			}
+	for _, over := range []chan struct{}{p.stdout.over, p.stderr.over, p.fed} {
+		if over == nil || isClosed(over) {
+			continue
 		}
-	}
-	select {
-	case p.writing <- struct{}{}:
-	default:
 		select {
-		case p.writing <- struct{}{}:
+		case <-over:
 		case <-p.inside.done:
 			return p.inside.err
 		case <-late:
 			return exec.ErrWaitDelay
 		}
 	}
-	defer func() { <-p.writing }()
-	return p.failed
+	return nil
+}
+
+// ended returns how a stream ended. If it has not ended, it is cut off for the given reason.
+func (o *output) ended(pending error) agent.StreamEnd {
+	if !isClosed(o.over) {
+		return agent.StreamEnd{Cut: pending}
+	}
+	return o.end
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *process) Kill(ctx context.Context) error {
@@ -241,11 +281,12 @@ func (p *process) kill() {
 	p.end(exitKilled, nil)
 }
 
-// abandonTime bounds how long a command whose start was given up may go on where its host is out of reach: the client of
-// a real agent tries for as long as it lives.
+// abandonTime bounds how long a command whose start was given up may run while its host cannot be reached. The client
+// of a real agent tries to kill it for as long as the client lives.
 const abandonTime = time.Minute
 
-// abandon kills a command whose start was given up: nobody else could. While its host is out of reach it runs on.
+// abandon kills a command whose start was given up. Its caller has no handle to kill it with. The command continues while its host
+// cannot be reached.
 func (p *process) abandon() {
 	n := p.inside.container.node
 	if p.ended == nil {

@@ -24,14 +24,8 @@ func TestCommandThatIgnoresItsContext(t *testing.T) {
 			return 0
 		}})
 		in := attached(t, e, benchKey)
-		if _, err := in.Open(t.Context(), session(0)); err != nil {
-			t.Fatal(err)
-		}
 		var out bytes.Buffer
-		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"x"}, Stdout: &out})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := running(t, in, &out)
 		begun := time.Now()
 		if err := in.CloseSession(t.Context(), "s-0", session(0).UID); err != nil {
 			t.Fatal(err)
@@ -65,7 +59,7 @@ func TestInputThatNeverComesDoesNotKeepACommand(t *testing.T) {
 		}
 		r, w := io.Pipe()
 		var out bytes.Buffer
-		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"cat"}, Stdin: r, Stdout: &out, Ended: func() { w.Close() }})
+		p, err := in.Start(t.Context(), agent.Command{Session: "s-0", Args: []string{"cat"}, Stdin: r, Stdout: &out, Ended: func(agent.Exit, error) { w.Close() }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +96,7 @@ func TestInputThatNeverComesKeepsWait(t *testing.T) {
 		}
 		run(time.Minute, exec.ErrWaitDelay)
 		time.AfterFunc(time.Minute, func() { in.Close() })
-		run(0, agent.ErrClosed)
+		run(0, nil) // it has ended by itself, and needs no more
 		e.Close()
 	})
 }

@@ -12,21 +12,21 @@ import (
 
 // Options configures NewProvider. Its zero value is a pool over a fresh Cloud and Engine with their defaults.
 type Options struct {
-	// Config is the Provider's own. Its Cloud, Engine and Store, where nil, are the ones below.
+	// Config is the Provider's own. A nil Cloud or Engine in it is the one below. A nil Store is a memstore.
 	Config  berth.Config
 	Cloud   *Cloud  // nil = the Engine's own, or NewCloud(CloudOptions{})
-	Engine  *Engine // nil = NewEngine(EngineOptions{Cloud: Cloud, Run: Run}); beside a Cloud, it must have been made with that
-	Instant bool    // nothing that is made here takes any time, and Config.LaunchRate is -1 by default
-	// Run is what the sessions' commands do, for an Engine that is made here; see EngineOptions.
+	Engine  *Engine // nil = NewEngine(EngineOptions{Cloud: Cloud, Run: Run}); with a Cloud, it must have been made with that Cloud
+	Instant bool    // the parts that NewProvider makes take no time, and Config.LaunchRate is -1 by default
+	// Run does the work of the sessions' commands, if NewProvider makes the Engine; see EngineOptions.
 	Run func(ctx context.Context, cmd Command) int
 }
 
 // NewProvider returns the real Provider over fake drivers and a Store in memory, for the unit tests of a host
 // application: real states and real errors, without Docker and AWS. It works inside and outside a testing/synctest
-// bubble; inside, Close it before the bubble ends.
+// bubble. Inside, Close or Destroy it before the bubble ends, even while commands run: see "How a test ends" above.
 //
-// An Engine that does not know the Cloud is refused: what happens to the Cloud's machines would not touch its containers.
-// Without a Cloud that the caller could use, an Engine may do without.
+// An Engine that was made without the given Cloud is refused: its containers would live on when the Cloud's machines end. If
+// no Cloud is given, the Engine may have none.
 func NewProvider(opts Options) (*berth.Provider, error) {
 	cfg := opts.Config
 	given, engine := cloudOf(cfg.Cloud), engineOf(cfg.Engine)
@@ -50,10 +50,15 @@ func NewProvider(opts Options) (*berth.Provider, error) {
 		cfg.Cloud = cloud
 	}
 	if cfg.Engine == nil {
-		if engine == nil {
-			engine = NewEngine(EngineOptions{Cloud: cloud, Run: opts.Run, Instant: opts.Instant})
+		made := engine
+		if made == nil {
+			made = NewEngine(EngineOptions{Cloud: cloud, Run: opts.Run, Instant: opts.Instant})
 		}
-		cfg.Engine = engine
+		cfg.Engine = made
+	}
+	if driver, ok := clientOf(cfg.Engine); ok {
+		driver.runs = &runs{last: engine == nil || cfg.Store == nil}
+		cfg.Engine = driver
 	}
 	if cfg.Store == nil {
 		cfg.Store = memstore.New()
@@ -64,7 +69,7 @@ func NewProvider(opts Options) (*berth.Provider, error) {
 	return berth.New(context.Background(), cfg)
 }
 
-// cloudOf returns the Cloud that a driver is, also as one caller has it; nil if it is another kind.
+// cloudOf returns the Cloud behind a driver, which may be the result of As. It returns nil for another kind of driver.
 func cloudOf(driver pool.Cloud) *Cloud {
 	switch c := driver.(type) {
 	case *Cloud:
@@ -77,11 +82,17 @@ func cloudOf(driver pool.Cloud) *Cloud {
 
 // engineOf is cloudOf for an Engine.
 func engineOf(driver orchestrator.Engine) *Engine {
+	c, _ := clientOf(driver)
+	return c.engine
+}
+
+// clientOf returns one caller's view of an Engine. ok is false for another kind of driver.
+func clientOf(driver orchestrator.Engine) (c engineClient, ok bool) {
 	switch e := driver.(type) {
 	case *Engine:
-		return e
+		return engineClient{engine: e}, true
 	case engineClient:
-		return e.engine
+		return e, true
 	}
-	return nil
+	return engineClient{}, false
 }

@@ -7,12 +7,21 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-var errNoRoute = errors.New("connect: no route to host")
+var (
+	errNoRoute = unreachable{errors.New("connect: no route to host")}
+	errCutOff  = unreachable{errLost}
+)
 
-// left reports whether the machine is at an address no more. The caller holds mu.
+// unreachable makes an error also an orchestrator.ErrUnreachable.
+type unreachable struct{ error }
+
+func (e unreachable) Unwrap() error        { return e.error }
+func (e unreachable) Is(target error) bool { return target == orchestrator.ErrUnreachable }
+
+// left reports whether the machine has left an address. The caller holds mu.
 func (n *node) left(address string) bool { return n.gone || n.moved != "" && n.moved != address }
 
-// answers returns nil when the engine on the host answers at an address. One that hangs is waited for.
+// answers returns nil when the engine on the host answers at an address. It waits for an engine that hangs.
 func (n *node) answers(ctx context.Context, r reply, address string) error {
 	for n.troubled.Load() {
 		n.mu.Lock()
@@ -38,14 +47,14 @@ func (n *node) answers(ctx context.Context, r reply, address string) error {
 	return nil
 }
 
-// reachable returns when the agents on the host can be reached at an address, as a client that connects again and
-// again does.
+// reachable waits until the agents on the host can be reached at an address, like a client that connects again and
+// again.
 func (n *node) reachable(ctx context.Context, r reply, address string) error {
 	for n.troubled.Load() {
 		n.mu.Lock()
 		healed := n.healed
 		if n.left(address) {
-			healed = make(chan struct{}) // for ever: who waits cannot know that
+			healed = make(chan struct{}) // never closed: a waiting client cannot know that the machine has moved
 		}
 		n.mu.Unlock()
 		if healed == nil {
@@ -58,7 +67,7 @@ func (n *node) reachable(ctx context.Context, r reply, address string) error {
 	return nil
 }
 
-// wait waits for something that closes a channel; nil was closed already.
+// wait waits until a channel is closed. It returns at once for a nil channel.
 func (r reply) wait(ctx context.Context, closed <-chan struct{}) error {
 	if closed == nil {
 		return nil

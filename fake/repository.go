@@ -4,31 +4,46 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
-	"maps"
+	"slices"
+	"strings"
 
 	"github.com/berth-go/berth/agent"
-	"github.com/berth-go/berth/naming"
 )
 
 // Repo describes a remote repository.
 type Repo struct {
 	DefaultBranch string   // default "main"
 	Branches      []string // besides the default one
-	Size          int64    // bytes of its mirror. Default 1 MiB
-	Missing       bool     // the server answers that there is none
+	Tags          []string // each at a commit of its own
+	// Commits are the IDs, of 40 hexadecimal digits, of commits that the server sends although no branch and no tag
+	// reaches them.
+	Commits []string
+	// Detached means that HEAD is at a commit of its own. Dangling means that DefaultBranch does not exist.
+	Detached, Dangling bool
+	Size               int64 // bytes of its mirror. Default 1 MiB
+	Missing            bool  // the server answers that there is no such repository
 	// Password makes the repository private: a fetch needs this password, with any user name.
 	Password string
-	Err      error // with which every fetch fails; a *agent.GitError is what git itself would say
+	// Proxy is the URL of the only proxy that reaches the server. A fetch needs it in the environment, as the proxy for
+	// the scheme of the repository's URL.
+	Proxy string
+	// Address is what the host of the repository's URL resolves to. A container whose Egress refuses the address does not
+	// fetch. "" = the URL's own host, or a public address if that is a name.
+	Address string
+	Err     error // the error of every fetch; a *agent.GitError stands for git's own error
 }
 
-// remote is a repository on its server. The Engine's mu protects it; branches is replaced, never changed, so that
+// remote is a repository on its server. The mu of its remotes protects it. refs is replaced and never changed, so that
 // mirrors may hold it.
 type remote struct {
-	repo     Repo
-	name     string
-	pushes   int
-	branches map[string]string // to the commit
-	serves   chan struct{}     // closed when it serves again; nil while it does
+	repo   Repo
+	name   string
+	pushes int
+	refs   *refs
+	serves chan struct{} // closed when the server answers again; nil while it does
+	fails  []error       // the errors of the next requests
+
+	requests int
 }
 
 func newRemote(name string, r Repo) *remote {
@@ -38,14 +53,23 @@ func newRemote(name string, r Repo) *remote {
 	if r.Size == 0 {
 		r.Size = 1 << 20
 	}
-	m := &remote{repo: r, name: name, branches: make(map[string]string)}
-	for _, b := range append(r.Branches, r.DefaultBranch) {
-		m.branches[b] = m.commit(b)
+	m := &remote{repo: r, name: name, refs: &refs{standard: r.DefaultBranch, branches: map[string]string{}, tags: map[string]string{}}}
+	for _, b := range append(slices.Clone(r.Branches), r.DefaultBranch) {
+		m.refs.branches[b] = m.commit(b)
+	}
+	for _, t := range r.Tags {
+		m.refs.tags[t] = m.commit("tag " + t)
+	}
+	if r.Detached {
+		m.refs.detached = m.commit("HEAD")
+	}
+	if r.Dangling {
+		delete(m.refs.branches, r.DefaultBranch)
 	}
 	return m
 }
 
-// commit makes up the commit of a branch after so many pushes.
+// commit makes up the ID of a branch's commit after a number of pushes.
 func (m *remote) commit(branch string) string {
 	sum := sha1.Sum(fmt.Appendf(nil, "%s %s %d", m.name, branch, m.pushes))
 	return hex.EncodeToString(sum[:])
@@ -54,9 +78,16 @@ func (m *remote) commit(branch string) string {
 // refusal returns why a fetch fails, in git's words.
 func (m *remote) refusal(op string, f agent.Fetch) error {
 	message := ""
+	if len(m.fails) > 0 {
+		err := m.fails[0]
+		m.fails = m.fails[1:]
+		return err
+	}
 	switch {
 	case m.repo.Err != nil:
 		return m.repo.Err
+	case m.repo.Proxy != "" && proxyFor(f) != m.repo.Proxy:
+		message = fmt.Sprintf("fatal: unable to access '%s/': Could not resolve host", f.URL)
 	case m.repo.Missing:
 		message = fmt.Sprintf("remote: Repository not found.\nfatal: repository '%s/' not found", f.URL)
 	case m.repo.Password == "" || f.Password == m.repo.Password:
@@ -69,75 +100,17 @@ func (m *remote) refusal(op string, f agent.Fetch) error {
 	return &agent.GitError{Op: op, Message: message}
 }
 
-// Refuse makes every fetch of a remote repository fail with err; nil undoes it. See Repo.Err.
-func (e *Engine) Refuse(spelling string, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.remote(spelling).repo.Err = err
-}
-
-// HangRemote makes every fetch of a remote repository wait until its context ends, or serves it again: also a fetch
-// that waits then goes on.
-func (e *Engine) HangRemote(spelling string, hang bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch m := e.remote(spelling); {
-	case hang && m.serves == nil:
-		m.serves = make(chan struct{})
-	case !hang:
-		m.serve()
+// proxyFor returns the proxy that the environment of a fetch names, in the variables that git reads.
+func proxyFor(f agent.Fetch) string {
+	scheme, _, _ := strings.Cut(f.URL, "://")
+	names := []string{scheme + "_proxy"}
+	if scheme != "http" {
+		names = append(names, strings.ToUpper(scheme)+"_PROXY") // not HTTP_PROXY: a client could set it for a CGI program
 	}
-}
-
-// serve ends a hang. The caller holds the Engine's mu.
-func (m *remote) serve() {
-	if m.serves != nil {
-		close(m.serves)
-		m.serves = nil
+	for _, name := range append(names, "all_proxy", "ALL_PROXY") {
+		if proxy := f.Env[name]; proxy != "" {
+			return proxy
+		}
 	}
-}
-
-// Heads returns the branches of a remote repository and their commits.
-func (e *Engine) Heads(spelling string) map[string]string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return maps.Clone(e.remote(spelling).branches)
-}
-
-// identity is the key of a remote, for whatever spelling.
-func identity(spelling string) string {
-	if r, err := naming.ParseRepository(spelling); err == nil {
-		return r.String()
-	}
-	return spelling
-}
-
-// SetRepository changes a remote repository, or makes it. What mirrors have fetched stays as it is.
-func (e *Engine) SetRepository(spelling string, r Repo) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.remotes[identity(spelling)] = newRemote(spelling, r)
-}
-
-// Push puts a new commit on a branch of a remote repository, makes the branch if it is not there, and returns the
-// commit. Mirrors have it after their next fetch.
-func (e *Engine) Push(spelling, branch string) string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	m := e.remote(spelling)
-	m.pushes++
-	m.branches = maps.Clone(m.branches)
-	m.branches[branch] = m.commit(branch)
-	return m.branches[branch]
-}
-
-// remote returns a remote repository; the usual one if nothing was said of it. The caller holds mu.
-func (e *Engine) remote(spelling string) *remote {
-	key := identity(spelling)
-	m := e.remotes[key]
-	if m == nil {
-		m = newRemote(spelling, Repo{})
-		e.remotes[key] = m
-	}
-	return m
+	return ""
 }
