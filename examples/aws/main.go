@@ -1,8 +1,8 @@
-// Command aws runs tasks on instances of EC2: one per repository, each with one command, and then ends everything.
+// Command aws runs tasks on instances of EC2: one for each repository, with one command each. Then it ends everything.
 //
-// With -dry-run it starts nothing: it prints what would be launched, and what would keep that from succeeding. Instances
-// cost money while they run. The program ends its own when it ends, also when it is interrupted; those of one that was
-// killed end themselves after six hours. A later run with the same -name tells of them, and how to end them sooner.
+// With -dry-run it launches nothing. It prints what it would launch, and what would keep that from succeeding. Instances
+// cost money while they run. The program ends its instances when it ends, also when it is interrupted. If it is killed, they
+// end themselves after six hours. A later run with the same -name lists them, and says how to end them sooner.
 package main
 
 import (
@@ -32,14 +32,14 @@ func main() {
 	}()
 	err := r.run(ctx, os.Args[1:], os.Stdout)
 	switch {
-	case errors.Is(err, flag.ErrHelp): // which was asked for
+	case errors.Is(err, flag.ErrHelp): // -h is no failure
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "aws:", err)
 		os.Exit(1)
 	}
 }
 
-// run is the program, without its signals.
+// run is the program without its handling of signals.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	return new(runner).run(ctx, args, out)
 }

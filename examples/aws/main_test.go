@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-go/berth/internal/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2test"
 )
 
-// onAWS lets the program find a server of ours where it looks for AWS.
+// onAWS makes the program use a server of the test as AWS.
 func onAWS(t *testing.T) (server *ec2test.Server, group string) {
 	t.Helper()
 	server = ec2test.New(ec2test.Options{
@@ -55,6 +55,47 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+// TestDryRunFindsAll: one run lists everything that is wrong, by the names of the flags, and does not say that all is well.
+func TestDryRunFindsAll(t *testing.T) {
+	server, group := onAWS(t)
+	server.Deny("ec2:RunInstances")
+	args := strings.Fields("-dry-run -name -bad/name- -max -1 -min 3 -spot always -type t9.large,t3.large -subnets " +
+		server.Subnet("us-east-1a") + ",subnet-0123456789abcdef0 -security-groups sg-0123456789abcdef0," + group)
+	var out bytes.Buffer
+	err := run(t.Context(), args, &out)
+	if err == nil || strings.Contains(out.String(), "Nothing is in the way") {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, want := range []string{
+		"-name:", "-max:", "-min: must be from 0 to -max", `-spot: "always" is not one of`, "correct -type", "correct -subnets",
+		"correct -security-groups", "ec2:RunInstances is not allowed",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if strings.Contains(err.Error(), "Config.") || strings.Contains(err.Error(), "Options.") || strings.Count(err.Error(), "-name:") != 1 || t.Failed() {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// TestOneThingIsWrong: each single fault is refused, with and without -dry-run.
+func TestOneThingIsWrong(t *testing.T) {
+	_, group := onAWS(t)
+	for args, want := range map[string]string{
+		"-name bad/name": "-name", "-name x.": "-name", "-max -1": "-max", "-min 2 -max 1": "-min", "-min -1": "-min", "-spot never": "-spot",
+		"-max 0": "-max", "-name=": "-name",
+		"-type t9.large": "-type", "-subnets subnet-0123456789abcdef0": "-subnets", "-image ami-0123456789abcdef0": "-image", "-image /no/such": "-image",
+	} {
+		for _, how := range []string{"-dry-run", "-repo https://example.com/acme/shop"} {
+			all := strings.Fields(how + " -security-groups " + group + " " + args)
+			if err := run(t.Context(), all, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "Config.") {
+				t.Errorf("%q: %v, want %s", all, err, want)
+			}
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                           "no -repo",
@@ -74,7 +115,7 @@ func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := &cue{on: "booting", do: cancel}
-	// Nothing can be reached at an address of this block, and the dial says so at once.
+	// A dial to an address of this block fails at once.
 	subnet := server.AddSubnet("us-east-1a", "127.64.0.0/24")
 	err := run(ctx, []string{
 		"-name", "interrupted", "-subnets", subnet, "-security-groups", group, "-repo", "https://example.com/acme/shop",
@@ -96,7 +137,7 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestMain is the program itself where TestSecondInterrupt starts it.
+// TestMain runs the program itself if TestSecondInterrupt has started the test binary.
 func TestMain(m *testing.M) {
 	if os.Getenv("BERTH_EXAMPLE_AWS") != "" {
 		main()
@@ -105,7 +146,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSecondInterrupt interrupts the program twice, where its instance cannot be ended.
+// TestSecondInterrupt interrupts the program twice while its instance cannot be ended.
 func TestSecondInterrupt(t *testing.T) {
 	server, group := onAWS(t)
 	server.Deny("ec2:TerminateInstances")
@@ -113,7 +154,7 @@ func TestSecondInterrupt(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0],
 		"-name", "p7", "-subnets", subnet, "-security-groups", group, "-repo", "https://example.com/acme/shop")
 	cmd.Env = append(os.Environ(), "BERTH_EXAMPLE_AWS=1")
-	interrupt := func() { _ = cmd.Process.Signal(os.Interrupt) } // should it have ended, the test fails below
+	interrupt := func() { _ = cmd.Process.Signal(os.Interrupt) } // if it has ended already, the test fails below
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	cmd.Stdout = &cue{on: "booting", do: interrupt, then: &cue{on: "ending the pool", do: interrupt}}
@@ -128,7 +169,7 @@ func TestSecondInterrupt(t *testing.T) {
 	}
 }
 
-// TestRunAfterOneThatWasKilled: it says what the killed one has left, and leaves it alone.
+// TestRunAfterOneThatWasKilled: a run lists the instances that a killed run has left, and leaves them alone.
 func TestRunAfterOneThatWasKilled(t *testing.T) {
 	server, group := onAWS(t)
 	args := []string{
@@ -158,7 +199,7 @@ func TestRunAfterOneThatWasKilled(t *testing.T) {
 	}
 }
 
-// TestInterruptBeforeAnything interrupts the program while it looks what is in its way.
+// TestInterruptBeforeAnything interrupts the program while it makes its checks.
 func TestInterruptBeforeAnything(t *testing.T) {
 	server, group := onAWS(t)
 	server.Hang("ec2:DescribeSubnets", 1)
@@ -176,13 +217,13 @@ func TestInterruptBeforeAnything(t *testing.T) {
 	}
 }
 
-// cue is an output that does something once when it is told of something, and then waits for the next.
+// cue is a Writer that calls a function once when a certain text is written, and then waits for the next text.
 type cue struct {
 	on   string
 	do   func()
 	then *cue
 
-	mu sync.Mutex // protects what follows
+	mu sync.Mutex // protects the fields below
 	b  bytes.Buffer
 }
 

@@ -23,7 +23,7 @@ type options struct {
 	min, max                                          int
 	public, dry                                       bool
 	repos                                             []string
-	command                                           []string // what follows the flags
+	command                                           []string // the arguments after the flags
 }
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -52,9 +52,20 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return o, err
 	}
 	for _, url := range o.repos {
-		if _, err := naming.ParseRemote(url); err != nil { // flag would show the URL, and a credential with it
+		if _, err := naming.ParseRemote(url); err != nil { // package flag would print the URL, with its credential
 			return o, err
 		}
+	}
+	// A Config takes these values as its defaults. It refuses other wrong values itself, all at once.
+	var unset []error
+	if o.max == 0 {
+		unset = append(unset, errors.New("-max: must be at least 1"))
+	}
+	if o.name == "" {
+		unset = append(unset, errors.New("-name: must not be empty"))
+	}
+	if err := errors.Join(unset...); err != nil {
+		return o, err
 	}
 	if len(o.repos) == 0 && !o.dry {
 		return o, errors.New("no -repo: name a repository, or look first with -dry-run")
@@ -65,7 +76,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	return o, nil
 }
 
-// config is the Provider's.
+// config returns the Config of the Provider.
 func (o options) config(ctx context.Context) (berth.Config, error) {
 	var load []func(*config.LoadOptions) error
 	if o.region != "" {
@@ -91,31 +102,31 @@ func (o options) config(ctx context.Context) (berth.Config, error) {
 	return cfg, nil
 }
 
-// cloudOptions are those of the driver alone, for a dry run.
-func cloudOptions(cfg berth.Config) ec2cloud.Options {
-	e := cfg.EC2
-	return ec2cloud.Options{
-		AWS: e.AWS, Pool: cfg.Name, Sealer: noSealer{}, Types: e.Types, Subnets: e.Subnets, SecurityGroups: e.SecurityGroups,
-		Spot: e.Spot, PublicAddress: e.PublicAddress, ImageID: e.ImageID, ImageParameter: e.ImageParameter,
-	}
-}
+// flags are the flags that set the fields of a Config. A name that begins with another name comes before it.
+var flags = strings.NewReplacer(
+	"Config.EC2.SecurityGroups", "-security-groups",
+	"Config.EC2.ImageID or Config.EC2.ImageParameter", "-image",
+	"Config.EC2.ImageParameter", "-image",
+	"Config.EC2.ImageID", "-image",
+	"Config.EC2.Subnets", "-subnets",
+	"Config.EC2.Types", "-type",
+	"Config.EC2.Spot", "-spot",
+	"Config.EC2.AWS", "-region",
+	"Config.InstanceType", "-type",
+	"Config.MinInstances", "-min",
+	"Config.MaxInstances", "-max",
+	"to MaxInstances", "to -max",
+	"Config.Name", "-name",
+)
 
-// noSealer is for a dry run, which has no secret.
-type noSealer struct{}
-
-func (noSealer) Seal(context.Context, []byte, []byte) ([]byte, error) {
-	return nil, errors.ErrUnsupported
-}
-
-func (noSealer) Open(context.Context, []byte, []byte) ([]byte, error) {
-	return nil, errors.ErrUnsupported
-}
+// byFlags is an error with the names of flags in place of those of fields.
+func byFlags(err error) error { return errors.New(flags.Replace(err.Error())) }
 
 func list(commas string) []string {
 	return strings.FieldsFunc(commas, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// describe says where a pool's instances are looked for, also after the program has ended.
+// describe returns the command that lists a pool's instances, which works also after the program has ended.
 func describe(sdk *aws.Config, pool string) string {
 	return fmt.Sprintf("aws ec2 describe-instances --region %s --filters Name=tag:berth:pool,Values=%s "+
 		"Name=instance-state-name,Values=pending,running --query 'Reservations[].Instances[].InstanceId'", sdk.Region, pool)

@@ -12,20 +12,20 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/pool/ec2cloud"
 )
 
-// cleanup is how long the end of everything may take: EC2 needs a minute or so to end an instance.
-const cleanup = 5 * time.Minute
+// cleanup bounds how long the end of everything takes. EC2 needs about a minute to end an instance. Destroy waits five minutes
+// for a launch whose outcome is unknown.
+const cleanup = 12 * time.Minute
 
 // runner is one run of the program.
 type runner struct {
-	mu    sync.Mutex // protects what follows
+	mu    sync.Mutex // protects the fields below
 	pool  string     // "" while nothing was launched
 	where string     // the command that lists the pool's instances
 }
 
-// run does what the arguments say, until ctx ends. What it has launched it ends, whatever happens.
+// run does what the arguments say, until ctx ends. It always ends what it has launched.
 func (r *runner) run(ctx context.Context, args []string, out io.Writer) error {
 	opts, err := parse(args, out)
 	if err != nil {
@@ -39,7 +39,7 @@ func (r *runner) run(ctx context.Context, args []string, out io.Writer) error {
 		return dryRun(ctx, cfg, out)
 	}
 	begin := time.Now()
-	var line sync.Mutex // lines are whole, though events come from a goroutine of their own
+	var line sync.Mutex // keeps lines whole: events come from another goroutine
 	say := func(format string, args ...any) {
 		line.Lock()
 		defer line.Unlock()
@@ -54,20 +54,20 @@ func (r *runner) run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("interrupted: nothing was launched")
 	}
 	if err != nil {
-		return err
+		return byFlags(err)
 	}
 	err = work(ctx, p, opts, say)
 	return errors.Join(err, end(p, describe(cfg.EC2.AWS, cfg.Name), say))
 }
 
-// launches notes what a second interrupt has to tell.
+// launches notes what a second interrupt has to print.
 func (r *runner) launches(cfg berth.Config) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pool, r.where = cfg.Name, describe(cfg.EC2.AWS, cfg.Name)
 }
 
-// byHand says what is to be deleted when the program leaves before it has done so.
+// byHand prints what remains to be deleted by hand if the program exits now.
 func (r *runner) byHand() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,21 +77,14 @@ func (r *runner) byHand() string {
 	return "Left before the end. Terminate what carries the tag berth:pool = " + r.pool + "; this lists it:\n  " + r.where
 }
 
-// dryRun prints what would be launched. Its error is what is in the way.
+// dryRun prints what would be launched. Its error lists what would keep that from succeeding.
 func dryRun(ctx context.Context, cfg berth.Config, out io.Writer) error {
-	cloud, err := ec2cloud.New(ctx, cloudOptions(cfg))
-	if err != nil {
-		return err
-	}
-	plan, err := cloud.Plan(ctx)
-	if err == nil {
+	plan, err := berth.CheckEC2(ctx, cfg)
+	if len(plan.Ways) > 0 {
 		fmt.Fprintf(out, "%s\n", plan)
 	}
-	if err := cloud.Preflight(ctx); err != nil {
-		return err // which says more than that of Plan
-	}
 	if err != nil {
-		return err
+		return byFlags(err)
 	}
 	fmt.Fprintln(out, "Nothing is in the way. Nothing was launched.")
 	return nil
@@ -128,7 +121,7 @@ func task(ctx context.Context, p *berth.Provider, id, url string, command []stri
 	return errors.Join(err, p.TerminateSession(context.WithoutCancel(ctx), s.ID()))
 }
 
-// end ends all that the pool has, and says what could not be ended.
+// end ends everything that the pool has, and says what it could not end.
 func end(p *berth.Provider, where string, say func(string, ...any)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
 	defer cancel()

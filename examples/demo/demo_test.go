@@ -9,10 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/examples/internal/narrate"
+	"github.com/berth-go/berth/internal/test/testenv"
 )
 
-// wantStory checks what a told story must say on so many repositories; 0 = the built-in ones, which are two.
+// wantStory checks the output of a story on that many repositories. 0 means the two that are built in.
 func wantStory(t *testing.T, story string, repos int) {
 	t.Helper()
 	starts := make(map[string][]string) // start and container, by task
@@ -41,7 +42,7 @@ func wantStory(t *testing.T, story string, repos int) {
 			containers[other[1]] = true
 		}
 	}
-	for _, want := range []string{"Permission denied", shared, "is destroyed"} {
+	for _, want := range []string{"No such file or directory", shared, "is destroyed"} {
 		if !strings.Contains(story, want) {
 			t.Errorf("the story does not say %q", want)
 		}
@@ -79,7 +80,7 @@ func TestStoryOnFakes(t *testing.T) {
 	}
 }
 
-// tellsOn tells the story on the engine, and wants what it must say and these words.
+// tellsOn tells the story on the engine, and checks its output, which must also have these words.
 func tellsOn(t *testing.T, repos, words []string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -99,7 +100,7 @@ func TestStoryOnTheEngine(t *testing.T) {
 	tellsOn(t, nil, []string{"acme/shop", "acme/billing"})
 }
 
-// TestInterruptedStory holds that nothing is left, whatever the story was at: PoolName looks.
+// TestInterruptedStory interrupts the story at several points. PoolName checks that nothing is left.
 func TestInterruptedStory(t *testing.T) {
 	testenv.Image(t)
 	for _, after := range []time.Duration{1, 150 * time.Millisecond, 600 * time.Millisecond, 1500 * time.Millisecond} {
@@ -107,7 +108,7 @@ func TestInterruptedStory(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), after)
 			defer cancel()
 			err := run(ctx, newPrinter(new(bytes.Buffer), false), testenv.PoolName(t), nil)
-			if err != nil && (!errors.Is(err, errInterrupted) || err.Error() != errInterrupted.Error()) {
+			if err != nil && (!errors.Is(err, narrate.ErrInterrupted) || err.Error() != narrate.ErrInterrupted.Error()) {
 				t.Errorf("run = %v", err)
 			}
 		})

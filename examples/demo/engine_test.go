@@ -1,47 +1,13 @@
 package main
 
 import (
-	"net"
-	"net/http"
-	"path/filepath"
 	"testing"
 
-	"github.com/berth-go/berth/internal/gittest"
-	"github.com/berth-go/berth/internal/testenv"
-	"github.com/berth-go/berth/pool/localcloud"
+	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/testenv"
 )
 
-// stubEngine says at a socket of that path that it is a container engine.
-func stubEngine(t *testing.T, socket string) {
-	t.Helper()
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Api-Version", "1.44")
-	})}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-}
-
-// TestConnectLooksWhereNewLocalProviderDoes: what else the environment says about an engine counts for neither.
-func TestConnectLooksWhereNewLocalProviderDoes(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "docker.sock")
-	stubEngine(t, socket)
-	t.Setenv("DOCKER_CERT_PATH", filepath.Join(t.TempDir(), "none"))
-	t.Setenv("DOCKER_HOST", "unix://"+socket)
-	docker, err := connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer docker.Close()
-	if got := docker.DaemonHost(); got != "unix://"+socket || got != localcloud.DefaultAddress() {
-		t.Errorf("it is connected to %s; NewLocalProvider takes %s", got, localcloud.DefaultAddress())
-	}
-}
-
-// TestStoryOnGivenRepositories is -repo on the engine.
+// TestStoryOnGivenRepositories runs the story with -repo on the engine.
 func TestStoryOnGivenRepositories(t *testing.T) {
 	testenv.Image(t)
 	repo := gittest.NewRepo("acme/rocket")

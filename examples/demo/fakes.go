@@ -42,7 +42,7 @@ func pretend(_ context.Context, c fake.Command) int {
 		fmt.Fprintf(c.Stdout, "%d\n%s\n%s\nNo commit: this is a fake\n", c.UID, c.Container, c.Dir)
 		return 0
 	case "ls":
-		fmt.Fprintf(c.Stderr, "ls: cannot access '%s': Permission denied\n", c.Args[len(c.Args)-1])
+		fmt.Fprintf(c.Stderr, "ls: cannot access '%s': No such file or directory\n", c.Args[len(c.Args)-1])
 		return 2
 	}
 	return 127

@@ -1,8 +1,8 @@
-// Command demo shows what berth does, on this machine's Docker engine: three tasks of two users on two repositories
-// share two containers, each with a checkout and a uid of its own, and the containers go with their last task.
+// Command demo shows what berth does, on this machine's Docker engine. Three tasks of two users on two repositories share two
+// containers. Each task has a checkout and a uid of its own. A container ends with its last task.
 //
-// It makes what is missing, serves two small repositories itself (or takes yours: -repo URL, any number of times), and
-// leaves nothing behind, also when it is interrupted. Where no Docker engine answers, it tells the same story on fakes.
+// The program makes what it needs, and serves two small repositories itself. With -repo URL, any number of times, it takes
+// yours. It leaves nothing behind, also when it is interrupted. If no Docker engine answers, it tells the same story on fakes.
 package main
 
 import (
@@ -12,10 +12,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
+	"github.com/berth-go/berth/examples/internal/narrate"
 	"github.com/berth-go/berth/naming"
 )
 
@@ -27,27 +26,17 @@ func main() {
 	})
 	flag.Parse()
 	for _, url := range repos {
-		if _, err := naming.ParseRemote(url); err != nil { // flag would show the URL, and a credential with it
+		if _, err := naming.ParseRemote(url); err != nil { // package flag would print the URL, with its credential
 			usage(err)
 		}
 	}
 	if flag.NArg() > 0 {
 		usage(errors.New("it takes no arguments beside its flags"))
 	}
-	// Any of these ends the story early, and what it made is still removed. SIGPIPE: the reader of a pipe has left.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	defer stop()
-	pool := "demo-" + strings.ToLower(rand.Text()[:8]) // two runs may share an engine
-	err := run(ctx, newPrinter(os.Stdout, isTerminal(os.Stdout)), pool, repos)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-	}
-	switch {
-	case errors.Is(err, errInterrupted):
-		os.Exit(130)
-	case err != nil:
-		os.Exit(1)
-	}
+	narrate.Main("demo", func(ctx context.Context) error {
+		pool := "demo-" + strings.ToLower(rand.Text()[:8]) // two runs may share an engine
+		return run(ctx, newPrinter(os.Stdout, isTerminal(os.Stdout)), pool, repos)
+	})
 }
 
 func usage(err error) {
@@ -56,13 +45,11 @@ func usage(err error) {
 	os.Exit(2)
 }
 
-var errInterrupted = errors.New("interrupted")
-
-// run tells the story on this machine's engine, or else on fakes.
+// run tells the story on this machine's engine, or on fakes if none answers.
 func run(ctx context.Context, out *printer, pool string, repos []string) error {
 	st, err := newStage(ctx, out, pool, repos)
 	if ctx.Err() != nil && st == nil {
-		return errInterrupted
+		return narrate.ErrInterrupted
 	}
 	if err != nil {
 		return err
@@ -70,11 +57,11 @@ func run(ctx context.Context, out *printer, pool string, repos []string) error {
 	return play(ctx, out, st)
 }
 
-// play tells the story, and then removes what it made.
+// play tells the story, and then removes everything that the story made.
 func play(ctx context.Context, out *printer, st *stage) error {
 	err := tell(ctx, out, st)
 	if ctx.Err() != nil {
-		err = errInterrupted
+		err = narrate.ErrInterrupted
 		out.printf("\nInterrupted: removing what was made\n")
 	}
 	return errors.Join(err, st.clear(out))

@@ -10,22 +10,22 @@ import (
 	"text/tabwriter"
 )
 
-// printer writes the story, and between its lines how far the current step is: on a terminal in one line that changes,
-// elsewhere in a line for each fifth. It is safe for concurrent use.
+// printer writes the story, and the progress of the current step. On a terminal the progress is one line that changes, elsewhere
+// it is a line for each fifth. A printer is safe for concurrent use.
 type printer struct {
 	terminal bool
 
-	mu    sync.Mutex // protects what follows
+	mu    sync.Mutex // protects the fields below
 	w     io.Writer
 	dirty bool           // the terminal's current line shows progress
-	told  map[string]int // fifths of each step, where there is no terminal
+	told  map[string]int // the fifths of each step that were printed; not on a terminal
 }
 
 func newPrinter(w io.Writer, terminal bool) *printer {
 	return &printer{w: w, terminal: terminal, told: make(map[string]int)}
 }
 
-// isTerminal says whether somebody watches.
+// isTerminal reports whether the output is a terminal.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
@@ -39,7 +39,7 @@ func (p *printer) printf(format string, args ...any) {
 	fmt.Fprintf(p.w, format, args...)
 }
 
-// table prints rows in columns, and the first one as their heading.
+// table prints rows in columns. The first row is the heading.
 func (p *printer) table(rows [][]string) {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -56,7 +56,7 @@ func (p *printer) progress(message string) {
 	defer p.mu.Unlock()
 	if p.terminal {
 		p.wipe()
-		fmt.Fprintf(p.w, "  %.76s", message) // longer ones would begin a second line
+		fmt.Fprintf(p.w, "  %.76s", message) // a longer one would need a second line
 		p.dirty = true
 		return
 	}

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/examples/internal/scene"
 )
 
 const (
-	answerTimeout = 5 * time.Second // for the first word of the engine
-	clearTimeout  = time.Minute     // for removing everything at the end
+	listTimeout  = 5 * time.Second // for a list of what is left
+	clearTimeout = time.Minute     // for removing everything at the end
 )
 
 // A stage is where the story plays: this machine's engine, or fakes.
@@ -20,17 +21,17 @@ type stage struct {
 	pool      string
 	provider  *berth.Provider
 	repos     []string
-	simulated bool // times are the fakes' own
-	// things lists what there is of the pool, as the engine itself has it: the containers, and with everything also
-	// volumes and networks. asked is how to ask for the containers.
+	simulated bool // times are simulated
+	// things lists what the engine has of the pool: its containers and, with everything, also its volumes and networks.
+	// asked is the command that lists the containers.
 	things func(ctx context.Context, everything bool) ([]string, error)
 	asked  string
-	close  func() // after the provider's end
+	close  func() // called after the Provider has ended
 }
 
 // newStage prepares the engine of this machine, or fakes if none answers.
 func newStage(ctx context.Context, out *printer, pool string, repos []string) (*stage, error) {
-	docker, err := connect(ctx)
+	docker, err := scene.Connect(ctx)
 	switch {
 	case err == nil:
 		return newEngineStage(ctx, out, docker, pool, repos)
@@ -41,7 +42,7 @@ func newStage(ctx context.Context, out *printer, pool string, repos []string) (*
 	return newFakeStage(out, pool, repos)
 }
 
-// config is what both kinds of stage have in common.
+// config has the settings that both kinds of stage share.
 func config(out *printer, pool string) berth.Config {
 	return berth.Config{Name: pool, OnEvent: func(e berth.Event) {
 		if e.Type == berth.EventProgress {
@@ -50,13 +51,13 @@ func config(out *printer, pool string) berth.Config {
 	}}
 }
 
-// clear removes all that the story made, also when the story was interrupted, and looks whether it is gone.
+// clear removes everything that the story made, also after an interruption, and checks that it is gone.
 func (s *stage) clear(out *printer) error {
 	defer s.close()
 	ctx, cancel := context.WithTimeout(context.Background(), clearTimeout)
 	defer cancel()
 	err := s.provider.Destroy(ctx)
-	ctx, cancel = context.WithTimeout(context.Background(), answerTimeout)
+	ctx, cancel = context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
 	left, listErr := s.things(ctx, true)
 	if err = errors.Join(err, listErr); err == nil && len(left) == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-go/berth"
 )
 
-// A task is somebody's work on a repository.
+// A task is the work of a user on a repository.
 type task struct {
 	name, user, repo string
 
@@ -20,8 +20,8 @@ type task struct {
 	took    time.Duration // until CreateSession returned
 }
 
-// cast gives the tasks: two users on the first repository, and one on each further one. With a single repository, the
-// third task is on it too.
+// cast returns the tasks: two users on the first repository, and one on each other one. With a single repository, the third
+// task is on it too.
 func cast(repos []string) []*task {
 	second := repos[min(1, len(repos)-1)]
 	tasks := []*task{
@@ -54,7 +54,7 @@ func tell(ctx context.Context, out *printer, st *stage) error {
 	return end(ctx, out, st, tasks)
 }
 
-// start gives each task its session, one after another, and shows what it found.
+// start creates the sessions one after another, and shows how each one started.
 func start(ctx context.Context, out *printer, st *stage, tasks []*task) (err error) {
 	unit := "MS"
 	if st.simulated {
@@ -82,7 +82,7 @@ func start(ctx context.Context, out *printer, st *stage, tasks []*task) (err err
 	return nil
 }
 
-// share shows which tasks are in which container.
+// share shows the tasks of each container.
 func share(ctx context.Context, out *printer, st *stage) error {
 	who := make(map[string][]string) // by container
 	for s, err := range st.provider.ListSessions(ctx, berth.SessionFilter{}) {
@@ -105,8 +105,7 @@ func share(ctx context.Context, out *printer, st *stage) error {
 	return nil
 }
 
-// look runs a command in each session: those that share a container have one host name, but each its own uid and
-// checkout.
+// look runs a command in each session. Sessions in one container have the same host name. Each has its own uid and checkout.
 func look(ctx context.Context, out *printer, tasks []*task) error {
 	rows := [][]string{{"TASK", "UID", "HOST NAME", "DIRECTORY", "LAST COMMIT"}}
 	for _, t := range tasks {
@@ -125,14 +124,14 @@ func look(ctx context.Context, out *printer, tasks []*task) error {
 func pry(ctx context.Context, out *printer, t, neighbour *task) error {
 	dir := neighbour.session.Info().Workdir
 	b, err := t.session.Command(ctx, "ls", dir).CombinedOutput()
-	if failure := (*berth.ExitError)(nil); err != nil && !errors.As(err, &failure) {
+	if failure := (*berth.ExitError)(nil); err != nil && !errors.As(err, &failure) || errors.Is(err, berth.ErrOutputCut) {
 		return fmt.Errorf("%s: %w", t.name, err)
 	}
 	out.printf("%s looks into %s's checkout, in the same container\n\n  %s\n\n", t.name, neighbour.name, strings.TrimSpace(string(b)))
 	return nil
 }
 
-// end ends the tasks one by one, and asks the engine each time which containers there are.
+// end ends the tasks one by one, and lists the engine's containers each time.
 func end(ctx context.Context, out *printer, st *stage, tasks []*task) error {
 	rows := [][]string{{"ENDED", "MS", "CONTAINERS BY " + st.asked}}
 	for _, t := range tasks {

@@ -18,11 +18,13 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/internal/ec2test"
-	"github.com/berth-go/berth/internal/gittest"
+	"github.com/berth-go/berth/examples/internal/narrate"
 	"github.com/berth-go/berth/internal/hostboot"
-	"github.com/berth-go/berth/internal/hostboot/hostboottest"
-	"github.com/berth-go/berth/internal/workspace"
+	"github.com/berth-go/berth/internal/test/ec2test"
+	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/hostboottest"
+	"github.com/berth-go/berth/internal/test/workspace"
+	"github.com/berth-go/berth/pool/ec2cloud"
 	"github.com/berth-go/berth/store/memstore"
 )
 
@@ -32,26 +34,42 @@ const (
 	idleTimeout  = 4 * time.Second // of an instance
 	zone         = "us-east-1a"
 
-	clearTimeout = 2 * time.Minute // for removing everything at the end
+	notice        = 45 * time.Second // of EC2, before it takes back a spot instance; in AWS it is 2 min
+	settleTimeout = 4 * time.Minute  // for instances to become ready: on a busy machine they boot slowly
+	clearTimeout  = 2 * time.Minute  // for removing everything at the end
 )
 
-// A fleet is a pool on a cloud that is all here.
+// A fleet is a pool on a cloud in this process.
 type fleet struct {
 	*berth.Provider
 	*machines
-	out   *printer
+	out   *narrate.Printer
 	repos []string // URLs
 
 	closers []func() error // in the order of what they close
 }
 
-// newFleet opens a pool with nothing in it but the instance that it keeps. logger may be nil.
-func newFleet(ctx context.Context, out *printer, pool string, logger *slog.Logger) (_ *fleet, err error) {
-	if err := hostboottest.Ready(); err != nil {
+// options are the settings in which fleets differ.
+type options struct {
+	systemd bool          // instances boot a real systemd with cloud-init; otherwise only their user data is real
+	spot    ec2cloud.Spot // on demand or spot
+	logger  *slog.Logger  // nil = none
+}
+
+// newFleet opens a pool that has only the instance of MinInstances.
+func newFleet(ctx context.Context, out *narrate.Printer, pool string, o options) (_ *fleet, err error) {
+	ready := hostboottest.Ready
+	if o.systemd {
+		ready = hostboottest.ReadySystemd
+	}
+	if err := ready(); err != nil {
 		return nil, err
 	}
 	f := &fleet{out: out}
 	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = narrate.ErrInterrupted
+		}
 		if err != nil {
 			err = errors.Join(err, f.close())
 		}
@@ -68,24 +86,29 @@ func newFleet(ctx context.Context, out *printer, pool string, logger *slog.Logge
 	if err := f.serveRepositories(ctx, docker); err != nil {
 		return nil, err
 	}
-	f.machines = newMachines(ctx, out)
+	if o.systemd {
+		if _, err := hostboottest.Image(ctx, func(line string) { out.Say("%s", line) }); err != nil {
+			return nil, err
+		}
+	}
+	f.machines = newMachines(ctx, out, o.systemd, filepath.Dir(tarball))
 	f.closers = append(f.closers, f.machines.close)
 	taken, err := addressesOf(f.repos[0])
 	if err != nil {
 		return nil, err
 	}
-	network := fmt.Sprintf("10.218.%d.0/24", rand.IntN(256)) // one of many: fleets may run side by side
+	network := fmt.Sprintf("10.218.%d.0/24", rand.IntN(256)) // at random, because fleets may run side by side
 	subnet := f.server.AddSubnet(zone, network)
 	group := f.server.AddSecurityGroup("engines", ec2test.Rule{Port: hostboot.Port, Source: network})
 	f.Provider, err = berth.NewEC2SharedProvider(ctx, berth.Config{
 		Name: pool, MinInstances: 1, MaxInstances: maxInstances, MaxTasksPerInstance: slots, InstanceIdleTimeout: idleTimeout,
-		Store: memstore.New(), OnEvent: f.tellEvent, Logger: logger,
+		Store: memstore.New(), OnEvent: f.tellEvent, Logger: o.logger, Egress: gittest.Egress(f.repos...),
 		EC2: berth.EC2Config{
 			AWS: &aws.Config{
 				Region: "us-east-1", HTTPClient: f.server.Client(), BaseEndpoint: aws.String(f.server.URL()),
 				Credentials: credentials.NewStaticCredentialsProvider(ec2test.AccessKey, "secret", ""),
 			},
-			Subnets: []string{subnet}, SecurityGroups: []string{group},
+			Subnets: []string{subnet}, SecurityGroups: []string{group}, Spot: o.spot,
 			AvoidCIDRs: []netip.Prefix{taken, netip.MustParsePrefix(network)},
 			Daemon:     hostboottest.Daemon(), BootScript: "docker load --quiet --input " + tarball,
 		},
@@ -97,9 +120,9 @@ func newFleet(ctx context.Context, out *printer, pool string, logger *slog.Logge
 	return f, nil
 }
 
-// saveImage writes the workspace image to a file, for want of a registry that the instances could reach.
+// saveImage writes the workspace image to a file, because the instances reach no registry.
 func (f *fleet) saveImage(ctx context.Context, docker *client.Client) (path string, err error) {
-	image, err := workspace.Ensure(ctx, docker, func(line string) { f.out.say("%s", line) })
+	image, err := workspace.Ensure(ctx, docker, func(line string) { f.out.Say("%s", line) })
 	if err != nil {
 		return "", err
 	}
@@ -122,7 +145,7 @@ func (f *fleet) saveImage(ctx context.Context, docker *client.Client) (path stri
 	return file.Name(), err
 }
 
-// serveRepositories serves what the tasks work on.
+// serveRepositories serves the repositories of the tasks.
 func (f *fleet) serveRepositories(ctx context.Context, docker *client.Client) error {
 	var repos []*gittest.Repo
 	for _, name := range []string{"shop", "billing", "docs"} {
@@ -141,8 +164,8 @@ func (f *fleet) serveRepositories(ctx context.Context, docker *client.Client) er
 	return nil
 }
 
-// addressesOf returns a network that holds the server of a repository: the containers of the instances must reach it, so
-// their own addresses are others.
+// addressesOf returns a network that holds the server of a repository. The containers of the instances get addresses outside of
+// it, so that they reach the server.
 func addressesOf(repo string) (netip.Prefix, error) {
 	u, err := url.Parse(repo)
 	if err != nil {
@@ -155,7 +178,7 @@ func addressesOf(repo string) (netip.Prefix, error) {
 	return address.Prefix(16)
 }
 
-// destroy ends the pool, and looks at the cloud whether it is gone.
+// destroy ends the pool, and checks that the cloud has no instance of it.
 func (f *fleet) destroy() error {
 	ctx, cancel := context.WithTimeout(context.Background(), clearTimeout)
 	defer cancel()
@@ -165,11 +188,11 @@ func (f *fleet) destroy() error {
 	if left := f.up(); len(left) > 0 {
 		return fmt.Errorf("after Destroy the cloud still has the instances %v", left)
 	}
-	f.out.say("the pool is destroyed: the cloud has no instance")
+	f.out.Say("the pool is destroyed: the cloud has no instance")
 	return nil
 }
 
-// close removes all of the fleet, the last first.
+// close removes the parts of the fleet, the last one first.
 func (f *fleet) close() error {
 	var errs []error
 	for len(f.closers) > 0 {
@@ -184,12 +207,14 @@ func (f *fleet) close() error {
 func (f *fleet) tellEvent(e berth.Event) {
 	switch e.Type {
 	case berth.EventInstanceChange:
-		f.out.say("instance %s is %s", e.Instance, e.Message)
+		f.out.Say("instance %s is %s", e.Instance, e.Message)
 	case berth.EventSessionQueued:
-		f.out.say("%s waits for a slot", e.TaskID)
+		f.out.Say("%s waits for a slot", e.TaskID)
 	case berth.EventSessionActive:
-		f.out.say("%s has started (%s) on %s", e.TaskID, e.Start, e.Instance)
+		f.out.Say("%s has started (%s) on %s", e.TaskID, e.Start, e.Instance)
+	case berth.EventSessionEndangered:
+		f.out.Say("%s is warned: %v", e.TaskID, e.Err)
 	case berth.EventSessionEnded:
-		f.out.say("%s has ended: %v", e.TaskID, e.Err)
+		f.out.Say("%s has ended: %v", e.TaskID, e.Err)
 	}
 }

@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/internal/ec2test"
-	"github.com/berth-go/berth/internal/hostboot/hostboottest"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/examples/internal/narrate"
+	"github.com/berth-go/berth/internal/test/ec2test"
+	"github.com/berth-go/berth/internal/test/hostboottest"
+	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/orchestrator"
 )
 
@@ -24,14 +25,14 @@ type fleetTest struct {
 	tasks []*task
 }
 
-// TestFleet tells the story, and lets what can happen to an instance happen while all three are there. Each part finds
-// the fleet as the one before has left it. That nothing is left at the end is for close to say.
+// TestFleet tells the story, and injects the faults of an instance while all three are there. Each part continues with the fleet
+// of the part before. close reports an error if something is left at the end.
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	testenv.Image(t)
 	f := &fleetTest{log: &refusals{by: make(map[string]int)}, tasks: newTasks()}
 	var err error
-	f.fleet, err = newFleet(t.Context(), newPrinter(t.Output()), testenv.PoolName(t), slog.New(f.log))
+	f.fleet, err = newFleet(t.Context(), narrate.NewPrinter(t.Output()), testenv.PoolName(t), options{logger: slog.New(f.log)})
 	skip(t, err)
 	defer func() {
 		if err := f.close(); err != nil {
@@ -58,14 +59,14 @@ func TestFleet(t *testing.T) {
 	f.step(t, f.shrink)
 }
 
-// TestHungDaemon stops a daemon, which hangs then. That is for probes to find, which takes the pool most of a minute: so it
-// has a fleet of its own, and goes on while TestFleet does.
+// TestHungDaemon stops a daemon, so that it hangs. The pool needs most of a minute to find that by its probes, so the test has a
+// fleet of its own and runs beside TestFleet.
 func TestHungDaemon(t *testing.T) {
 	t.Parallel()
 	testenv.Image(t)
 	f := &fleetTest{log: &refusals{by: make(map[string]int)}, tasks: newTasks()[4:]}
 	var err error
-	f.fleet, err = newFleet(t.Context(), newPrinter(t.Output()), testenv.PoolName(t), slog.New(f.log))
+	f.fleet, err = newFleet(t.Context(), narrate.NewPrinter(t.Output()), testenv.PoolName(t), options{logger: slog.New(f.log)})
 	skip(t, err)
 	defer func() {
 		if err := f.close(); err != nil {
@@ -88,16 +89,25 @@ func TestHungDaemon(t *testing.T) {
 	}
 }
 
-// TestInterrupted holds that nothing is left when the story is interrupted while an instance boots.
+// TestInterrupted interrupts the story while an instance boots, and checks that nothing is left.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	testenv.Image(t)
+	for name, systemd := range map[string]bool{"user data alone": false, "systemd": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testInterrupted(t, options{systemd: systemd})
+		})
+	}
+}
+
+func testInterrupted(t *testing.T, o options) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	f, err := newFleet(ctx, newPrinter(t.Output()), testenv.PoolName(t), nil)
+	f, err := newFleet(ctx, narrate.NewPrinter(t.Output()), testenv.PoolName(t), o)
 	skip(t, err)
 	defer f.close() // if the test ends early
-	eventually(t, 30*time.Second, "a machine boots", func() bool {
+	eventually(t, 2*time.Minute, "a machine boots", func() bool {
 		instances := f.server.Instances()
 		return len(instances) > 0 && instances[0].State == ec2test.Running
 	})
@@ -113,7 +123,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// skip ends the test where there can be no machines.
+// skip skips the test if this computer can run no machines.
 func skip(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, hostboottest.ErrMissing) {
@@ -130,7 +140,7 @@ func (f *fleetTest) step(t *testing.T, part func(context.Context, []*task) error
 	skip(t, part(t.Context(), f.tasks))
 }
 
-// packed: the tasks of one repository share a container, and those of two do not.
+// packed: tasks on one repository share a container, and tasks on two repositories do not.
 func (f *fleetTest) packed(t *testing.T) {
 	containers, instances := make(map[string]int), make(map[string]int)
 	for _, task := range f.tasks {
@@ -148,7 +158,7 @@ func (f *fleetTest) packed(t *testing.T) {
 	}
 }
 
-// touched: each probe of the provider keeps the dead man's switch of the host from powering it off.
+// touched: each probe of the provider resets the dead man's switch of the host.
 func (f *fleetTest) touched(t *testing.T) {
 	m := f.machineOf(f.tasks[0])
 	out, err := m.Run(t.Context(), "systemctl start berth-dead-man.service && cat /run/berth/touched")
@@ -157,7 +167,7 @@ func (f *fleetTest) touched(t *testing.T) {
 	}
 }
 
-// killed: a daemon that is killed and started again costs no session, and what runs goes on with its output.
+// killed: no session ends when a daemon is killed and restarted, and commands go on with their output.
 func (f *fleetTest) killed(t *testing.T) {
 	victim := f.tasks[0]
 	m := f.machineOf(victim)
@@ -188,7 +198,7 @@ sleep 2; systemctl start docker.service`); err != nil {
 	f.alive(t, f.tasks...)
 }
 
-// vanished: an instance that ends by itself ends its sessions, and no other.
+// vanished: when an instance ends by itself, its sessions end, and no others do.
 func (f *fleetTest) vanished(t *testing.T) {
 	lost, id := f.tasks[2:4], f.tasks[2].session.Info().Instance.CloudID
 	running := lost[0].session.Command(t.Context(), "sleep", "1000")
@@ -204,8 +214,8 @@ func (f *fleetTest) vanished(t *testing.T) {
 	f.alive(t, f.tasks[0], f.tasks[1], f.tasks[4])
 }
 
-// replaced: whoever answers at the address of an instance is not it. Here it is the hardest to tell: a machine of the same
-// pool, of another launch.
+// replaced: another machine answers at the address of an instance. This is the hardest case: the machine belongs to another launch
+// of the same pool.
 func (f *fleetTest) replaced(t *testing.T) {
 	victim := f.tasks[4].session.Info().Instance
 	other := f.tasks[0].session.Info().Instance
@@ -220,7 +230,7 @@ func (f *fleetTest) replaced(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	eventually(t, 30*time.Second, "a probe has refused the stranger", func() bool { return f.log.of(victim.ID) > 0 })
+	eventually(t, 2*time.Minute, "a probe has refused the stranger", func() bool { return f.log.of(victim.ID) > 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if out, err := f.tasks[4].session.Command(ctx, "true").CombinedOutput(); err == nil {
@@ -234,7 +244,7 @@ func (f *fleetTest) replaced(t *testing.T) {
 	f.alive(t, f.tasks[:2]...)
 }
 
-// again: whoever sends the request again gets a session on a new instance.
+// again: the same request gets a session on a new instance.
 func (f *fleetTest) again(t *testing.T) { f.restart(t, f.tasks[2:]...) }
 
 // restart starts lost tasks again, and waits until the fleet is whole.
@@ -249,7 +259,7 @@ func (f *fleetTest) machineOf(task *task) *hostboottest.Machine {
 	return f.machine(task.session.Info().Instance.CloudID)
 }
 
-// stop cuts the power of a machine. EC2 does not know.
+// stop cuts the power of a machine. EC2 does not learn of it.
 func (f *fleetTest) stop(t *testing.T, id string) {
 	t.Helper()
 	if err := f.machine(id).Stop(); err != nil {
@@ -297,7 +307,7 @@ func eventually(t *testing.T, within time.Duration, what string, is func() bool)
 	}
 }
 
-// firstWord keeps what a command prints, and tells when that begins.
+// firstWord keeps the output of a command, and reports when it begins.
 type firstWord struct {
 	come chan struct{} // closed by the first Write
 	once sync.Once
@@ -319,7 +329,7 @@ func (w *firstWord) text() string {
 	return w.buf.String()
 }
 
-// refusals is a log that counts, by launch, how often a probe met another machine.
+// refusals is a log handler that counts, by launch, how often a probe met another machine.
 type refusals struct {
 	mu sync.Mutex // protects by
 	by map[string]int

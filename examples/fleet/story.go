@@ -11,7 +11,7 @@ import (
 	"github.com/berth-go/berth"
 )
 
-// A task is somebody's work on a repository.
+// A task is the work of a user on a repository.
 type task struct {
 	name, user string
 	repo       int // its index in fleet.repos
@@ -36,24 +36,24 @@ func tell(ctx context.Context, f *fleet) error {
 			return err
 		}
 	}
-	f.out.heading("The pool is destroyed, and its last instance with it.")
+	f.out.Heading("The pool is destroyed, and its last instance with it.")
 	return nil
 }
 
 // grow starts tasks until the pool has as many instances as it may.
 func (f *fleet) grow(ctx context.Context, tasks []*task) error {
-	f.out.heading("The pool keeps one instance, and may have three of two slots each.")
+	f.out.Heading("The pool keeps one instance, and may have three of two slots each.")
 	if err := f.settle(ctx, 1); err != nil {
 		return err
 	}
-	f.out.heading("Two tasks on one repository share a container. With three more on two others, two instances are missing.")
+	f.out.Heading("Two tasks on one repository share a container. With three more on two others, two instances are missing.")
 	if err := f.start(ctx, tasks); err != nil {
 		return err
 	}
 	return f.settle(ctx, maxInstances)
 }
 
-// start creates the sessions of tasks: one after another where there is room, and the others side by side.
+// start creates the sessions of tasks. It creates them one after another while there is room, and the others side by side.
 func (f *fleet) start(ctx context.Context, tasks []*task) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, len(tasks))
@@ -84,9 +84,9 @@ func (f *fleet) start(ctx context.Context, tasks []*task) error {
 	}
 }
 
-// settle waits until the pool and the cloud have so many instances, and all of them are ready.
+// settle waits until the pool and the cloud have that many instances, and all of them are ready.
 func (f *fleet) settle(ctx context.Context, want int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("within a minute there are not %d instances", want))
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, fmt.Errorf("within %s there are not %d instances", settleTimeout, want))
 	defer cancel()
 	for {
 		if err := f.trouble(); err != nil {
@@ -103,7 +103,7 @@ func (f *fleet) settle(ctx context.Context, want int) error {
 			}
 		}
 		if up := len(f.up()); ready == want && all == want && up == want {
-			f.out.say("%d of %d instances are there", want, maxInstances)
+			f.out.Say("%d of %d instances are there", want, maxInstances)
 			return nil
 		}
 		select {
@@ -126,13 +126,13 @@ func (f *fleet) work(ctx context.Context, tasks []*task) error {
 		said := strings.Split(strings.TrimSpace(string(out)), "\n")
 		rows = append(rows, append([]string{t.name, t.user, string(info.Start), info.Instance.CloudID, info.Instance.Address}, said...))
 	}
-	f.out.table(rows)
+	f.out.Table(rows)
 	return nil
 }
 
 // shrink ends the tasks and waits until the pool is as small as it may be.
 func (f *fleet) shrink(ctx context.Context, tasks []*task) error {
-	f.out.heading("The tasks end. What nobody needs for " + strconv.Itoa(int(idleTimeout.Seconds())) + " s goes.")
+	f.out.Heading("The tasks end. What nobody needs for " + strconv.Itoa(int(idleTimeout.Seconds())) + " s goes.")
 	for _, t := range tasks {
 		if err := f.TerminateSession(ctx, t.session.ID()); err != nil {
 			return err

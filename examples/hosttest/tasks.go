@@ -1,24 +1,31 @@
-// Package hosttest is an application that runs coding tasks for its users, reduced to its HTTP handler, and shows how
-// to test one: its test runs the real Provider over fakes in virtual time, without Docker, git or AWS.
+// Package hosttest is an application that runs coding tasks for its users, reduced to its HTTP handler. It shows how to test
+// such an application: its test runs the real Provider over fakes in virtual time, without Docker, git or AWS.
 //
-// Copy tasks.go for the handler, tasks_test.go for the test.
+// A task is a session, and a run is one run of the agent in it. Runs go on in the background. A client that leaves ends
+// nothing, every replica of the application sees every run, and a run outlives the process that started it. That needs a Store
+// that outlives the process: sqlitestore or pgstore.
+//
+// Copy tasks.go, runs.go and status.go for the handler, tasks_test.go and shell_test.go for the test.
 package hosttest
 
 import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/berth-go/berth"
 )
 
-// Tasks serves the tasks of an application. It depends on berth.ComputeProvider alone, and keeps no state: a client
-// names its task, and the TaskID finds the session again, also from another process over the same Store.
+// Tasks serves the tasks of an application. It depends only on berth.ComputeProvider, and keeps no state. A client names its
+// task, and the TaskID finds the session again, also from another process over the same Store.
 //
-//	PUT    /tasks/{id}      gives the task its place. May be repeated
-//	POST   /tasks/{id}/run  runs the agent on a prompt, and returns what it printed
-//	DELETE /tasks/{id}      ends the task. May be repeated
+//	PUT    /tasks/{id}             creates the session of the task. May be repeated
+//	DELETE /tasks/{id}             ends the task and its runs. May be repeated
+//	PUT    /tasks/{id}/runs/{run}  runs the agent on the prompt in the body. May be repeated: it runs once
+//	GET    /tasks/{id}/runs/{run}  sends its state and its output, from byte ?from=N on
+//
+// A session ends when nothing has run in it for Config.SessionIdleTimeout, and the output of its runs is removed with it. An
+// application that needs the output for longer fetches it before.
 type Tasks struct {
 	Compute berth.ComputeProvider
 	Agent   []string // the command; it gets the prompt on its standard input
@@ -26,32 +33,36 @@ type Tasks struct {
 
 // Register adds the handlers to a mux.
 func (t *Tasks) Register(mux *http.ServeMux) {
-	mux.HandleFunc("PUT /tasks/{id}", answer(t.put))
-	mux.HandleFunc("POST /tasks/{id}/run", answer(t.run))
-	mux.HandleFunc("DELETE /tasks/{id}", answer(t.delete))
+	mux.HandleFunc("PUT /tasks/{id}", Answer(t.put))
+	mux.HandleFunc("DELETE /tasks/{id}", Answer(t.delete))
+	mux.HandleFunc("PUT /tasks/{id}/runs/{run}", Answer(t.start))
+	mux.HandleFunc("GET /tasks/{id}/runs/{run}", t.look)
 }
 
 // Task is what a client asks for. A real application takes the user from the request's credentials.
 type Task struct {
 	User       string `json:"user"`
 	Repository string `json:"repository"`
-	Branch     string `json:"branch"`
+	Branch     string `json:"branch,omitempty"`
 }
 
 // Place is where a task runs.
 type Place struct {
-	Session   string          `json:"session"`
-	Container string          `json:"container"`
-	Start     berth.StartKind `json:"start"` // cold, warm or attached
+	Task      string             `json:"task"`
+	Session   string             `json:"session"`
+	State     berth.SessionState `json:"state"`
+	Start     berth.StartKind    `json:"start"` // cold, warm or attached
+	Container string             `json:"container"`
 }
 
-// Result is what a run of the agent gave.
-type Result struct {
-	ExitCode int    `json:"exitCode"`
-	Output   string `json:"output"`
+// PlaceOf returns the place of a session.
+func PlaceOf(s *berth.Session) Place {
+	info := s.Info()
+	return Place{Task: info.TaskID, Session: info.ID, State: info.State, Start: info.Start, Container: info.Container.Name}
 }
 
-// put gives the task its place. If the client goes away meanwhile, the request's context ends and nothing is left.
+// put creates the session of a task. If the client disconnects meanwhile, the request's context ends and nothing is left. If this
+// process dies, the next put of the same task, at any replica, waits until the first one is undone, and then begins again.
 func (t *Tasks) put(r *http.Request) (any, error) {
 	var task Task
 	if err := json.NewDecoder(r.Body).Decode(&task); err != nil {
@@ -63,26 +74,10 @@ func (t *Tasks) put(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := s.Info()
-	return Place{Session: info.ID, Container: info.Container.Name, Start: info.Start}, nil
+	return PlaceOf(s), nil
 }
 
-// run runs the agent. If the client goes away, the agent is killed with all that it started; the task stays.
-func (t *Tasks) run(r *http.Request) (any, error) {
-	s, err := t.find(r)
-	if err != nil {
-		return nil, err
-	}
-	cmd := s.Command(r.Context(), t.Agent[0], t.Agent[1:]...)
-	cmd.Stdin = r.Body
-	out, err := cmd.CombinedOutput()
-	if _, exited := errors.AsType[*berth.ExitError](err); err != nil && !exited {
-		return nil, err
-	}
-	return Result{ExitCode: cmd.ExitCode, Output: string(out)}, nil
-}
-
-// delete ends the task. One that has no session is ended already.
+// delete ends the task. A task without a session has ended already.
 func (t *Tasks) delete(r *http.Request) (any, error) {
 	s, err := t.find(r)
 	if errors.Is(err, berth.ErrSessionNotFound) {
@@ -94,54 +89,10 @@ func (t *Tasks) delete(r *http.Request) (any, error) {
 	return nil, t.Compute.TerminateSession(r.Context(), s.ID())
 }
 
-// find returns the session of the request's task. There is at most one.
+// find returns the session of the request's task, whichever replica made it. There is at most one.
 func (t *Tasks) find(r *http.Request) (*berth.Session, error) {
 	for s, err := range t.Compute.ListSessions(r.Context(), berth.SessionFilter{TaskID: r.PathValue("id")}) {
 		return s, err
 	}
 	return nil, berth.ErrSessionNotFound
-}
-
-// answer makes an http handler: what do returns is sent as JSON, an error as its status and text. Neither berth's nor
-// git's messages hold a credential.
-func answer(do func(*http.Request) (any, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		value, err := do(r)
-		switch {
-		case err != nil:
-			code := status(err)
-			if code == http.StatusServiceUnavailable {
-				w.Header().Set("Retry-After", "30")
-			}
-			http.Error(w, strings.TrimSpace(err.Error()), code)
-		case value == nil:
-			w.WriteHeader(http.StatusNoContent)
-		default:
-			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(value)
-		}
-	}
-}
-
-// status tells the client what to do about an error.
-func status(err error) int {
-	is := func(target error) bool { return errors.Is(err, target) }
-	_, start := errors.AsType[*berth.StartError](err)
-	switch {
-	case is(berth.ErrInvalid):
-		return http.StatusBadRequest
-	case is(berth.ErrSessionNotFound):
-		return http.StatusNotFound
-	case is(berth.ErrTaskConflict):
-		return http.StatusConflict // the ID is another task's
-	case is(berth.ErrExpired), is(berth.ErrTerminated):
-		return http.StatusGone // it ended on purpose
-	case is(berth.ErrInstanceLost), is(berth.ErrContainerLost):
-		return http.StatusBadGateway // PUT the task again: it gets a new place
-	case is(berth.ErrNoCapacity), is(berth.ErrClosed):
-		return http.StatusServiceUnavailable // later
-	case start:
-		return http.StatusUnprocessableEntity // git's own message: no such repository or branch, no access
-	}
-	return http.StatusInternalServerError
 }

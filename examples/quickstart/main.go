@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt) // Ctrl-C also kills the commands
 	defer stop()
 	if err := run(ctx, berth.Config{Name: "quickstart"}, "https://github.com/google/go-cmp"); err != nil {
 		log.Fatal(err)
@@ -24,7 +24,7 @@ func run(ctx context.Context, cfg berth.Config, repository string) error {
 	if err != nil {
 		return err
 	}
-	defer p.Destroy(context.Background()) // removes all of it, also after Ctrl-C
+	defer p.Destroy(context.Background()) // removes the containers and all else, also after Ctrl-C
 
 	for _, task := range []string{"fix-login", "add-tests"} {
 		s, err := p.CreateSession(ctx, berth.SessionRequest{

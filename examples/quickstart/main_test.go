@@ -6,12 +6,12 @@ import (
 	"testing"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/internal/gittest"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/testenv"
 )
 
 func TestRun(t *testing.T) {
-	cfg := berth.Config{Image: testenv.Image(t), Name: testenv.PoolName(t)}
+	cfg := berth.Config{Image: testenv.Image(t), Name: testenv.PoolName(t), Egress: gittest.Egress()}
 	repo := gittest.NewRepo("acme/shop")
 	repo.Commit("main", "Begin", map[string]string{"README.md": "# shop\n"})
 	server, err := gittest.Serve(t.Context(), testenv.Docker(t), repo)

@@ -1,9 +1,10 @@
-// Command replicas shows several processes on one pool: three replicas of a small HTTP backend, that share this machine's
-// Docker engine by their records in PostgreSQL, and one of them is killed in the midst of its work. What it had made is
-// found, used and ended through the others.
+// Command replicas shows several processes on one pool. Three replicas of a small HTTP backend share this machine's Docker
+// engine by their records in PostgreSQL. One of them is killed in the middle of its work. The others find, use and end the
+// sessions that it had made.
 //
-// backend.go and replica.go are what a backend of yours may begin with: the handlers, and a process that serves them.
-// The rest starts three of these processes, tells the story, and leaves nothing behind, also when it is interrupted.
+// The handlers are those of examples/hosttest. A backend of yours may begin with backend.go and replica.go, which add handlers and
+// have the process that serves them. The other files start three of these processes and tell the story. The program leaves nothing
+// behind, also when it is interrupted.
 package main
 
 import (
@@ -13,9 +14,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
+
+	"github.com/berth-go/berth/examples/internal/narrate"
 )
 
 const howToGetOne = `no database: give -database, or set DATABASE_URL. With Docker, one can be had by
@@ -46,20 +47,10 @@ func main() {
 	case *database == "":
 		usage(howToGetOne)
 	}
-	// Any of these ends the story early, and what it made is still removed. SIGPIPE: the reader of a pipe has left.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	defer stop()
-	pool := "replicas-" + strings.ToLower(rand.Text()[:8])
-	_, err := run(ctx, newPrinter(os.Stdout), config{pool: pool, database: *database})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "replicas:", err)
-	}
-	switch {
-	case errors.Is(err, errInterrupted):
-		os.Exit(130)
-	case err != nil:
-		os.Exit(1)
-	}
+	narrate.Main("replicas", func(ctx context.Context) error {
+		_, err := run(ctx, narrate.NewPrinter(os.Stdout), config{pool: "replicas-" + strings.ToLower(rand.Text()[:8]), database: *database})
+		return err
+	})
 }
 
 func usage(what string) {
@@ -67,10 +58,8 @@ func usage(what string) {
 	os.Exit(2)
 }
 
-var errInterrupted = errors.New("interrupted")
-
 // run starts the replicas, tells their story and removes all of it.
-func run(ctx context.Context, out *printer, cfg config) (*story, error) {
+func run(ctx context.Context, out *narrate.Printer, cfg config) (*story, error) {
 	st, err := newStage(ctx, out, cfg)
 	if err != nil {
 		return nil, err
@@ -78,7 +67,7 @@ func run(ctx context.Context, out *printer, cfg config) (*story, error) {
 	s := &story{stage: st}
 	err = s.tell(ctx)
 	if ctx.Err() != nil {
-		err = errInterrupted
+		err = narrate.ErrInterrupted
 	}
 	return s, errors.Join(err, st.close())
 }

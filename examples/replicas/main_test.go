@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,11 +15,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/internal/pgtest"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/examples/internal/narrate"
+	"github.com/berth-go/berth/internal/test/pgtest"
+	"github.com/berth-go/berth/internal/test/testenv"
 )
 
-// asProgram makes the test binary the program.
+// asProgram makes the test binary behave as the program.
 const asProgram = "REPLICAS_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -57,7 +57,7 @@ func schemas(t *testing.T, database string) (names []string) {
 	return names
 }
 
-// processes returns the replicas of a pool that run, by their environments.
+// processes returns the running replicas of a pool, which it knows by their environments.
 func processes(t *testing.T, pool string) (pids []string) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -80,7 +80,7 @@ func TestStory(t *testing.T) {
 	testenv.Image(t)
 	t.Parallel()
 	cfg := config{pool: testenv.PoolName(t), database: database(t)}
-	s, err := run(t.Context(), newPrinter(t.Output()), cfg)
+	s, err := run(t.Context(), narrate.NewPrinter(t.Output()), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,11 +120,11 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// TestReplicaThatIsToldToEnd: commands that it has started go on, though the requests for them end.
+// TestReplicaThatIsToldToEnd: the runs of a replica go on after it has ended.
 func TestReplicaThatIsToldToEnd(t *testing.T) {
 	testenv.Image(t)
 	t.Parallel()
-	st, err := newStage(t.Context(), newPrinter(t.Output()), config{pool: testenv.PoolName(t), database: database(t)})
+	st, err := newStage(t.Context(), narrate.NewPrinter(t.Output()), config{pool: testenv.PoolName(t), database: database(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,30 +137,27 @@ func TestReplicaThatIsToldToEnd(t *testing.T) {
 	if _, err := s.create(t.Context(), st.a, s.fixLogin()); err != nil {
 		t.Fatal(err)
 	}
-	gone, err := st.a.watch(t.Context(), "fix-login", longCommand, 1)
+	long, err := st.a.start(t.Context(), "fix-login", longRun)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := st.a.end(); err != nil {
 		t.Error(err)
 	}
-	<-gone
 	var lines [2]int
 	for i := range lines {
-		said, err := st.b.run(t.Context(), "fix-login", "sleep 0.5; wc -l < progress")
-		if err == nil {
-			lines[i], err = strconv.Atoi(said)
-		}
+		l, err := st.b.await(t.Context(), long, func(l look) bool { return l.state != "running" || l.lines() > lines[0] })
 		if err != nil {
 			t.Fatal(err)
 		}
+		lines[i] = l.lines()
 	}
 	if lines[1] <= lines[0] {
-		t.Errorf("the command had written %d lines, and %d later", lines[0], lines[1])
+		t.Errorf("the run had printed %d lines, and %d later", lines[0], lines[1])
 	}
 }
 
-// TestInterrupted holds that nothing is left of a program that is interrupted.
+// TestInterrupted interrupts the program, and checks that nothing is left.
 func TestInterrupted(t *testing.T) {
 	testenv.Image(t)
 	t.Parallel()

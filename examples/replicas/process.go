@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,11 +12,15 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/berth-go/berth/examples/hosttest"
+	"github.com/berth-go/berth/examples/internal/narrate"
 )
 
 const (
-	startTimeout = 30 * time.Second // until a replica says its URL
+	startTimeout = 30 * time.Second // until a replica prints its URL
 	endTimeout   = 20 * time.Second // for a replica that was told to end
+	lookInterval = 100 * time.Millisecond
 )
 
 // A replica is a process that serves tasks.
@@ -27,18 +31,18 @@ type replica struct {
 	cmd   *exec.Cmd
 	stdin io.Closer     // its end ends the replica
 	ended chan struct{} // closed when the process has ended
-	err   error         // how; to be read when ended is closed
+	err   error         // of the process; valid when ended is closed
 }
 
-// startReplica starts this program once more, as a replica, and waits until it can be asked.
-func startReplica(ctx context.Context, name string, cfg config, out *printer) (*replica, error) {
+// startReplica starts this program again, as a replica, and waits until it answers.
+func startReplica(ctx context.Context, name string, cfg config, out *narrate.Printer) (*replica, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	r := &replica{name: name, cmd: exec.Command(program), ended: make(chan struct{})}
 	r.cmd.Env = append(os.Environ(), cfg.environment()...)
-	r.cmd.Stderr = &lines{say: func(line string) { out.say("%s logs: %s", name, line) }}
+	r.cmd.Stderr = &lines{say: func(line string) { out.Say("%s logs: %s", name, line) }}
 	if r.stdin, err = r.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -66,11 +70,11 @@ func startReplica(ctx context.Context, name string, cfg config, out *printer) (*
 	case <-time.After(startTimeout):
 		err = fmt.Errorf("replica %s says nothing", name)
 	}
-	r.end() // how it ends does not matter any more
+	r.end() // its exit does not matter any more
 	return nil, err
 }
 
-// kill ends the process at once: it can do nothing about it.
+// kill ends the process at once, by SIGKILL.
 func (r *replica) kill() {
 	r.cmd.Process.Kill()
 	<-r.ended
@@ -96,13 +100,9 @@ func (r *replica) end() error {
 	return nil
 }
 
-// request sends a request. Whoever got no error closes the response's body.
-func (r *replica) request(ctx context.Context, method, path string, in any) (*http.Response, error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, r.url+path, bytes.NewReader(body))
+// request sends a request. The caller closes the body of the response, unless there is an error.
+func (r *replica) request(ctx context.Context, method, path, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, r.url+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -118,9 +118,13 @@ func (r *replica) request(ctx context.Context, method, path string, in any) (*ht
 	return nil, fmt.Errorf("replica %s: %s %s: %s: %s", r.name, method, path, resp.Status, bytes.TrimSpace(text))
 }
 
-// call sends a request, and reads its answer into out, unless that is nil.
+// call sends a request, and reads the answer into out unless out is nil.
 func (r *replica) call(ctx context.Context, method, path string, in, out any) error {
-	resp, err := r.request(ctx, method, path, in)
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	resp, err := r.request(ctx, method, path, string(body))
 	if err != nil {
 		return err
 	}
@@ -131,64 +135,85 @@ func (r *replica) call(ctx context.Context, method, path string, in, out any) er
 	return json.NewDecoder(resp.Body).Decode(out)
 }
 
-// create gives a task its place.
-func (r *replica) create(ctx context.Context, task Task) (p Place, err error) {
-	err = r.call(ctx, http.MethodPost, "/tasks", task, &p)
+// task is what a client asks for, by its ID.
+type task struct {
+	id string
+	hosttest.Task
+}
+
+// create creates the session of a task.
+func (r *replica) create(ctx context.Context, t task) (p hosttest.Place, err error) {
+	err = r.call(ctx, http.MethodPut, "/tasks/"+t.id, t.Task, &p)
 	return p, err
 }
 
 // tasks returns the tasks of all replicas, by their IDs.
-func (r *replica) tasks(ctx context.Context) (map[string]Place, error) {
-	var places []Place
+func (r *replica) tasks(ctx context.Context) (map[string]hosttest.Place, error) {
+	var places []hosttest.Place
 	err := r.call(ctx, http.MethodGet, "/tasks", nil, &places)
-	byID := make(map[string]Place)
+	byID := make(map[string]hosttest.Place)
 	for _, p := range places {
 		byID[p.Task] = p
 	}
 	return byID, err
 }
 
-// run runs a shell's script in a task, and returns what it printed.
-func (r *replica) run(ctx context.Context, task, script string) (string, error) {
-	resp, err := r.request(ctx, http.MethodPost, "/tasks/"+task+"/run", []string{"sh", "-c", script})
+// start starts a run of a shell script in a task, and returns the run's path. It does not wait for the run.
+func (r *replica) start(ctx context.Context, task, script string) (path string, err error) {
+	path = "/tasks/" + task + "/runs/" + rand.Text()
+	resp, err := r.request(ctx, http.MethodPut, path, script)
 	if err != nil {
 		return "", err
 	}
+	return path, resp.Body.Close()
+}
+
+// A look is the answer of a replica about a run.
+type look struct{ state, code, output string }
+
+// lines is how many lines the run has printed.
+func (l look) lines() int { return strings.Count(l.output, "\n") }
+
+// look asks for a run. Any replica may have started it.
+func (r *replica) look(ctx context.Context, path string) (look, error) {
+	resp, err := r.request(ctx, http.MethodGet, path, "")
+	if err != nil {
+		return look{}, err
+	}
 	defer resp.Body.Close()
 	said, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return "", fmt.Errorf("replica %s: %w", r.name, err)
-	}
-	if code := resp.Trailer.Get(exitTrailer); code != "0" {
-		return "", fmt.Errorf("replica %s: %q exited with %s %s: %s", r.name, script, code, resp.Trailer.Get(errorTrailer), said)
-	}
-	return strings.TrimSpace(string(said)), nil
+	return look{resp.Header.Get(hosttest.StateHeader), resp.Header.Get(hosttest.CodeHeader), string(said)}, err
 }
 
-// watch runs a shell's script in a task, and returns when it has printed so many lines. gone then gets the error with
-// which the rest of its output ended, nil for its proper end.
-func (r *replica) watch(ctx context.Context, task, script string, n int) (gone <-chan error, err error) {
-	resp, err := r.request(ctx, http.MethodPost, "/tasks/"+task+"/run", []string{"sh", "-c", script})
-	if err != nil {
-		return nil, err
-	}
-	output := bufio.NewReader(resp.Body)
-	for range n {
-		if _, err := output.ReadString('\n'); err != nil {
-			resp.Body.Close()
-			return nil, fmt.Errorf("replica %s: %w", r.name, err)
+// await asks for a run until it is in the wanted state.
+func (r *replica) await(ctx context.Context, path string, wanted func(look) bool) (look, error) {
+	for {
+		l, err := r.look(ctx, path)
+		if err != nil || wanted(l) {
+			return l, err
+		}
+		select {
+		case <-time.After(lookInterval):
+		case <-ctx.Done():
+			return l, context.Cause(ctx)
 		}
 	}
-	ended := make(chan error, 1)
-	go func() {
-		defer resp.Body.Close()
-		_, err := io.Copy(io.Discard, output)
-		ended <- err
-	}()
-	return ended, nil
 }
 
-// lines cuts what is written into lines.
+// run runs a shell script in a task to its end, and returns its output.
+func (r *replica) run(ctx context.Context, task, script string) (string, error) {
+	path, err := r.start(ctx, task, script)
+	if err != nil {
+		return "", err
+	}
+	l, err := r.await(ctx, path, func(l look) bool { return l.state != "running" })
+	if err == nil && l.code != "0" {
+		err = fmt.Errorf("replica %s: %q has %s %s: %s", r.name, script, l.state, l.code, l.output)
+	}
+	return strings.TrimSpace(l.output), err
+}
+
+// lines is a Writer that cuts its input into lines.
 type lines struct {
 	say  func(line string)
 	rest []byte

@@ -15,10 +15,11 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/store/pgstore"
 )
 
-// config is what all replicas have in common.
+// config has the settings that all replicas share.
 type config struct {
 	pool     string // its name
 	database string // URL
@@ -40,17 +41,17 @@ func (c config) environment() []string {
 	return []string{poolVariable + "=" + c.pool, databaseVariable + "=" + c.database, imageVariable + "=" + c.image}
 }
 
-// schema is where the pool's records are.
+// schema is the schema of the pool's records.
 func (c config) schema() string { return strings.ReplaceAll(c.pool, "-", "_") }
 
-// open opens the pool: its records, which all replicas share, and the engine of this machine. close ends what this
-// process does in the pool, and nothing else.
+// open opens the pool: its records, which all replicas share, and the engine of this machine. close stops the work of this
+// process in the pool, and ends nothing else.
 func (c config) open(ctx context.Context, logger *slog.Logger) (p *berth.Provider, close func() error, err error) {
 	records, err := pgstore.Open(ctx, c.database, pgstore.Options{Schema: c.schema(), Logger: logger})
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err = berth.NewLocalProvider(ctx, berth.Config{Name: c.pool, Image: c.image, Store: records, Logger: logger})
+	p, err = berth.NewLocalProvider(ctx, berth.Config{Name: c.pool, Image: c.image, Store: records, Logger: logger, Egress: gittest.Egress()})
 	if err != nil {
 		return nil, nil, errors.Join(err, records.Close())
 	}
@@ -60,12 +61,12 @@ func (c config) open(ctx context.Context, logger *slog.Logger) (p *berth.Provide
 // closeGrace is how long requests under way may take when the process is told to end.
 const closeGrace = 3 * time.Second
 
-// serve is a replica: it prints its URL, and answers until it gets a SIGTERM or its standard input is closed. Sessions
-// and their commands live on.
+// serve runs a replica. It prints its URL, and answers until it gets a SIGTERM or its standard input is closed. Sessions and
+// their commands live on.
 func serve(cfg config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	signal.Ignore(os.Interrupt, syscall.SIGHUP) // at a terminal these reach the parent too, who decides
+	signal.Ignore(os.Interrupt, syscall.SIGHUP) // at a terminal the parent gets these too, and decides
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
 		stop()
@@ -88,7 +89,7 @@ func serve(cfg config) error {
 	case <-ctx.Done():
 		grace, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
-		server.Shutdown(grace) // the rest of the requests end with the pool, which kills no command
+		server.Shutdown(grace) // the other requests end with the pool, which kills no command
 	}
 	err = errors.Join(err, closePool())
 	server.Close()

@@ -11,17 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/moby/moby/client"
 
-	"github.com/berth-go/berth/internal/gittest"
-	"github.com/berth-go/berth/internal/workspace"
+	"github.com/berth-go/berth/examples/internal/narrate"
+	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/workspace"
 	"github.com/berth-go/berth/store/pgstore"
 )
 
 const clearTimeout = 2 * time.Minute // for removing everything at the end
 
-// A stage is what the story plays on: the replicas, and what they need.
+// A stage has the replicas and everything that they need.
 type stage struct {
 	config
-	out           *printer
+	out           *narrate.Printer
 	docker        *client.Client
 	shop, billing string // URLs of repositories
 	a, b, c       *replica
@@ -32,11 +33,11 @@ type stage struct {
 
 // newStage makes the workspace image if the engine lacks it, serves the repositories, makes the schema, and starts the
 // replicas.
-func newStage(ctx context.Context, out *printer, cfg config) (_ *stage, err error) {
+func newStage(ctx context.Context, out *narrate.Printer, cfg config) (_ *stage, err error) {
 	st := &stage{config: cfg, out: out}
 	defer func() {
 		if err != nil && ctx.Err() != nil {
-			err = errInterrupted
+			err = narrate.ErrInterrupted
 		}
 		if err != nil {
 			err = errors.Join(err, st.close())
@@ -46,7 +47,7 @@ func newStage(ctx context.Context, out *printer, cfg config) (_ *stage, err erro
 		return nil, err
 	}
 	st.closers = append(st.closers, st.docker.Close)
-	if st.image, err = workspace.Ensure(ctx, st.docker, func(line string) { out.say("%s", line) }); err != nil {
+	if st.image, err = workspace.Ensure(ctx, st.docker, func(line string) { out.Say("%s", line) }); err != nil {
 		return nil, err
 	}
 	shop, billing := sampleRepos()
@@ -57,8 +58,8 @@ func newStage(ctx context.Context, out *printer, cfg config) (_ *stage, err erro
 	st.closers = append(st.closers, git.Close)
 	st.shop, st.billing = git.URL(shop), git.URL(billing)
 
-	records, err := pgstore.Open(ctx, st.database, pgstore.Options{Schema: st.schema()}) // says what is wrong, if anything is
-	if err == nil || ctx.Err() != nil {                                                  // else it has made nothing
+	records, err := pgstore.Open(ctx, st.database, pgstore.Options{Schema: st.schema()}) // its error says what is wrong
+	if err == nil || ctx.Err() != nil {                                                  // otherwise it has made nothing
 		st.closers = append(st.closers, st.dropSchema)
 	}
 	if err != nil {
@@ -76,12 +77,12 @@ func newStage(ctx context.Context, out *printer, cfg config) (_ *stage, err erro
 			return nil, err
 		}
 		st.closers = append(st.closers, (*r.is).end)
-		out.say("replica %s is process %d at %s", r.name, (*r.is).cmd.Process.Pid, (*r.is).url)
+		out.Say("replica %s is process %d at %s", r.name, (*r.is).cmd.Process.Pid, (*r.is).url)
 	}
 	return st, nil
 }
 
-// sampleRepos makes two small repositories in memory. Fetching the second takes a moment: it has many files.
+// sampleRepos makes two small repositories in memory. The second has many files, so that a fetch of it takes a moment.
 func sampleRepos() (shop, billing *gittest.Repo) {
 	shop = gittest.NewRepo("acme/shop")
 	shop.Commit("main", "Begin the shop", map[string]string{"README.md": "# shop\n"})
@@ -94,8 +95,8 @@ func sampleRepos() (shop, billing *gittest.Repo) {
 	return shop, billing
 }
 
-// removePool removes what no replica has removed: those of a story that came to its end have left nothing. The replicas
-// have ended, so this process becomes one for a moment.
+// removePool removes the pool, unless a replica has. After a complete story, nothing is left. All replicas have ended, so this
+// process opens the pool itself.
 func (st *stage) removePool() error {
 	ctx, cancel := context.WithTimeout(context.Background(), clearTimeout)
 	defer cancel()
@@ -113,12 +114,12 @@ func (st *stage) removePool() error {
 		err = fmt.Errorf("the engine still has %s", strings.Join(left, ", "))
 	}
 	if err == nil {
-		st.out.say("the engine has no container, volume or network of %s", st.pool)
+		st.out.Say("the engine has no container, volume or network of %s", st.pool)
 	}
 	return err
 }
 
-// left asks the engine what carries the pool's label.
+// left asks the engine for everything that carries the pool's label.
 func (st *stage) left(ctx context.Context) (names []string, err error) {
 	filters := make(client.Filters).Add("label", "berth.pool="+st.pool)
 	containers, err := st.docker.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filters})
@@ -145,11 +146,11 @@ func (st *stage) left(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// dropSchema removes the records, and looks whether they are gone.
+// dropSchema removes the records, and checks that they are gone.
 func (st *stage) dropSchema() error {
 	ctx, cancel := context.WithTimeout(context.Background(), clearTimeout)
 	defer cancel()
-	parsed, err := pgxpool.ParseConfig(st.database) // it may hold what only a pool understands
+	parsed, err := pgxpool.ParseConfig(st.database) // it may have settings that only a pool understands
 	if err != nil {
 		return errors.New("cannot read the database's URL")
 	}
@@ -161,11 +162,11 @@ func (st *stage) dropSchema() error {
 	if _, err := conn.Exec(ctx, "DROP SCHEMA IF EXISTS "+st.schema()+" CASCADE"); err != nil {
 		return err
 	}
-	st.out.say("the database has no schema %s", st.schema())
+	st.out.Say("the database has no schema %s", st.schema())
 	return nil
 }
 
-// close removes all of the stage, the last first.
+// close removes the parts of the stage, the last one first.
 func (st *stage) close() error {
 	var errs []error
 	for len(st.closers) > 0 {

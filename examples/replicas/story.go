@@ -8,26 +8,30 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/examples/hosttest"
 )
 
-// A story is told on a stage.
+// A story runs on a stage, and keeps what happened.
 type story struct {
 	*stage
 	uid string // of fix-login
+	run string // the path of its long run
 
-	// What happened:
+	// The results:
 
-	before, after map[string]Place // the tasks when A was killed, as B sees them, and soon after that, as C does
-	written       [2]int           // lines that a command of A's task had written before and some time after the kill
-	cut, anew     Place            // a task while A was creating it, and as B has created it
-	waited        time.Duration    // from the kill of A until B had created it
-	twins         [2]Place         // one task that B and C have created at the same time
-	processes     [2]int           // of A's task, as a task beside it sees them before its end and after
-	planners      [2][]string      // the replicas that planned before the kill, and at the end
+	before, after map[string]hosttest.Place // the tasks when A was killed, as B sees them, and soon after that, as C does
+	written       [2]int                    // lines that the run of A's task had printed before and some time after the kill
+	cut, anew     hosttest.Place            // a task while A was creating it, and as B has created it
+	killed        time.Time                 // when A was
+	waited        time.Duration             // from the kill of A until B had created it
+	twins         [2]hosttest.Place         // one task that B and C have created at the same time
+	processes     [2]int                    // of A's task, as a task beside it sees them before its end and after
+	planners      [2][]string               // the replicas that planned before the kill, and at the end
 }
 
 // tell tells the story.
@@ -40,33 +44,33 @@ func (s *story) tell(ctx context.Context) error {
 	return nil
 }
 
-// create creates a task through a replica, and says what it found.
-func (s *story) create(ctx context.Context, r *replica, task Task) (Place, error) {
+// create creates a task through a replica, and prints how it started.
+func (s *story) create(ctx context.Context, r *replica, t task) (hosttest.Place, error) {
 	begun := time.Now()
-	p, err := r.create(ctx, task)
+	p, err := r.create(ctx, t)
 	if err == nil {
-		s.out.say("%s: %s has started (%s, %d ms) in %s", r.name, p.Task, p.Start, time.Since(begun).Milliseconds(), p.Container)
+		s.out.Say("%s: %s has started (%s, %d ms) in %s", r.name, p.Task, p.Start, time.Since(begun).Milliseconds(), p.Container)
 	}
 	return p, err
 }
 
 // The tasks of the story.
-func (s *story) fixLogin() Task { return Task{ID: "fix-login", User: "alice", Repository: s.shop} }
-func (s *story) addTests() Task { return Task{ID: "add-tests", User: "bob", Repository: s.shop} }
-func (s *story) polish() Task   { return Task{ID: "polish", User: "carol", Repository: s.shop} }
-func (s *story) mendTypos() Task {
-	return Task{ID: "mend-typos", User: "carol", Repository: s.shop}
-}
-func (s *story) roundCents() Task {
-	return Task{ID: "round-cents", User: "alice", Repository: s.billing}
+func (s *story) fixLogin() task   { return taskOn(s.shop, "fix-login", "alice") }
+func (s *story) addTests() task   { return taskOn(s.shop, "add-tests", "bob") }
+func (s *story) polish() task     { return taskOn(s.shop, "polish", "carol") }
+func (s *story) mendTypos() task  { return taskOn(s.shop, "mend-typos", "carol") }
+func (s *story) roundCents() task { return taskOn(s.billing, "round-cents", "alice") }
+
+func taskOn(repository, id, user string) task {
+	return task{id, hosttest.Task{User: user, Repository: repository}}
 }
 
 // share lets the replicas share a container.
 func (s *story) share(ctx context.Context) error {
-	s.out.heading("Two tasks through A and one through B, on one repository, share one container.")
+	s.out.Heading("Two tasks through A and one through B, on one repository, share one container.")
 	for _, t := range []struct {
 		at   *replica
-		task Task
+		task task
 	}{{s.a, s.fixLogin()}, {s.a, s.addTests()}, {s.b, s.polish()}} {
 		if _, err := s.create(ctx, t.at, t.task); err != nil {
 			return err
@@ -78,19 +82,21 @@ func (s *story) share(ctx context.Context) error {
 	}
 	var commit string
 	s.uid, commit, _ = strings.Cut(said, "\n")
-	s.out.say("C: a command in fix-login, which A has made, runs with uid %s at the commit %q", s.uid, commit)
+	s.out.Say("C: a command in fix-login, which A has made, runs with uid %s at the commit %q", s.uid, commit)
 	s.planners[0], err = s.whoPlans(ctx, s.a, s.b, s.c)
 	return err
 }
 
-// A command that writes a line into its checkout ten times a second, for ten minutes.
-const longCommand = `i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo $i | tee -a progress; sleep 0.1; done`
+// A run that prints a line ten times a second, for ten minutes.
+const longRun = `i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo $i; sleep 0.1; done`
 
-// kill kills A while a command of one of its tasks runs, and while it creates another.
-func (s *story) kill(ctx context.Context) error {
-	s.out.heading("A is killed (SIGKILL) while it runs a long command in fix-login, and while it creates round-cents.")
-	gone, err := s.a.watch(ctx, "fix-login", longCommand, 5)
-	if err != nil {
+// kill kills A while a run of one of its tasks goes on, and while it creates another.
+func (s *story) kill(ctx context.Context) (err error) {
+	s.out.Heading("A is killed (SIGKILL) while a long run goes on in fix-login, and while it creates round-cents.")
+	if s.run, err = s.a.start(ctx, "fix-login", longRun); err != nil {
+		return err
+	}
+	if _, err = s.a.await(ctx, s.run, func(l look) bool { return l.lines() >= 5 }); err != nil {
 		return err
 	}
 	created := make(chan error, 1)
@@ -110,62 +116,61 @@ func (s *story) kill(ctx context.Context) error {
 		}
 	}
 	s.a.kill()
-	s.waited = -time.Since(s.out.begun)
-	s.out.say("A is dead; of round-cents B knows that it is %s", s.cut.State)
-	if err := <-gone; err == nil {
-		return errors.New("the output of the long command has come to its end")
-	}
+	s.killed = time.Now()
+	s.out.Say("A is dead; of round-cents B knows that it is %s", s.cut.State)
 	if err := <-created; err == nil {
 		return errors.New("round-cents was created before A was killed")
 	}
 	return nil
 }
 
-// goOn does through B and C what A cannot do any more.
+// goOn continues the work of A through B and C.
 func (s *story) goOn(ctx context.Context) (err error) {
-	s.out.heading("The tasks are still there, and others wait for nothing.")
+	s.out.Heading("The tasks are still there, and others wait for nothing.")
 	if s.after, err = s.c.tasks(ctx); err != nil {
 		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.after)) {
-		s.out.say("C: %s is %s", id, s.after[id].State)
+		s.out.Say("C: %s is %s", id, s.after[id].State)
 	}
 	for i := range s.written {
-		said, err := s.c.run(ctx, "fix-login", "sleep 0.5; wc -l < progress")
+		l, err := s.c.await(ctx, s.run, func(l look) bool { return i == 0 || l.lines() > s.written[0] })
 		if err != nil {
 			return err
 		}
-		if s.written[i], err = strconv.Atoi(said); err != nil {
-			return err
-		}
-		s.out.say("C: the checkout of fix-login has what A's command wrote, %d lines: the command goes on", s.written[i])
+		s.written[i] = l.lines()
+		s.out.Say("C: the run that A started in fix-login is %s, and has printed %d lines", l.state, s.written[i])
 	}
-	s.out.heading("The task whose creation was cut off is created again, through B: once A is known to be dead.")
+	s.out.Heading("The task whose creation was cut off is created again, through B: once A is known to be dead.")
 	if s.anew, err = s.create(ctx, s.b, s.roundCents()); err != nil {
 		return err
 	}
-	s.waited += time.Since(s.out.begun)
-	s.out.say("that was %.1f s after A was killed", s.waited.Seconds())
+	s.waited = time.Since(s.killed)
+	s.out.Say("that was %.1f s after A was killed", s.waited.Seconds())
 	return nil
 }
 
 // race creates one task through two replicas at once.
 func (s *story) race(ctx context.Context) error {
-	s.out.heading("B and C create one task at once, and get one session.")
-	var errs [2]error
-	var wg sync.WaitGroup
+	s.out.Heading("B and C create one task at once, and get one session.")
+	var both errgroup.Group
 	for i, r := range []*replica{s.b, s.c} {
-		wg.Go(func() { s.twins[i], errs[i] = s.create(ctx, r, s.mendTypos()) })
+		both.Go(func() (err error) {
+			s.twins[i], err = s.create(ctx, r, s.mendTypos())
+			return err
+		})
 	}
-	wg.Wait()
-	s.out.say("B has session %s, C has %s", s.twins[0].Session, s.twins[1].Session)
-	return errors.Join(errs[:]...)
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	s.out.Say("B has session %s, C has %s", s.twins[0].Session, s.twins[1].Session)
+	return nil
 }
 
-// end ends what A had made, and then everything.
+// end ends the tasks of A, and then everything.
 func (s *story) end(ctx context.Context) (err error) {
-	s.out.heading("What A has made is ended through C, its command included; then B destroys the pool.")
-	if s.processes[0], err = s.countProcesses(ctx); err != nil {
+	s.out.Heading("What A has made is ended through C, its run included; then B destroys the pool.")
+	if s.processes[0], err = s.countProcesses(ctx, "fix-login"); err != nil {
 		return err
 	}
 	for _, id := range []string{"fix-login", "add-tests"} {
@@ -173,16 +178,16 @@ func (s *story) end(ctx context.Context) (err error) {
 		if err := s.c.call(ctx, http.MethodDelete, "/tasks/"+id, nil, nil); err != nil {
 			return err
 		}
-		s.out.say("C: %s has ended (%d ms)", id, time.Since(begun).Milliseconds())
+		s.out.Say("C: %s has ended (%d ms)", id, time.Since(begun).Milliseconds())
 	}
 	tasks, err := s.c.tasks(ctx)
 	if err != nil {
 		return err
 	}
-	if s.processes[1], err = s.countProcesses(ctx); err != nil {
+	if s.processes[1], err = s.countProcesses(ctx, "polish"); err != nil {
 		return err
 	}
-	s.out.say("C: %s go on; of the processes of fix-login, %d before, there are %d", strings.Join(slices.Sorted(maps.Keys(tasks)), ", "),
+	s.out.Say("C: %s go on; of the processes of fix-login, %d before, they see %d", strings.Join(slices.Sorted(maps.Keys(tasks)), ", "),
 		s.processes[0], s.processes[1])
 	if s.planners[1], err = s.whoPlans(ctx, s.b, s.c); err != nil {
 		return err
@@ -191,20 +196,20 @@ func (s *story) end(ctx context.Context) (err error) {
 		return err
 	}
 	s.destroyed = true
-	s.out.say("B: the pool is destroyed")
+	s.out.Say("B: the pool is destroyed")
 	return nil
 }
 
-// countProcesses lets a task that shares fix-login's container count the processes of fix-login, by its uid.
-func (s *story) countProcesses(ctx context.Context) (n int, err error) {
-	said, err := s.c.run(ctx, "polish", "find /proc -maxdepth 1 -user "+s.uid+" | wc -l")
+// countProcesses lets a task count the processes of fix-login that it sees, by their uid.
+func (s *story) countProcesses(ctx context.Context, by string) (n int, err error) {
+	said, err := s.c.run(ctx, by, "find /proc -maxdepth 1 -user "+s.uid+" | wc -l")
 	if err != nil {
 		return 0, err
 	}
 	return strconv.Atoi(said)
 }
 
-// whoPlans asks replicas what they have done, and returns those that plan.
+// whoPlans returns the replicas that plan, by their statistics.
 func (s *story) whoPlans(ctx context.Context, replicas ...*replica) (names []string, err error) {
 	rows := [][]string{{"REPLICA", "PLANS", "COLD", "WARM", "ATTACHED", "ENDED"}}
 	for _, r := range replicas {
@@ -223,6 +228,6 @@ func (s *story) whoPlans(ctx context.Context, replicas ...*replica) (names []str
 		}
 		rows = append(rows, row)
 	}
-	s.out.table(rows)
+	s.out.Table(rows)
 	return names, nil
 }

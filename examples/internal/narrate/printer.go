@@ -1,4 +1,4 @@
-package main
+package narrate
 
 import (
 	"fmt"
@@ -9,32 +9,33 @@ import (
 	"time"
 )
 
-// printer writes the story, each line with its time. It is safe for concurrent use.
-type printer struct {
+// Printer writes a story, each line with its time. It is safe for concurrent use.
+type Printer struct {
 	begun time.Time
 
 	mu sync.Mutex // protects w
 	w  io.Writer
 }
 
-func newPrinter(w io.Writer) *printer { return &printer{begun: time.Now(), w: w} }
+// NewPrinter returns a Printer whose times begin now.
+func NewPrinter(w io.Writer) *Printer { return &Printer{begun: time.Now(), w: w} }
 
-// say prints a line.
-func (p *printer) say(format string, args ...any) {
+// Say prints a line.
+func (p *Printer) Say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fmt.Fprintf(p.w, "%5.1f s  %s\n", time.Since(p.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// heading prints what the following lines are about.
-func (p *printer) heading(text string) {
+// Heading prints what the following lines are about.
+func (p *Printer) Heading(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fmt.Fprintf(p.w, "\n%s\n\n", text)
 }
 
-// table prints rows in columns, and the first one as their heading.
-func (p *printer) table(rows [][]string) {
+// Table prints rows in columns. The first row is the heading.
+func (p *Printer) Table(rows [][]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fmt.Fprintln(p.w)
