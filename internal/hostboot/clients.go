@@ -14,11 +14,11 @@ import (
 
 const (
 	clientCAValidity = 10 * 365 * 24 * time.Hour
-	clientValidity   = 24 * time.Hour // of a certificate; another is made at half time
+	clientValidity   = 24 * time.Hour // of a certificate; it is renewed after half of it
 )
 
-// NewClientCA makes the certificate authority of a pool's clients. It is made once per pool and lives for ten years.
-// Whoever has the key is root on every host of the pool: keep it sealed.
+// NewClientCA makes the certificate authority of a pool's clients. It is made once per pool and is valid for ten years. The
+// owner of the key is root on every host of the pool: keep the key sealed.
 func NewClientCA(pool string) (certPEM, keyPEM []byte, err error) {
 	ca, err := newAuthority("berth clients of "+pool, clientCAValidity)
 	if err != nil {
@@ -34,10 +34,11 @@ type Clients struct {
 
 	mu      sync.Mutex // protects what follows
 	current *tls.Certificate
-	renewAt time.Time
+	made    time.Time     // when current was made
+	renewal time.Duration // the age at which it is renewed
 }
 
-// NewClients returns Clients that show themselves with certificates of a pool's client authority.
+// NewClients returns Clients that use certificates of a pool's client authority.
 func NewClients(certPEM, keyPEM []byte) (*Clients, error) {
 	cert, err := parseCA(certPEM)
 	if err != nil {
@@ -58,15 +59,15 @@ func NewClients(certPEM, keyPEM []byte) (*Clients, error) {
 	return &Clients{ca: authority{cert, key}}, nil
 }
 
-// TLS returns what a client needs to connect to the engine of a launch, and to no other. trust is what Boot returned
-// for it. The configuration stays good for as long as the launch lives.
+// TLS returns the configuration of a client that connects to the engine of one launch only. trust is the launch's trust, as
+// Boot returned it. The configuration can be used as long as the launch lives.
 func (c *Clients) TLS(launchID, trust string) (*tls.Config, error) {
 	ca, err := parseCA([]byte(trust))
 	if err != nil {
 		return nil, fmt.Errorf("hostboot: the trust of launch %s: %w", launchID, err)
 	}
 	if launchID == "" {
-		return nil, errors.New("hostboot: no launch ID") // a client without a server name takes the address for it
+		return nil, errors.New("hostboot: no launch ID") // without a server name, a client would check the address instead
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
@@ -78,12 +79,12 @@ func (c *Clients) TLS(launchID, trust string) (*tls.Config, error) {
 	}, nil
 }
 
-// certificate returns one that is valid for hours to come.
+// certificate returns a certificate that is valid for hours to come.
 func (c *Clients) certificate() (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if c.current != nil && now.Before(c.renewAt) {
+	if c.current != nil && usable(c.made, now, c.renewal) {
 		return c.current, nil
 	}
 	until := now.Add(clientValidity)
@@ -102,6 +103,13 @@ func (c *Clients) certificate() (*tls.Certificate, error) {
 		return nil, fmt.Errorf("hostboot: making a client certificate: %w", err)
 	}
 	c.current = &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	c.renewAt = now.Add(until.Sub(now) / 2)
+	c.made, c.renewal = now, until.Sub(now)/2
 	return c.current, nil
+}
+
+// usable reports whether a certificate has not reached the age of its renewal, by the monotonic clock and by the wall clock.
+// A certificate that was made before the wall clock was set may be valid on no other machine.
+func usable(made, now time.Time, renewal time.Duration) bool {
+	wall := now.Round(0).Sub(made.Round(0))
+	return now.Sub(made) < renewal && wall >= 0 && wall < renewal
 }

@@ -10,17 +10,18 @@ import (
 )
 
 const (
-	tlsDir = "/etc/berth/tls" // of the server's certificate and key, and of the clients' authority
+	tlsDir = "/etc/berth/tls" // holds the server's certificate and key, and the certificate of the clients' authority
 
 	poolCount = 2  // address pools for networks of containers
 	subnet    = 20 // bits of a network's prefix: 4,000 containers in one, 16 networks in a pool
 )
 
-// daemonJSON makes Docker's settings.
+// daemonJSON returns Docker's settings. The error joins the errors of the options that it uses.
 func daemonJSON(o Options) ([]byte, error) {
-	pools, err := addressPools(o.AvoidCIDRs)
-	if err != nil {
-		return nil, err
+	var faults []error
+	pools := addressPools(o.AvoidCIDRs)
+	if len(pools) == 0 {
+		faults = append(faults, o.unfit("AvoidCIDRs", "leave no private addresses for containers, beside the networks of the VPC"))
 	}
 	settings := map[string]any{
 		"live-restore": true,
@@ -33,8 +34,9 @@ func daemonJSON(o Options) ([]byte, error) {
 		"shutdown-timeout":         15, // seconds
 	}
 	maps.Copy(settings, o.Daemon)
-	// Without it, an engine that has run before keeps the bridge's addresses of that time, whatever the pools are.
-	if !given(o.Daemon, "default-address-pools", "bip", "bridge") {
+	// Without bip, an engine that has run before keeps its bridge's old addresses, even if they are in none of the
+	// pools.
+	if len(pools) > 0 && !given(o.Daemon, "default-address-pools", "bip", "bridge") {
 		settings["bip"] = netip.PrefixFrom(pools[0].Base.Addr().Next(), subnet).String()
 	}
 	for name, value := range map[string]any{
@@ -47,18 +49,18 @@ func daemonJSON(o Options) ([]byte, error) {
 		"labels":    []string{"berth.launch=" + o.LaunchID, "berth.pool=" + o.Pool},
 	} {
 		if _, given := settings[name]; given {
-			return nil, fmt.Errorf("hostboot: Daemon sets %q, which is not free", name)
+			faults = append(faults, o.unfit("Daemon", "sets %q, which is reserved", name))
 		}
 		settings[name] = value
 	}
 	text, err := json.MarshalIndent(settings, "", " ")
 	if err != nil {
-		return nil, fmt.Errorf("hostboot: Daemon: %w", err)
+		faults = append(faults, o.unfit("Daemon", "cannot be written as JSON: %v", err))
 	}
-	return append(text, '\n'), nil
+	return append(text, '\n'), errors.Join(faults...)
 }
 
-// given reports whether settings has any of some names.
+// given reports whether settings have any of some names.
 func given(settings map[string]any, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { _, ok := settings[name]; return ok })
 }
@@ -68,8 +70,8 @@ type addressPool struct {
 	Size int          `json:"size"`
 }
 
-// addressPools chooses private networks of 16 bits that overlap none of avoid.
-func addressPools(avoid []netip.Prefix) (pools []addressPool, err error) {
+// addressPools returns private networks with prefixes of 16 bits that overlap none of avoid. There may be none.
+func addressPools(avoid []netip.Prefix) (pools []addressPool) {
 	try := func(a, b byte) {
 		base := netip.PrefixFrom(netip.AddrFrom4([4]byte{a, b}), 16)
 		taken := slices.ContainsFunc(avoid, func(p netip.Prefix) bool { return p.Overlaps(base) })
@@ -85,8 +87,5 @@ func addressPools(avoid []netip.Prefix) (pools []addressPool, err error) {
 	for b := 255; b >= 0; b-- { // from the end: many networks begin at 10.0
 		try(10, byte(b))
 	}
-	if len(pools) == 0 {
-		return nil, errors.New("hostboot: AvoidCIDRs leave no private addresses for containers")
-	}
-	return pools, nil
+	return pools
 }

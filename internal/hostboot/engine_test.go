@@ -19,11 +19,11 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/berth-go/berth/internal/hostboot"
-	"github.com/berth-go/berth/internal/hostboot/hostboottest"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/hostboottest"
+	"github.com/berth-go/berth/internal/test/testenv"
 )
 
-// TestEngineFromUserData boots real engines from nothing but the user data, and uses one over mutual TLS.
+// TestEngineFromUserData boots real engines from the user data alone, and uses one over mutual TLS.
 func TestEngineFromUserData(t *testing.T) {
 	here := testenv.Docker(t)
 	image := testenv.Image(t)
@@ -31,7 +31,7 @@ func TestEngineFromUserData(t *testing.T) {
 	userData, trust := p.boot(t, launch, hostboot.Options{Daemon: hostboottest.Daemon(), Extra: "docker version"})
 	validate(t, userData)
 
-	// Docker is there already, with settings and a bridge of its own, as in the image of ECS. It has run before ours does.
+	// As in the image of ECS, Docker is already there and has run, with settings and a bridge of its own.
 	m := hostboottest.Boot(t, hostboottest.Options{
 		UserData: append([]byte("ip link add docker0 type bridge && ip addr add 10.99.0.1/16 dev docker0\n"), userData...),
 		Engine:   true,
@@ -67,7 +67,7 @@ func TestEngineFromUserData(t *testing.T) {
 	})
 }
 
-// validate asks Docker whether it takes the settings, where it is new enough to be asked.
+// validate asks Docker whether it accepts the settings, if it is new enough to be asked.
 func validate(t *testing.T, userData []byte) {
 	t.Helper()
 	dockerd, err := exec.LookPath("dockerd")
@@ -98,7 +98,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
-// connect makes a client of the machine's engine, as the driver does: TLS is no matter of the client's.
+// connect makes a client of the machine's engine in the same way as the driver, which handles TLS outside the client.
 func connect(t *testing.T, m *hostboottest.Machine, config *tls.Config) *client.Client {
 	t.Helper()
 	address := strings.TrimPrefix(m.Address(), "tcp://")
@@ -138,8 +138,8 @@ func testStrangers(t *testing.T, p pool, m *hostboottest.Machine, trust string) 
 	}
 }
 
-// metadataNetwork is a machine beside the machine that has the address of the metadata service, and another one. The
-// machine itself must reach both.
+// metadataNetwork adds another machine that has the address of the metadata service, and one more address. The machine
+// itself must reach both.
 const metadataNetwork = `
 set -e
 ip netns add metadata
@@ -165,12 +165,12 @@ for at in $addresses; do
 	nsenter --net=/run/netns/metadata git daemon --detach --port=80 --base-path=/tmp --listen=$at
 done
 for at in $addresses; do
-	for try in 1 2 3 4 5 6 7 8 9; do timeout 3 bash -c ": </dev/tcp/$at/80" 2>/dev/null && continue 2; sleep 0.2; done
+	for try in $(seq 50); do timeout 3 bash -c ": </dev/tcp/$at/80" 2>/dev/null && continue 2; sleep 0.2; done
 	echo "the machine itself cannot reach $at"
 done`
 
-// testContainers runs one, on a network as berth makes it, and tries what it can reach. Each try has its counterpart
-// that must succeed.
+// testContainers runs a container on a network like those of berth, and tries to reach addresses from it. For each try that
+// must fail, a similar one must succeed.
 func testContainers(t *testing.T, m *hostboottest.Machine, docker *client.Client, image string) {
 	testenv.Git(t)
 	net, err := docker.NetworkCreate(t.Context(), "berth-test", client.NetworkCreateOptions{Driver: "bridge"})
@@ -207,8 +207,8 @@ func testContainers(t *testing.T, m *hostboottest.Machine, docker *client.Client
 	}
 }
 
-// reach tries addresses from a container, and the engine's port on all of the container's gateways, and returns those
-// where somebody answered.
+// reach tries addresses from a container, and the engine's port on all of the container's gateways. It returns those that
+// answered.
 func reach(t *testing.T, docker *client.Client, image, network string, addresses ...string) []string {
 	t.Helper()
 	out := run(t, docker, image, network, `
@@ -220,7 +220,7 @@ func reach(t *testing.T, docker *client.Client, image, network string, addresses
 	return strings.Fields(out)
 }
 
-// run runs a script in a container and returns what it said.
+// run runs a script in a container and returns its output.
 func run(t *testing.T, docker *client.Client, image, on, script string) string {
 	t.Helper()
 	c, err := docker.ContainerCreate(t.Context(), client.ContainerCreateOptions{

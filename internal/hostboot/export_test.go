@@ -2,11 +2,13 @@ package hostboot
 
 import "net/netip"
 
-// AddressPools are the networks that addressPools chooses.
-func AddressPools(avoid ...netip.Prefix) (bases []netip.Prefix, err error) {
-	pools, err := addressPools(avoid)
-	for _, p := range pools {
+// AddressPools returns the networks that addressPools chooses.
+func AddressPools(avoid ...netip.Prefix) (bases []netip.Prefix) {
+	for _, p := range addressPools(avoid) {
 		bases = append(bases, p.Base)
 	}
-	return bases, err
+	return bases
 }
+
+// Usable is usable.
+var Usable = usable

@@ -1,6 +1,9 @@
 package hostboot_test
 
 import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
 	"regexp"
 	"testing"
 
@@ -32,6 +35,7 @@ func newPool(t *testing.T) pool {
 func (p pool) boot(t *testing.T, launch string, o hostboot.Options) (userData []byte, trust string) {
 	t.Helper()
 	o.LaunchID, o.Pool, o.ClientCA = launch, "acme", p.ca
+	o.DiskGiB = cmp.Or(o.DiskGiB, 1) // not most of this computer's disk
 	userData, trust, err := hostboot.Boot(o)
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +45,7 @@ func (p pool) boot(t *testing.T, launch string, o hostboot.Options) (userData []
 
 var hereDocument = regexp.MustCompile(`(?ms)^put (\d{4}) (\S+) <<'(\S+)'\n(.*?)^END-OF-BERTH-FILE$`)
 
-// A bootFile is one that the user data writes.
+// A bootFile is a file that the user data writes.
 type bootFile struct{ mode, text string }
 
 // filesOf reads the files from the user data.
@@ -51,4 +55,11 @@ func filesOf(userData []byte) map[string]bootFile {
 		found[m[2]] = bootFile{m[1], m[4]}
 	}
 	return found
+}
+
+// random returns about n bytes of a script that does nothing and hardly gets shorter when it is compressed.
+func random(n int) string {
+	b := make([]byte, n*3/4)
+	rand.Read(b)
+	return ": " + base64.StdEncoding.EncodeToString(b) + "\n"
 }

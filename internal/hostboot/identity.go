@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// backdate is for clocks that are late: a new certificate is valid there too.
+	// backdate makes a new certificate valid also where the clock is slow.
 	backdate = time.Hour
-	// afterlife is how much longer than the machine its certificate lives: a machine that should be gone and is not must
-	// still be reachable for whoever wants to know why.
+	// afterlife is how much longer than the machine its certificate is valid: somebody may have to reach a machine that
+	// should have ended, to learn why it has not.
 	afterlife = 30 * 24 * time.Hour
 )
 
-// ServerName is the name in the certificate of a launch's engine.
+// ServerName returns the name in the certificate of a launch's engine.
 func ServerName(launchID string) string { return launchID + ".berth.invalid" }
 
-// identity is a launch's.
+// identity is the identity of a launch.
 type identity struct {
 	cert, key []byte // PEM, of the engine. The key is a secret
-	trust     []byte // PEM, of the authority whose only certificate that is
+	trust     []byte // PEM, of the authority, which has issued only that certificate
 }
 
-// newIdentity makes an identity that is valid for a machine that lives as long as maxAge from now.
+// newIdentity makes an identity for a machine that lives for maxAge from now.
 func newIdentity(launchID string, maxAge time.Duration) (identity, error) {
 	name := ServerName(launchID)
 	ca, err := newAuthority("berth launch "+launchID, maxAge+afterlife)
@@ -79,7 +79,7 @@ func newAuthority(name string, validity time.Duration) (authority, error) {
 	return authority{cert, key}, err
 }
 
-// issue makes a key and its certificate. It fills in what all certificates have in common.
+// issue makes a key and its certificate. It sets the fields of template that all certificates have in common.
 func (a authority) issue(template *x509.Certificate) (der []byte, key *ecdsa.PrivateKey, err error) {
 	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, nil, err
@@ -100,14 +100,14 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
 }
 
-// parseCA reads the one certificate of an authority.
+// parseCA reads the certificate of an authority. text must hold no other.
 func parseCA(text []byte) (*x509.Certificate, error) {
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, errors.New("it is no certificate in PEM")
+		return nil, errors.New("it is not a certificate in PEM")
 	}
 	if more, _ := pem.Decode(rest); more != nil {
-		return nil, errors.New("there is more in it than one certificate")
+		return nil, errors.New("it holds more than one certificate")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-go/berth/internal/hostboot"
-	"github.com/berth-go/berth/internal/hostboot/hostboottest"
+	"github.com/berth-go/berth/internal/test/hostboottest"
 )
 
 const (
@@ -73,7 +73,8 @@ func TestBootstrapInstallsDockerAndOpensThePortLast(t *testing.T) {
 			want = append(want, c.install...)
 			want = append(want, "docker starts with daemon.json missing", "the pool's own script: ls: cannot access",
 				"systemctl enable --now berth-notice.service", "systemctl enable --now berth-dead-man.timer",
-				"systemctl stop docker.socket docker.service", "systemctl daemon-reload", "systemctl enable docker.service",
+				"systemctl stop docker.socket docker.service", "systemctl daemon-reload",
+				"systemctl enable --now berth-disk.service", "systemctl enable docker.service",
 				"systemctl start docker.service", "docker starts with daemon.json there")
 			inOrder(t, calls, want...)
 			if last := calls[len(calls)-1]; last != "docker starts with daemon.json there" {
@@ -91,7 +92,7 @@ func TestBootstrapInstallsDockerAndOpensThePortLast(t *testing.T) {
 	}
 }
 
-// checkFiles compares what is on the machine with what stands in the user data.
+// checkFiles compares the files on the machine with those in the user data.
 func checkFiles(t *testing.T, m *hostboottest.Machine, userData []byte) {
 	t.Helper()
 	want := filesOf(userData)
@@ -121,7 +122,7 @@ func checkFiles(t *testing.T, m *hostboottest.Machine, userData []byte) {
 	}
 }
 
-// checkReboot does what a reboot, and a second run of the user data, would do: nothing.
+// checkReboot checks that a reboot and a second run of the user data change nothing.
 func checkReboot(t *testing.T, m *hostboottest.Machine) {
 	t.Helper()
 	before := len(m.Calls())
@@ -165,7 +166,7 @@ func TestBootstrapThatFailsPowersOff(t *testing.T) {
 	}
 }
 
-// TestUserDataThatFailsPowersOff: before systemd has its unit, the script itself has to do it.
+// TestUserDataThatFailsPowersOff: before systemd has its unit, the script itself powers the machine off.
 func TestUserDataThatFailsPowersOff(t *testing.T) {
 	userData, _ := newPool(t).boot(t, launch, hostboot.Options{})
 	m := hostboottest.Boot(t, hostboottest.Options{
@@ -176,7 +177,7 @@ func TestUserDataThatFailsPowersOff(t *testing.T) {
 	}
 }
 
-// TestUnitsAreSound asks systemd itself, where it is installed.
+// TestUnitsAreSound asks systemd itself, if it is installed.
 func TestUnitsAreSound(t *testing.T) {
 	userData, _ := newPool(t).boot(t, launch, hostboot.Options{})
 	dir := t.TempDir()
@@ -190,7 +191,7 @@ func TestUnitsAreSound(t *testing.T) {
 		default:
 			continue
 		}
-		// The programs are on no machine that runs tests.
+		// A machine that runs tests does not have the programs.
 		text = strings.ReplaceAll(text, "=/usr/local/sbin/", "=/bin/true ")
 		text = strings.ReplaceAll(text, "=dockerd", "=/bin/true")
 		unit := filepath.Join(dir, filepath.Base(path))
@@ -199,7 +200,7 @@ func TestUnitsAreSound(t *testing.T) {
 		}
 		units = append(units, unit)
 	}
-	if len(units) != 5 {
+	if len(units) != 6 {
 		t.Errorf("%d units", len(units))
 	}
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/berth-go/berth/internal/hostboot"
-	"github.com/berth-go/berth/internal/hostboot/hostboottest"
+	"github.com/berth-go/berth/internal/test/hostboottest"
 )
 
 // metadata is a metadata service that takes tokens as IMDSv2 does.
@@ -53,7 +53,7 @@ func (d *metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve lets a machine ask.
+// serve serves the requests of a machine.
 func (d *metadata) serve(t *testing.T, address string) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
@@ -67,7 +67,7 @@ func (d *metadata) serve(t *testing.T, address string) (url string) {
 	return "http://" + l.Addr().String()
 }
 
-// testNotices runs the program that tells of notices, against a metadata service that has some.
+// testNotices runs the program that shows notices, against a metadata service that has some.
 func testNotices(t *testing.T, m *hostboottest.Machine, docker *client.Client) {
 	d := &metadata{answers: make(map[string]string)}
 	env := []string{"BERTH_IMDS=" + d.serve(t, m.Outside()), "BERTH_NOTICE_EVERY=0.1"}
@@ -158,7 +158,7 @@ func testDeadMan(t *testing.T, m *hostboottest.Machine, docker *client.Client) {
 	if look("3600") {
 		t.Error("a touch is forgotten")
 	}
-	// An engine that does not answer does not keep a machine.
+	// An engine that does not answer does not keep a machine running.
 	if out, err := m.Run(t.Context(), "kill -STOP $(cat /run/docker.pid)"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -170,9 +170,9 @@ func testDeadMan(t *testing.T, m *hostboottest.Machine, docker *client.Client) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after 30 s it does not hold that %s", what)
+			t.Fatalf("after two minutes it does not hold that %s", what)
 		}
 	}
 }

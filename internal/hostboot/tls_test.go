@@ -18,7 +18,7 @@ import (
 
 const day = 24 * time.Hour
 
-// engineTLS is what Docker makes of the files in the user data.
+// engineTLS returns Docker's TLS configuration for the files in the user data.
 func engineTLS(t *testing.T, userData []byte) *tls.Config {
 	t.Helper()
 	files := filesOf(userData)
@@ -36,7 +36,7 @@ func engineTLS(t *testing.T, userData []byte) *tls.Config {
 	}
 }
 
-// handshake connects a client to a server and returns what each of them thinks of it.
+// handshake connects a client to a server and returns the error of each.
 func handshake(client, server *tls.Config) (clientErr, serverErr error) {
 	a, b := net.Pipe()
 	defer a.Close()
@@ -51,7 +51,7 @@ func handshake(client, server *tls.Config) (clientErr, serverErr error) {
 		served <- err
 	}()
 	c := tls.Client(a, client)
-	// The server's opinion of the client's certificate comes with the first byte.
+	// The client learns whether the server accepts its certificate only with the first byte.
 	_, clientErr = c.Read(make([]byte, 1))
 	a.Close()
 	return clientErr, <-served
@@ -164,6 +164,27 @@ func TestClientCertificatesAreRenewed(t *testing.T) {
 			t.Errorf("after the authority's end: %v", err)
 		}
 	})
+}
+
+func TestClientCertificateAfterTheClockWasSet(t *testing.T) {
+	now, half := time.Now(), 12*time.Hour
+	wall := now.Round(0) // a time without a reading of the monotonic clock is what a clock shows that was set
+	for _, row := range []struct {
+		made, now time.Time
+		want      bool
+	}{
+		{now, now, true},
+		{now, now.Add(half - 1), true},
+		{now, now.Add(half), false},
+		{now, wall.Add(time.Hour), true},
+		{now, wall.Add(half), false},
+		{now, wall.Add(-time.Second), false},
+		{now, wall.Add(-30 * 24 * time.Hour), false},
+	} {
+		if got := hostboot.Usable(row.made, row.now, half); got != row.want {
+			t.Errorf("made at %v, at %v: %t", row.made, row.now, got)
+		}
+	}
 }
 
 func TestClientsRefuseWhatDoesNotFit(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/berth-go/berth/store/memstore"
 )
 
-// frozenStore makes every call wait until its context ends, once frozen is closed: its user is cut off.
+// frozenStore cuts its user off once frozen is closed: every call then waits until its context ends.
 type frozenStore struct {
 	store.Store
 	frozen chan struct{}
@@ -104,7 +104,7 @@ func (s *failingStore) Update(ctx context.Context, keys []store.Key, fn func(sto
 	return err
 }
 
-// slowStore takes its time before and after each call, as a network does, and sometimes loses a reply or a call.
+// slowStore delays each call and its reply, as a network does, and sometimes loses one of them.
 type slowStore struct {
 	store.Store
 	mu   sync.Mutex
@@ -190,8 +190,8 @@ func TestTwoKeepersNeverBothHold(t *testing.T) {
 	}
 }
 
-// TestPausedHolderIsFenced lets a holder sleep through its term, as a process on a machine that was suspended does: it
-// knows nothing, and what it writes fails.
+// TestPausedHolderIsFenced lets a holder sleep through its term, like a process on a machine that was suspended. The holder
+// does not know that, and its writes fail.
 func TestPausedHolderIsFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st, h := memstore.New(), newHolding()

@@ -1,8 +1,9 @@
-// Package lease lets one of several processes do what only one may do at a time.
+// Package lease chooses one of several processes for work that only one may do at a time.
 //
-// The holder of a lease raises its Beat in the store. Whoever has not seen the Beat change for the lease's whole term,
-// on its own monotonic clock, takes it over with a higher Fence: the clocks of two processes are never compared. The
-// holder passes its lease to store.CheckFence in each Update, so that one that slept through its term writes nothing.
+// The holder of a lease raises its Beat in the store. A process that has not seen the Beat change for the lease's whole term,
+// on its own monotonic clock, takes the lease over with a higher Fence. The clocks of two processes are never compared. A
+// holder that writes through store.Fenced, or calls store.CheckFence in each Update, writes nothing after it has slept
+// through its term.
 package lease
 
 import (
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/store"
 )
 
@@ -25,15 +27,20 @@ type Keeper struct {
 	ID     string        // of the lease
 	Holder string        // of this Keeper, and of no other
 	Term   time.Duration // how long it may go without a beat
-	// Failed is told of every failure, and of the loss of the lease. nil = nobody
+	// Failed is called with every failure, and with the loss of the lease. It may be nil
 	Failed func(what string, err error, args ...any)
+	// Renewed is called after each try to renew the lease. It may be nil
+	Renewed func(err error)
+	// Alive is called after each look, about every fifteenth of the term, that shows the lease in the hands of another holder
+	// which is not known to be dead. It may be nil
+	Alive func()
 }
 
-// Run holds the lease whenever it can be had, and runs work while it does: work's context ends, with ErrLost, when
-// the lease is lost, and work should then return, within a third of the term. Run returns when ctx ends, after work
-// has returned and the lease is released, or when work returns while it holds the lease.
+// Run takes the lease whenever it is free, and runs work while it holds it. When the lease is lost, work's context ends
+// with ErrLost, and work should return within a third of the term. Run returns when ctx ends, after work has returned and
+// the lease is released. It also returns when work returns while it holds the lease.
 func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, held store.Lease)) {
-	wake, stop := k.Store.Notify(store.LeaseKey(k.ID)) // it may be released
+	wake, stop := k.Store.Notify(store.LeaseKey(k.ID)) // another process may release it
 	defer stop()
 	watch := Watch{Term: k.Term}
 	for ctx.Err() == nil {
@@ -48,7 +55,7 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, held st
 			}
 			watch = Watch{Term: k.Term}
 		}
-		sleep(ctx, k.Term/15, wake) // so much later than its end a lease is found to have ended
+		_ = loop.Wait(ctx, k.Term/15, wake) // a lease that has ended is found so much later
 	}
 }
 
@@ -56,32 +63,31 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, held st
 func (k *Keeper) try(ctx context.Context, watch *Watch) (*store.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.Term/3)
 	defer cancel()
-	var seen *store.Lease
-	err := k.Store.View(ctx, func(v store.View) (err error) {
-		seen, err = store.Find[*store.Lease](v, store.LeaseKey(k.ID))
-		return err
-	})
+	seen, err := store.Read[*store.Lease](ctx, k.Store, store.LeaseKey(k.ID))
 	if err != nil {
 		return nil, err
 	}
-	// One that is ours was taken by a commit whose reply was lost, or was not released: nothing works under it.
+	// A lease of this Keeper was taken by a commit whose reply was lost, or was not released. Nothing works under it.
 	if !watch.Dead(seen, time.Now()) && seen.Holder != k.Holder {
+		if k.Alive != nil {
+			k.Alive()
+		}
 		return nil, nil
 	}
 	var held *store.Lease
 	err = k.Store.Update(ctx, []store.Key{store.LeaseKey(k.ID)}, func(tx store.Tx) error {
 		held = nil
-		now, err := store.Find[*store.Lease](tx, store.LeaseKey(k.ID))
+		current, err := store.Find[*store.Lease](tx, store.LeaseKey(k.ID))
 		if err != nil {
 			return err
 		}
-		if (now == nil) != (seen == nil) || now != nil && (now.Fence != seen.Fence || now.Beat != seen.Beat) {
-			return nil // somebody was faster
+		if (current == nil) != (seen == nil) || current != nil && (current.Fence != seen.Fence || current.Beat != seen.Beat) {
+			return nil // another process was faster
 		}
-		// One that was removed, and is taken again by its holder, must not look as it did before.
+		// If the lease was removed and its holder takes it again, its beat must be another one than before.
 		next := store.Lease{ID: k.ID, Holder: k.Holder, Fence: 1, Beat: firstBeat(), Term: k.Term}
-		if now != nil {
-			next.Fence, next.Beat = now.Fence+1, now.Beat+1
+		if current != nil {
+			next.Fence, next.Beat = current.Fence+1, current.Beat+1
 		}
 		held = &next
 		return tx.Put(&next)
@@ -92,15 +98,15 @@ func (k *Keeper) try(ctx context.Context, watch *Watch) (*store.Lease, error) {
 	return held, nil
 }
 
-// firstBeat returns a number that no other lease begins with.
+// firstBeat returns a random number, with which no other lease begins.
 func firstBeat() uint64 {
 	var b [8]byte
 	rand.Read(b[2:])
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// hold runs work and beats until one of them ends. last is a time before the lease was taken. It reports whether work
-// returned while the lease was held.
+// hold runs work and renews the lease until one of the two ends. last is a time before the lease was taken. hold reports
+// whether work returned while the lease was held.
 func (k *Keeper) hold(ctx context.Context, held store.Lease, last time.Time, work func(context.Context, store.Lease)) bool {
 	workCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -109,7 +115,7 @@ func (k *Keeper) hold(ctx context.Context, held store.Lease, last time.Time, wor
 		defer close(done)
 		work(workCtx, held)
 	}()
-	// Others count their term from a time after last. The last third of it is for work to return.
+	// Other processes count the term from a time after last. Its last third is for work to return.
 	left := func() time.Duration { return time.Until(last.Add(k.Term * 2 / 3)) }
 	end := func(cause error) {
 		cancel(cause)
@@ -132,6 +138,9 @@ func (k *Keeper) hold(ctx context.Context, held store.Lease, last time.Time, wor
 		}
 		sent := time.Now()
 		err := k.beatWithin(ctx, held, left(), &beats)
+		if k.Renewed != nil && ctx.Err() == nil {
+			k.Renewed(err)
+		}
 		switch {
 		case ctx.Err() != nil:
 		case err == nil:
@@ -148,8 +157,8 @@ func (k *Keeper) hold(ctx context.Context, held store.Lease, last time.Time, wor
 	}
 }
 
-// beatWithin is beat, or says in time that it does not know: an Update whose commit is under way heeds no context, and the
-// others count on meanwhile.
+// beatWithin calls beat, and returns after timeout at the latest: an Update does not obey its context during its
+// commit, and the term continues for other processes.
 func (k *Keeper) beatWithin(ctx context.Context, held store.Lease, timeout time.Duration, beats *sync.WaitGroup) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	result := make(chan error, 1)
@@ -169,35 +178,29 @@ func (k *Keeper) beatWithin(ctx context.Context, held store.Lease, timeout time.
 
 // beat renews the lease.
 func (k *Keeper) beat(ctx context.Context, held store.Lease) error {
-	return k.Store.Update(ctx, []store.Key{held.Key()}, func(tx store.Tx) error {
-		if err := store.CheckFence(tx, held); err != nil {
-			return err
-		}
-		now, err := store.Get[*store.Lease](tx, held.Key())
+	return k.change(ctx, held, func(l *store.Lease) { l.Beat++ })
+}
+
+// change changes the lease, if it is still held.
+func (k *Keeper) change(ctx context.Context, held store.Lease, fn func(*store.Lease)) error {
+	return store.Fenced(k.Store, held).Update(ctx, []store.Key{held.Key()}, func(tx store.Tx) error {
+		current, err := store.Get[*store.Lease](tx, held.Key())
 		if err != nil {
 			return err
 		}
-		now.Beat++
-		return tx.Put(now)
+		fn(current)
+		return tx.Put(current)
 	})
 }
 
-// release gives the lease up, so that the next holder need not wait for the term to pass. It is called when work has
-// returned, and not before.
+// release gives the lease up, so that the next holder need not wait for the term to pass. It is called after work has
+// returned.
 func (k *Keeper) release(ctx context.Context, held store.Lease) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.Term/3)
 	defer cancel()
-	err := k.Store.Update(ctx, []store.Key{held.Key()}, func(tx store.Tx) error {
-		if err := store.CheckFence(tx, held); err != nil {
-			return err
-		}
-		now, err := store.Get[*store.Lease](tx, held.Key())
-		if err != nil {
-			return err
-		}
-		now.Holder = ""
-		now.Fence++
-		return tx.Put(now)
+	err := k.change(ctx, held, func(l *store.Lease) {
+		l.Holder = ""
+		l.Fence++
 	})
 	if err != nil && !errors.Is(err, store.ErrFenced) {
 		k.warn("cannot release the lease", err)
@@ -207,15 +210,5 @@ func (k *Keeper) release(ctx context.Context, held store.Lease) {
 func (k *Keeper) warn(what string, err error) {
 	if k.Failed != nil {
 		k.Failed(what, err, "lease", k.ID)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-wake:
-	case <-t.C:
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 const term = 15 * time.Second
 
-// holding is what the work of some Keepers says: who works, and under which lease.
+// holding records which Keepers work, and under which lease.
 type holding struct {
 	mu     sync.Mutex
 	now    map[string]store.Lease
@@ -40,7 +40,7 @@ func (h *holding) work(ctx context.Context, held store.Lease) {
 	h.mu.Unlock()
 }
 
-// holder returns who works; "" if nobody or several do.
+// holder returns the only Keeper that works; "" = none or several do.
 func (h *holding) holder() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,7 +73,7 @@ func wantHolder(t *testing.T, h *holding, want string) {
 // epoch is when every bubble begins.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// keep runs a Keeper until the returned function is called, which waits for it.
+// keep runs a Keeper until the returned function is called, which waits for the Keeper's end.
 func keep(t *testing.T, st store.Store, holder string, h *holding) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -129,7 +129,8 @@ func TestTakeoverAfterAWholeTermWithoutABeat(t *testing.T) {
 	})
 }
 
-// TestLeaseThatWasRemovedLooksOtherwise: whoever has watched it does not take its holder, who is back, for dead.
+// TestLeaseThatWasRemovedLooksOtherwise: a process that has watched the lease does not take its holder for dead, which has
+// taken the lease again.
 func TestLeaseThatWasRemovedLooksOtherwise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st, watch := memstore.New(), lease.Watch{}
@@ -151,7 +152,7 @@ func TestLeaseThatWasRemovedLooksOtherwise(t *testing.T) {
 	})
 }
 
-// TestHolderStopsBeforeItsTermEnds cuts a holder off from the store: its work has ended when somebody else may begin.
+// TestHolderStopsBeforeItsTermEnds cuts a holder off from the store: its work ends before another process may begin.
 func TestHolderStopsBeforeItsTermEnds(t *testing.T) {
 	for name, cut := range map[string]func(store.Store) (store.Store, func()){
 		"its calls hang": func(st store.Store) (store.Store, func()) {
@@ -186,7 +187,7 @@ func TestHolderStopsBeforeItsTermEnds(t *testing.T) {
 	}
 }
 
-// TestTermBeginsWithTheCall lets replies come late: others count from the commit, which may have been long before.
+// TestTermBeginsWithTheCall delays replies: other processes count the term from the commit, which may have been long before.
 func TestTermBeginsWithTheCall(t *testing.T) {
 	for name, beats := range map[string]time.Duration{"that takes the lease": 0, "that renews it": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -264,7 +265,7 @@ func TestTakingWithALostReply(t *testing.T) {
 	})
 }
 
-// stuckStore takes as long as it likes for an Update whose commit is under way, as a database does that is silent.
+// stuckStore may take any time for an Update whose commit is under way, like a database that does not answer.
 type stuckStore struct {
 	store.Store
 	stuck chan struct{}
@@ -280,8 +281,8 @@ func (s stuckStore) Update(ctx context.Context, keys []store.Key, fn func(store.
 	}
 }
 
-// TestHolderGivesUpInTimeWhileItsBeatIsStuck: others take the lease over when its term has passed, whatever the Update
-// of the beat waits for.
+// TestHolderGivesUpInTimeWhileItsBeatIsStuck: other processes take the lease over when its term has passed, also while the
+// Update of the beat still waits.
 func TestHolderGivesUpInTimeWhileItsBeatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := stuckStore{memstore.New(), make(chan struct{})}

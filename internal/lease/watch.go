@@ -6,17 +6,17 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Watch decides whether the holder of a lease is dead, from what is seen of it. A fresh one has seen nothing.
+// Watch decides whether the holder of a lease is dead, from the successive states of the lease. The zero Watch has seen none.
 type Watch struct {
-	Term time.Duration // for a lease that names none
+	Term time.Duration // of a lease that names none
 
 	holder      string
 	fence, beat uint64
-	since       time.Time // when this holder, fence and beat were seen first
+	since       time.Time // when this holder, fence and beat were first seen
 }
 
-// Dead reports whether the lease, as it is seen at now, may be taken over: there is none, it was released, or its
-// beat has not changed for its whole term. now comes from the caller's clock, the same in every call.
+// Dead reports whether the lease, as the caller sees it now, may be taken over: there is none, it was released, or its beat
+// has not changed for its whole term. now is from the same clock in every call.
 func (w *Watch) Dead(seen *store.Lease, now time.Time) bool {
 	if seen == nil || seen.Holder == "" {
 		return true

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes this machine a Docker host of a berth pool. It writes files, and berth-boot.service does the rest. Running it
-# again does no harm.
+# Makes this machine a Docker host of a berth pool. It writes files, and berth-boot.service does the rest. It may run
+# again.
 set -euo pipefail
 umask 022
 
@@ -11,7 +11,7 @@ finish() {
 }
 trap 'finish $?' EXIT
 
-# put MODE PATH writes its input to a file, which is never there with another mode.
+# put MODE PATH writes its input to a file, which never has another mode.
 put() {
 	mkdir -p "$(dirname "$2")"
 	(umask 077 && cat >"$2.new")

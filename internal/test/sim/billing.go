@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/store"
+)
+
+// billing compares the bill with what the cloud bills. The rules' checking guards it.
+type billing struct {
+	seq    uint64                 // of the Ledger that was checked last
+	meters map[string]store.Meter // of every machine that was ever in the Ledger, as it was there last
+}
+
+// look checks the bill after each step of the accounts.
+func (b *billing) look(w *world) (faults []string) {
+	var ledger *store.Ledger
+	var rows []*store.Usage
+	err := w.store.View(context.Background(), func(v store.View) (err error) {
+		if ledger, err = store.Find[*store.Ledger](v, store.LedgerKey()); err != nil || ledger == nil || ledger.Seq == b.seq {
+			return err
+		}
+		for r, err := range store.All(func(page store.Page) ([]*store.Usage, error) { return v.Usage(store.UsageQuery{Page: page}) }) {
+			if err != nil {
+				return err
+			}
+			rows = append(rows, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if ledger == nil || ledger.Seq == b.seq {
+		return nil
+	}
+	add := func(format string, args ...any) { faults = append(faults, fmt.Sprintf("the bill: "+format, args...)) }
+	b.seq = ledger.Seq
+	real := make(map[string]fake.Machine)
+	for _, m := range w.cloud.Machines() {
+		real[m.CloudID] = m
+	}
+	for _, m := range ledger.Meters {
+		was, known := b.meters[m.Machine]
+		is, there := real[m.Machine]
+		end := is.Ended
+		if end.IsZero() {
+			end = time.Now()
+		}
+		switch {
+		case !there || is.Foreign:
+			add("machine %s is not the pool's", m.Machine)
+		case m.Begun != is.Launched.UnixMicro() || m.Through > end.UnixMicro():
+			add("machine %s was billed from %v to %v, and is accounted from %v to %v", m.Machine, is.Launched, end,
+				time.UnixMicro(m.Begun), time.UnixMicro(m.Through))
+		case known && m.Through < was.Through:
+			add("machine %s was accounted until %v, and now until %v", m.Machine, time.UnixMicro(was.Through), time.UnixMicro(m.Through))
+		}
+		b.meters[m.Machine] = m
+	}
+	var billed, accounted int64
+	for _, m := range b.meters {
+		billed += m.Through - m.Begun
+	}
+	for _, r := range rows {
+		accounted += r.Used + r.Warm + r.Idle
+		if r.Used < 0 || r.Idle < 0 || r.Held < r.Used || (r.Repo == "") != (r.Used == 0) {
+			add("row %+v", r)
+		}
+		if r.Used > 0 {
+			w.trace.saw("time accounted to a session")
+		}
+	}
+	if billed != accounted {
+		add("%d µs are accounted of %d", accounted, billed)
+	}
+	return faults
+}
+
+// missing lists the machines whose bill is not complete. Of a machine that has vanished from the lists, the cloud does not say
+// when it ended.
+func (b *billing) missing(w *world) (left []string) {
+	for _, is := range w.cloud.Machines() {
+		m, known := b.meters[is.CloudID]
+		until := time.UnixMicro(m.Through)
+		switch {
+		case is.Foreign, is.Reason == "vanished":
+		case !known:
+			left = append(left, fmt.Sprintf("machine %s is not accounted", is.CloudID))
+		case is.Ended.IsZero() && time.Since(until) > 5*time.Minute, !is.Ended.IsZero() && m.Through != is.Ended.UnixMicro():
+			left = append(left, fmt.Sprintf("machine %s, which ended at %v, is accounted until %v", is.CloudID, is.Ended, until))
+		}
+	}
+	return left
+}

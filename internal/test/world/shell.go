@@ -1,0 +1,64 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/fake"
+)
+
+// RunShell is Run with a session, in which the commands of Shell can be run.
+func RunShell(t *testing.T, test func(t *testing.T, w *World, s *berth.Session)) {
+	t.Helper()
+	engine := fake.EngineOptions{Run: Shell, Commands: []string{"cat", "say", "fail", "signal", "where", "sleep", "true", "yes", "drip"}}
+	Run(t, Setup{Engine: engine}, func(t *testing.T, w *World) { test(t, w, w.Create("t", RepoA)) })
+}
+
+// Shell implements some commands, for fake.EngineOptions.Run. Commands that it does not know succeed and print nothing.
+func Shell(ctx context.Context, c fake.Command) int {
+	switch c.Args[0] {
+	case "cat":
+		if _, err := io.Copy(c.Stdout, c.Stdin); err != nil {
+			return 1
+		}
+	case "say": // the first argument to stdout, the second to stderr
+		fmt.Fprint(c.Stdout, c.Args[1])
+		fmt.Fprint(c.Stderr, c.Args[2])
+	case "fail":
+		fmt.Fprint(c.Stderr, strings.Repeat("x", 40<<10)+"the end")
+		return 3
+	case "signal":
+		return -15
+	case "where":
+		fmt.Fprint(c.Stdout, c.Dir, " ", c.Env["A"])
+	case "sleep":
+		<-ctx.Done()
+	case "yes":
+		for {
+			if _, err := io.WriteString(c.Stdout, "y\n"); err != nil {
+				return 1
+			}
+		}
+	case "drip":
+		return drip(c)
+	}
+	return 0
+}
+
+// Dripped is what the command drip writes to stderr, in chunks of a given size.
+var Dripped = strings.Repeat("0123456789abcde", 12<<10)
+
+func drip(c fake.Command) int {
+	var chunk int
+	fmt.Sscan(c.Args[1], &chunk)
+	for rest := Dripped; rest != ""; {
+		n := min(chunk, len(rest))
+		io.WriteString(c.Stderr, rest[:n])
+		rest = rest[n:]
+	}
+	return 1
+}
