@@ -1,30 +1,62 @@
-# "make help" lists the targets. CONTRIBUTING.md says what they need.
+# "make help" lists the targets. CONTRIBUTING.md says what they need, and .ci/need says what this machine lacks.
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCH       ?= .
 FUZZTIME    ?= 30s
+COVERFILE   ?= coverage.out
 ARGS        ?=
-# Packages that are tested at the same time: one more than there are CPUs, since tests of real systems wait a lot.
+# The number of packages that are tested at a time: one more than there are CPUs, because tests of real systems wait a lot.
 TESTP       ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# The slowest packages. "go test" starts packages in the order in which they are named, and tests none twice. Those that
+# keep the Docker engine busy stand apart from each other.
+SLOW         = ./orchestrator/dockerengine ./agent ./internal/hostboot ./internal/test/local ./pool/ec2cloud \
+               ./internal/test/crash ./store/pgstore ./store/sqlitestore ./examples/fleet ./examples/dashboard
+# The packages that simulate days of a pool in virtual time. "make test" runs them without the race detector, which makes them take five
+# times as long, and whose own tables sometimes break in bubbles of synctest that live that long (Go 1.26.8). "make soak" runs them with it.
+VIRTUAL      = ./internal/test/sim ./pool
+# The packages that "make test-fast" leaves out: they test real systems, build programs, or need root for most of their tests.
+REAL         = /(agent|agent/embedded|agent/internal/(wall|warden)|examples/(dashboard|fleet|replicas)|internal/hostboot|internal/test/(crash|docs|hostboottest|local|pgtest|workspace)|orchestrator/dockerengine|store/pgstore)$$
+# The tests of other packages that it leaves out, because each takes seconds of CPU.
+LONG         = ^(TestBrowser|TestSweep|TestSeeds|TestCost|TestCostOfADay|TestLogDoesNotGrowWhileViewsOverlap|$(LONGER))$$
+LONGER       = TestFault71StormKeepsToItsBounds|TestBudgetOfAnIdlePool|TestAnswersThatAreNone|TestEmulators|TestValidateBranchAgreesWithGit|FuzzAnswers|TestARemoteThatSaysNothing
+# The packages that programs on any system may link, and the systems. The others run in containers or test, on Linux.
+LINKED       = . ./dashboard ./fake ./naming ./seal/... ./store/... ./pool/... ./orchestrator/... ./examples/aws ./examples/hosttest ./examples/quickstart
+SYSTEMS      = linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help test soak fuzz bench demo fleet replicas image agent lint fmt fmt-check vet staticcheck
+.PHONY: help test test-fast soak vm fuzz bench cover cross demo dashboard fleet replicas image agent \
+	lint fmt fmt-check vet staticcheck apidiff vulncheck release-check
 
-# The race detector needs cgo.
+# The race detector needs cgo. A program with it waits for a second at its end, unless told otherwise.
 test soak fuzz: export CGO_ENABLED = 1
+test soak fuzz: export GORACE = atexit_sleep_ms=0
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: lint ## all checks, then all tests that this machine can run, with the race detector
-	$(GO) test -race -vet=off -p $(TESTP) -timeout 9m ./...
+test: lint ## all checks, then all tests that this machine can run, most of them with the race detector
+	@.ci/need cgo
+	@.ci/need -skips git engine image postgres pgbouncer prometheus browser root nspawn quotas
+	$(GO) test -vet=off -p $(TESTP) -timeout 20m $(VIRTUAL)
+	$(GO) test -race -vet=off -p $(TESTP) -timeout 20m $(SLOW) $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(VIRTUAL))")
+
+test-fast: ## the tests for the inner loop: without Docker, PostgreSQL, root and the race detector, in less than a minute
+	@DOCKER_HOST=unix:///nonexistent $(GO) test -short -vet=off -skip '$(LONG)' -p $(TESTP) -timeout 5m $$($(GO) list ./... | grep -v -E '$(REAL)')
 
 soak: ## the long versions of random and crash tests, then every fuzz test for FUZZTIME
-	BERTH_SOAK=1 $(GO) test -race -vet=off -count=1 -timeout 2h ./...
+	@.ci/need cgo
+	@.ci/need -skips git engine image postgres pgbouncer prometheus browser root nspawn quotas
+	BERTH_SOAK=1 $(GO) test -race -vet=off -count=1 -timeout 2h $(SLOW) ./...
 	$(MAKE) fuzz
 
+vm: ## the tests of rooms on a virtual machine with cgroups of version 2 and AppArmor; ARGS='-driver cgroupfs'
+	@.ci/need root engine image qemu
+	$(GO) run ./internal/test/vm $(ARGS)
+
 fuzz: ## every fuzz test for FUZZTIME
+	@.ci/need cgo
 	@set -e; for pkg in $$($(GO) list ./...); do \
 		for fuzz in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$fuzz"; \
@@ -33,24 +65,41 @@ fuzz: ## every fuzz test for FUZZTIME
 	done
 
 bench: ## the benchmarks, one package after another; BENCH=regexp chooses
+	@.ci/need -skips git engine image postgres
 	$(GO) test -p 1 -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1h ./...
+
+cover: ## the coverage of "make test-fast" by package and in total; COVERFILE keeps the profile
+	@DOCKER_HOST=unix:///nonexistent $(GO) test -short -vet=off -skip '$(LONG)' -p $(TESTP) -timeout 10m -coverpkg=./... -coverprofile=$(COVERFILE) \
+		$$($(GO) list ./... | grep -v -E '$(REAL)') >&2
+	@.ci/coverage $(COVERFILE)
+
+cross: ## build the library for other systems
+	@set -e; for system in $(SYSTEMS); do \
+		echo "$$system"; \
+		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) build $(LINKED); \
+	done
 
 demo: ## the README's story on this machine's Docker engine; ARGS='-repo URL' for a repository of yours
 	$(GO) run ./examples/demo $(ARGS)
 
-fleet: ## a pool of three EC2 instances, which are namespaces of this machine with a Docker engine each; needs root
+dashboard: ## a pool with a small load, its dashboard, metrics and health, until Ctrl-C; ARGS='-fake' needs no Docker
+	$(GO) run ./examples/dashboard $(ARGS)
+
+fleet: ## a pool of three EC2 instances, which boot systemd and Docker in containers of this machine; needs root
+	@.ci/need root machines
 	$(GO) run ./examples/fleet
 
 replicas: ## three processes on one pool, one of which is killed; ARGS='-database postgres://…', or DATABASE_URL
 	$(GO) run ./examples/replicas $(ARGS)
 
 image: ## make the workspace image, unless the engine has it
-	$(GO) run ./internal/workspace/cmd/workspace $(ARGS)
+	@.ci/need engine
+	$(GO) run ./internal/test/workspace/cmd/workspace $(ARGS)
 
 agent: ## build the embedded agent binaries again
 	$(GO) generate ./agent/...
 
-lint: fmt-check vet staticcheck ## gofmt, go vet and staticcheck
+lint: fmt-check vet staticcheck apidiff ## gofmt, go vet, staticcheck (settings: staticcheck.conf) and apidiff
 
 fmt: ## format all Go files
 	gofmt -w .
@@ -63,3 +112,13 @@ vet:
 
 staticcheck:
 	$(GO) run $(STATICCHECK) ./...
+
+apidiff: ## the exported API, compared with that of the last tag
+	@.ci/apidiff
+
+vulncheck: ## known vulnerabilities in the code that berth calls; needs the network
+	@.ci/need vulndb
+	$(GO) run $(GOVULNCHECK) ./...
+
+release-check: ## what a release needs beyond "make test"; VERSION=v0.2.0
+	@.ci/release-check $(VERSION)
