@@ -6,88 +6,178 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
-	"sync/atomic"
+	"iter"
+	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/internal/command"
+	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/store"
 )
 
-// Cmd is a command to run in a session, in the shape of os/exec's. It is prepared by Session.Command, run once, and
-// used by one goroutine at a time.
+// Cmd is a command to run in a session, in the shape of os/exec's. Session.Command prepares it. It is run once, and used
+// by one goroutine at a time.
 type Cmd struct {
 	// Args holds the program and its arguments. A program without a slash is looked up in the session's PATH.
 	Args []string
 	// Env holds "key=value" entries that are added to the session's environment; the last of equal keys wins.
 	Env []string
-	// Dir is where it runs. "" = the checkout; a relative path is relative to it.
+	// Dir is the working directory. "" = the checkout; a relative path is relative to it.
 	Dir string
 
-	// Stdin, Stdout and Stderr work as in os/exec: nil is /dev/null; what nobody reads is held back in the program,
-	// not buffered; Stdout and Stderr that are equal share one stream, and are written by one goroutine at a time. But an
-	// *os.File is not handed to the program, it is copied. As a Stdin, it is not waited for when the program has ended: a
-	// Read that is under way then goes on, of a terminal for one more line, and what the program has not taken of what
-	// was read, at most 32 KiB, is lost. As a Stdout or Stderr, it is waited for like every other Writer.
+	// Stdin, Stdout and Stderr work as in os/exec: nil is /dev/null, and output that nobody reads is not buffered but holds
+	// the program back. If Stdout and Stderr are equal, they share one stream, and one goroutine at a time writes to it.
+	// Unlike in os/exec, an *os.File is not handed to the program: it is copied. Wait does not wait for a file as Stdin once
+	// the program has ended: a Read that is under way then goes on, of a terminal for one more line. Input that was read
+	// and that the program has not taken, at most 128 KiB, is lost. Wait waits for a file as Stdout or Stderr as for every
+	// other Writer.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
 	// WaitDelay bounds how long Wait waits for the streams after the program has ended: a child may hold them open, a
-	// Reader or a Writer may block. 0 = without bound, as long as the context is not done. Once it is, Wait returns
-	// within WaitDelay or five seconds, whichever is longer, whatever the streams do and even if the host cannot be
-	// reached; nothing is written to Stdout and Stderr afterwards but by a Write that was under way.
+	// Reader or a Writer may block. 0 = without bound, as long as the context is not done. When it has passed, Wait's error
+	// is exec.ErrWaitDelay if the program has succeeded, as in os/exec. If Stdout or Stderr has not ended by then, it is
+	// ErrOutputCut too; both then also come with the *ExitError of a program that has failed, where os/exec gives that alone.
+	// Once the context is done, Wait returns within WaitDelay or five seconds, whichever is longer, whatever the streams do
+	// and even if the host cannot be reached. Afterwards nothing is written to Stdout and Stderr, except by a Write that was
+	// under way.
 	WaitDelay time.Duration
 
-	// ExitCode is the exit code once Wait has returned: -1 if a signal ended it, or if it is not known.
+	// ExitCode is the exit code once Wait has returned: -1 if a signal ended the program, or if the code is not known.
 	ExitCode int
 
-	ctx     context.Context
-	s       *Session
-	started bool
-	waited  bool
-	process orchestrator.Process
-	stop    func()        // ends the renewal of the session's lease, once; a second call does not wait for the first
-	over    atomic.Bool   // the program has ended, or it will never be known when; its streams may go on
-	killed  atomic.Bool   // its context ended before the program did
-	ended   chan struct{} // closed when code and err are set
-	code    int           // for ExitCode
-	err     error         // for Wait
-	done    chan struct{} // closed when, after that, the session's lease is renewed for the last time
-	settled chan struct{} // closed when Wait need not wait any longer: done is closed, or the context's end was long ago
-
-	stdin  *io.PipeWriter // of StdinPipe, or of a Stdin that is a file; closed when the program has ended. nil without one
-	pipes  []pipeEnd      // the command's ends of its pipes
-	output []*gate        // what its output goes through
-	cut    atomic.Bool    // the end of the context has closed its pipes
-
-	mu    sync.Mutex // protects what follows
-	fault error      // of the first of the caller's streams that has failed
+	running *command.Command
 }
 
-// An ExitError says that a command ran and did not succeed.
+// An ExitError says that a command ran and did not succeed. If its output was also cut off, Wait's error is ErrOutputCut
+// too: look for the ExitError with errors.As.
 type ExitError struct {
 	Code   int    // the exit code; -1 if a signal ended it
 	Signal int    // the signal's number; 0 if it exited
 	Stderr []byte // the end of its stderr, at most 32 KiB, if Output ran it and Stderr was nil
+	// OutOfMemory says that the kernel killed a process of the session while the command ran, because memory was used up: the
+	// command, or another process of the session. Without rooms it may have been a process of another session in the container.
+	OutOfMemory bool
+	// Reason says why berth ended all processes of the session, the command among them: they had used up something that
+	// sessions share, such as the local ports of the container. "" = it did not. The session goes on.
+	Reason string
 }
 
 func (e *ExitError) Error() string {
+	text := fmt.Sprintf("exit status %d", e.Code)
 	if e.Signal != 0 {
-		return fmt.Sprintf("signal %d", e.Signal)
+		text = fmt.Sprintf("signal %d", e.Signal)
 	}
-	return fmt.Sprintf("exit status %d", e.Code)
+	if e.OutOfMemory {
+		text += ": the session or its container ran out of memory while the command ran"
+	}
+	if e.Reason != "" {
+		text += ": the session's processes were ended: " + e.Reason
+	}
+	return text
 }
 
-// ExitCode returns Code, so that code written for os/exec's ExitError reads on.
+// Is makes an ExitError with OutOfMemory an ErrOutOfMemory.
+func (e *ExitError) Is(target error) bool { return e.OutOfMemory && target == ErrOutOfMemory }
+
+// ExitCode returns Code, for code that was written for os/exec's ExitError.
 func (e *ExitError) ExitCode() int { return e.Code }
+
+// exitError makes the error of a program that did not succeed.
+func exitError(exit agent.Exit) error {
+	return &ExitError{Code: exit.Code, Signal: exit.Signal, OutOfMemory: exit.OutOfMemory, Reason: exit.Reason}
+}
+
+// ID returns what tells the command from all others in its session: see CommandInfo. "" = it was not started.
+func (c *Cmd) ID() string { return c.running.ID() }
+
+// String returns the program and its arguments, as os/exec's does. It does not show Env, which may hold secrets.
+func (c *Cmd) String() string { return strings.Join(c.Args, " ") }
+
+// GoString returns String in a form that names the type.
+func (c *Cmd) GoString() string { return fmt.Sprintf("berth.Cmd{Args:%q, …}", c.Args) }
+
+// LogValue implements slog.LogValuer: it is String.
+func (c *Cmd) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Command prepares a command to run in the session, as os/exec.CommandContext does. When ctx ends, the command is
 // killed with everything that it started. While it runs, it renews the session's lease.
 func (s *Session) Command(ctx context.Context, name string, args ...string) *Cmd {
-	return &Cmd{Args: append([]string{name}, args...), ExitCode: -1, ctx: ctx, s: s}
+	return &Cmd{
+		Args: append([]string{name}, args...), ExitCode: -1,
+		running: command.New(ctx, &commandHost{s: s}, exitError),
+	}
 }
 
-// Run starts the command and waits for its end. *ExitError: it did not succeed.
+// CommandInfo describes a command that runs in a session, or has ended, whichever process has started it.
+type CommandInfo struct {
+	ID string // as Cmd.ID has it
+	// Args are the program and its arguments, as Cmd.Args had them. They may hold secrets: the container's agent keeps them in memory,
+	// and berth neither stores nor logs them. Of a command with more than 256 arguments or 4 KiB of them, ArgsCut is true, and Args
+	// is the beginning.
+	Args    []string
+	ArgsCut bool
+	// Pid is the program's process, as the processes of the session see it. 0 = it is not known.
+	Pid int
+	// StartedAt and EndedAt are by the clock of this process, and as exact as the answer of the container's agent is fast. A zero EndedAt
+	// means that the command runs.
+	StartedAt, EndedAt time.Time
+	ExitCode           int  // once it has ended; -1 before, and if a signal ended it
+	Signal             int  // the number of the signal that ended it; 0 = none
+	OutOfMemory        bool // see ExitError
+	// Stdout and Stderr are how many bytes it has written, whether or not they have been read. If both are one stream, Stdout counts
+	// it. What goes to /dev/null does not count.
+	Stdout, Stderr int64
+}
+
+// String returns the ID, without the arguments.
+func (i CommandInfo) String() string { return "command " + i.ID }
+
+// GoString is String.
+func (i CommandInfo) GoString() string { return i.String() }
+
+// LogValue implements slog.LogValuer: it is String.
+func (i CommandInfo) LogValue() slog.Value { return slog.StringValue(i.String()) }
+
+// listTimeout bounds each question of Commands.
+const listTimeout = 30 * time.Second
+
+// Commands returns the commands of the session in the order of their starts: those that run, and the last ones that have ended, at most
+// 100, and 64 KiB of their arguments. A command that could not be started is none. Each 100 of them are one question to the container's
+// agent, which forgets them with the session. To ask does not renew the session's lease. An error comes with a zero CommandInfo, and
+// ends the sequence. If the session has ended, it is that of Session.Err; ErrSessionStarting; ErrUnavailable: the agent has not answered
+// for 30 s; errors.ErrUnsupported: the container runs an agent of an older version, which cannot tell.
+func (s *Session) Commands(ctx context.Context) iter.Seq2[CommandInfo, error] {
+	return func(yield func(CommandInfo, error) bool) {
+		for after, last := uint64(0), false; !last; {
+			page, err := (&commandHost{s: s}).list(ctx, after)
+			if err != nil {
+				yield(CommandInfo{}, err)
+				return
+			}
+			for _, c := range page {
+				info := CommandInfo{
+					ID: c.ID, Args: c.Args, ArgsCut: c.ArgsCut, Pid: c.Pid, StartedAt: c.Started, EndedAt: c.Ended, ExitCode: c.Exit.Code,
+					Signal: c.Exit.Signal, OutOfMemory: c.Exit.OutOfMemory, Stdout: c.Stdout, Stderr: c.Stderr,
+				}
+				if c.Ended.IsZero() {
+					info.ExitCode = -1
+				}
+				if !yield(info, nil) {
+					return
+				}
+				after = c.Seq
+			}
+			last = len(page) < agent.CommandPage
+		}
+	}
+}
+
+// Run starts the command and waits for its end. *ExitError: it did not succeed. ErrOutputCut: its output is not whole. For
+// the other errors, see Start and Wait.
 func (c *Cmd) Run() error {
 	if err := c.Start(); err != nil {
 		return err
@@ -95,92 +185,63 @@ func (c *Cmd) Run() error {
 	return c.Wait()
 }
 
-// Start starts the command. The error says so when the program or the directory is not there (agent.ErrNotExecutable),
-// or when the session has ended. It gives up when the container's agent has not answered for a minute: then the error
-// says that, and is no end of the context; nothing of the command is left running once the agent can be reached. Wait
-// must follow a successful Start.
+// Start starts the command. The error says if the program or the directory is not there (agent.ErrNotExecutable). If the
+// session has ended, the error is that of Session.Err; if the store was set back to a time before that end, it is
+// ErrContainerLost or ErrSessionNotFound. Start gives up when the container's agent has not answered for a minute: the
+// error says that, and does not match the end of a context; once the agent can be reached, nothing of the command is left
+// running. Wait must follow a successful Start.
 func (c *Cmd) Start() error {
-	if c.started {
-		return errors.New("berth: the command was started before")
-	}
-	c.started = true
-	err := c.start()
-	if err != nil {
-		c.endInput()
-		c.endPipes(err)
-	}
+	return c.running.Start(command.Spec{
+		Args: c.Args, Env: c.Env, Dir: c.Dir,
+		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: c.WaitDelay,
+	})
+}
+
+// Wait returns when the command has ended and its streams are copied. Its error is the first of these:
+//
+//   - the cause of the context, if the end of the context ended the command; if the host cannot be reached then, the
+//     command is killed once it can be;
+//   - why the command's exit is not known: the session ended under it (ErrTerminated, ErrRevoked, ErrExpired, ErrOverLimit,
+//     ErrContainerLost, ErrInstanceLost), or the Provider was closed (ErrClosed), and the command goes on;
+//   - *ExitError: the program did not succeed. If the end of its session killed it, the reason for that end instead;
+//   - the error of Stdin, if that failed, as in os/exec;
+//   - exec.ErrWaitDelay: WaitDelay ended the copying of Stdin.
+//
+// Beside that, it is ErrOutputCut unless Stdout and Stderr have got all that was written to them: see there. A Writer
+// that fails is one of the reasons, and its error stands beside ErrOutputCut. As in os/exec, the program may then die of
+// SIGPIPE.
+// So nil says that the command has succeeded and its output is whole. An *ExitError without ErrOutputCut says that it has
+// failed and its output is whole. Stdin is no output: a command that ends by itself has read as much of it as it wanted.
+//
+// If the context or the session ends after the program, nothing of the above changes, unless the streams outlast that end
+// by too much: see WaitDelay.
+func (c *Cmd) Wait() (err error) {
+	c.ExitCode, err = c.running.Wait()
 	return err
 }
 
-func (c *Cmd) start() error {
-	if len(c.Args) == 0 {
-		return fmt.Errorf("session %s: %w: Cmd.Args names no program", c.s.id, agent.ErrNotExecutable)
-	}
-	if err := c.ctx.Err(); err != nil {
-		return context.Cause(c.ctx)
-	}
-	if err := c.s.p.enter(); err != nil {
-		return err
-	}
-	defer c.s.p.calls.Done()
-	inside, record, err := c.s.inside(c.ctx)
-	if err != nil {
-		return c.s.orClosed(c.ctx, err)
-	}
-	stop, stopped := c.s.p.using(record), new(atomic.Bool)
-	c.stop = func() {
-		if stopped.CompareAndSwap(false, true) {
-			stop()
-		}
-	}
-	startCtx, cancel := context.WithTimeoutCause(c.ctx, startTimeout, errNoAnswer)
-	defer cancel()
-	stdin, copyFile := c.source()
-	stdout, stderr := c.gates()
-	c.process, err = inside.Start(startCtx, agent.Command{
-		Session: c.s.id, Args: c.Args, Env: c.Env, Dir: c.Dir,
-		Stdin: stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.WaitDelay, Ended: c.programEnded,
-	})
-	if err != nil {
-		c.stop()
-		if c.ctx.Err() == nil && startCtx.Err() != nil && !errors.Is(err, errNoAnswer) {
-			err = fmt.Errorf("%w: %v", errNoAnswer, err) // %v: the context that ended is not the caller's
-		}
-		err = c.s.because(c.ctx, fmt.Errorf("session %s: %q: %w", c.s.id, c.Args[0], err))
-		if c.ctx.Err() != nil {
-			return context.Cause(c.ctx)
-		}
-		return err
-	}
-	copyFile()
-	c.ended, c.done, c.settled = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	c.s.p.loops.Go(c.watch) // both end soon after the Inside that Close ends
-	c.s.p.loops.Go(c.finish)
-	return nil
-}
-
-// Output runs the command and returns its standard output. If Stderr is nil, an *ExitError holds the end of its
-// standard error.
+// Output runs the command and returns its standard output, as far as it came: it is whole unless the error is
+// ErrOutputCut or the command was not started. If Stderr is nil, an *ExitError holds the end of its standard error.
 func (c *Cmd) Output() ([]byte, error) {
 	if c.Stdout != nil {
 		return nil, errors.New("berth: Stdout is set already")
 	}
 	var out bytes.Buffer
 	c.Stdout = &out
-	var tail *tailWriter
+	var tail *command.Tail
 	if c.Stderr == nil {
-		tail = new(tailWriter)
+		tail = new(command.Tail)
 		c.Stderr = tail
 	}
 	err := c.Run()
 	if failure, ok := errors.AsType[*ExitError](err); ok && tail != nil {
-		failure.Stderr = tail.end()
+		failure.Stderr = tail.Bytes()
 	}
 	return out.Bytes(), err
 }
 
 // CombinedOutput runs the command and returns its standard output and standard error, in the order in which they were
-// written.
+// written, as far as they came: see Output.
 func (c *Cmd) CombinedOutput() ([]byte, error) {
 	if c.Stdout != nil || c.Stderr != nil {
 		return nil, errors.New("berth: Stdout or Stderr is set already")
@@ -189,4 +250,132 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 	c.Stdout, c.Stderr = &out, &out
 	err := c.Run()
 	return out.Bytes(), err
+}
+
+// StdinPipe returns a pipe to the command's standard input. Closing it is the input's end. The program's end closes it
+// too, whether Wait was called or not. Unlike os/exec's, the pipe holds nothing: a Write before Start waits for Start, and
+// every Write waits until its bytes have been read.
+func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
+	if c.Stdin != nil || c.running.Started() {
+		return nil, errors.New("berth: Stdin is set already, or the command is started")
+	}
+	r, w := c.running.InputPipe()
+	c.Stdin = r
+	return w, nil
+}
+
+// StdoutPipe returns a pipe from the command's standard output. Read it to its end before Wait, or concurrently: output
+// that nobody reads holds the command back. Unlike os/exec's, the pipe may be read after Wait has been called. It ends
+// with io.EOF only when all that was written has been read. Otherwise it ends with ErrOutputCut and the reason, such as
+// ErrContainerLost. When the command's context has ended, the output that was written before can be read for about a
+// second; then the reason is the context's cause. Closing the pipe early does not make Wait fail: what the program still
+// writes is refused, as by any pipe.
+func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
+	if c.Stdout != nil || c.running.Started() {
+		return nil, errors.New("berth: Stdout is set already, or the command is started")
+	}
+	r, w := c.running.OutputPipe()
+	c.Stdout = w
+	return r, nil
+}
+
+// StderrPipe is StdoutPipe for standard error.
+func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
+	if c.Stderr != nil || c.running.Started() {
+		return nil, errors.New("berth: Stderr is set already, or the command is started")
+	}
+	r, w := c.running.OutputPipe()
+	c.Stderr = w
+	return r, nil
+}
+
+// commandHost is the command.Host of a session, for one command.
+type commandHost struct {
+	s     *Session
+	trace string // the ID of the session's trace; "" = none, or Use was not called
+}
+
+// ID implements command.Host.
+func (h *commandHost) ID() string { return h.s.id }
+
+// Use implements command.Host.
+func (h *commandHost) Use(ctx context.Context, start func(inside orchestrator.Inside, release func()) error) error {
+	p := h.s.p
+	if err := p.calls.enter(); err != nil {
+		return err
+	}
+	defer p.calls.leave()
+	inside, record, err := h.inside(ctx)
+	if err != nil {
+		return err
+	}
+	h.trace = record.TraceID()
+	return start(inside, p.sessions.Using(record))
+}
+
+// inside connects to the session's container.
+func (h *commandHost) inside(ctx context.Context) (orchestrator.Inside, *store.Session, error) {
+	inside, record, err := h.s.p.sessions.Inside(ctx, h.s.id)
+	switch {
+	case errors.Is(err, agent.ErrGone): // the store may have been set back to a time when the container was there
+		err = h.Explain(ctx, err)
+	case err != nil:
+		err = h.s.p.sessions.ExplainClosed(ctx, h.s.id, err)
+	}
+	return inside, record, err
+}
+
+// list asks for some of the session's commands.
+func (h *commandHost) list(ctx context.Context, after uint64) ([]agent.CommandInfo, error) {
+	if err := h.s.p.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer h.s.p.calls.leave()
+	asking, cancel := context.WithTimeoutCause(ctx, listTimeout,
+		fmt.Errorf("%w: the agent of the container has not answered for %v", ErrUnavailable, listTimeout))
+	defer cancel()
+	inside, _, err := h.inside(asking)
+	if err != nil {
+		return nil, err
+	}
+	page, err := inside.Commands(asking, h.s.id, after)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, h.Explain(ctx, fmt.Errorf("session %s: cannot list its commands: %w", h.s.id, err))
+	}
+	return page, nil
+}
+
+// Explain implements command.Host.
+func (h *commandHost) Explain(ctx context.Context, err error) error {
+	return h.s.p.sessions.Explain(ctx, h.s.id, h.s.status, err)
+}
+
+// Go implements command.Host.
+func (h *commandHost) Go(fn func()) { h.s.p.loops.Go(fn) }
+
+// Report implements command.Host.
+func (h *commandHost) Report(ctx context.Context, what string, err error) {
+	about := []any{"session", h.s.id}
+	args := h.s.p.events.telemetry.LogArgs(ctx, about...)
+	if len(args) == len(about) && h.trace != "" {
+		args = append(args, telemetry.LogTrace, h.trace)
+	}
+	h.s.p.failures.Report(what, err, args...)
+}
+
+// Ended implements command.Host. It counts an *ExitError that has OutOfMemory, and sends its event.
+func (h *commandHost) Ended(err error) {
+	e, ok := errors.AsType[*ExitError](err)
+	if !ok || !e.OutOfMemory {
+		return
+	}
+	info := h.s.Info()
+	h.s.p.events.outOfMemory.Add(1)
+	h.s.p.events.emit(Event{
+		Type: EventOutOfMemory, SessionID: info.ID, TaskID: info.TaskID, UserID: info.UserID, Repository: info.Repository,
+		Container: info.Container.Name, Instance: info.Instance.ID, Start: info.Start, Err: e,
+	})
 }

@@ -3,12 +3,27 @@ package berth
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/internal/plain"
+	"github.com/berth-go/berth/internal/replica"
+	"github.com/berth-go/berth/internal/usage"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
@@ -16,89 +31,158 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Config configures a Provider. The zero value of every field is the default that its comment gives; -1 means off,
-// where that makes sense.
+// Config configures a Provider. The zero value of a field means the default that its comment gives. Where the comment says
+// so, -1 means off.
 type Config struct {
-	// Name of the pool: tags, labels and records carry it. Letters, digits and '-', at most 40. Default "berth".
-	// Two pools that share a Docker engine need two names.
+	// Name is the name of the pool, of at most 40 letters, digits and '-'. Tags, labels and records carry it. Two pools
+	// that share a Docker engine need two names. Default "berth"
 	Name string
 
-	MinInstances        int           // kept even when idle. Default 0
-	MaxInstances        int           // never exceeded, launches of unknown outcome included. Default 1
+	MinInstances        int           // instances that are kept even when idle. Default 0
+	MaxInstances        int           // bounds the instances. Launches of unknown outcome count. Default 1
 	MaxTasksPerInstance int           // slots of an instance. Default 10
-	SpareSlots          int           // free slots kept ready, so that the next task need not wait for a boot. Default 0
+	SpareSlots          int           // free slots that are kept ready, so that the next task need not wait for a boot. Default 0
 	InstanceType        string        // Default "t3.large"
 	InstanceIdleTimeout time.Duration // an instance without sessions is retired after it. Default 10 min; -1 = never
-	BootTimeout         time.Duration // from launch to ready. Default 5 min
-	// MaxInstanceAge is when an instance takes no more sessions, however busy it is. From three quarters of it on, at a
-	// time of each instance's own, it is replaced when that costs no slot. Default 7 days; -1 = never
+	BootTimeout         time.Duration // bounds the time from launch to ready. Default 5 min
+	// MaxInstanceAge is the age at which an instance takes no more sessions, however busy it is. Each instance has a time of
+	// its own, after three quarters of that age, from which it is replaced when that costs no slot. Default 7 days; -1 = never
 	MaxInstanceAge time.Duration
-	// LaunchRate is how many launches may begin in a minute, repeated ones included; 5 may begin at once. Default 60;
+	// LaunchRate bounds the launches that begin in a minute, including repeated ones. 5 may begin at once. Default 60;
 	// -1 = any number
 	LaunchRate int
 
-	// SessionIdleTimeout ends a session that has had no running command and no KeepAlive for so long. It is renewed
-	// generously: a session may live a tenth longer. Default 1 h; -1 = never
+	// SessionIdleTimeout ends a session that has had no running command and no KeepAlive for so long, by monotonic clocks.
+	// A session may live a tenth longer. If the planner changes and the container cannot be asked, or could not be notified of
+	// the last KeepAlive, it may live up to twice as long. Default 1 h; -1 = never
 	SessionIdleTimeout time.Duration
-	// QueueTimeout is how long CreateSession waits for a free slot; then it returns ErrNoCapacity. Default: as long as
-	// its context
+	// QueueTimeout is how long CreateSession waits for a free slot; then it returns ErrNoCapacity. Default: as long as its
+	// context. If there was no room, the error then also matches ErrNoCapacity
 	QueueTimeout time.Duration
+	// UserLimits bound the sessions of each user. The zero value bounds nothing
+	UserLimits UserLimits
+	// UserLimitsFor returns the limits of one user where they are not UserLimits; a field that is 0 is that of UserLimits, -1 =
+	// no limit. It is called often, also while the queue is served, and must not block. If it panics, a new session of the user
+	// is refused, and those that wait go on waiting. nil = UserLimits for all
+	UserLimitsFor func(userID string) UserLimits
 	// SessionRetention is how long an ended session can still be looked up. Default 10 min
 	SessionRetention time.Duration
 
-	// MaxContainersPerRepository allows more than one container per sharing key, when the instance of the first is
-	// full. Default 1
+	// MaxContainersPerRepository allows more than one container per sharing key, if the instance of the first is full.
+	// Default 1
 	MaxContainersPerRepository int
-	// ScopeFor gives the scope of a session's sharing key: sessions on one repository share a container only within
-	// one scope (a branch, a user, a tenant). nil = one scope for all
-	ScopeFor func(SessionRequest) string
-	// Image is the image of the containers: it needs git and a POSIX shell, and no account or group of its own may have
-	// an id from 9998 to 60000, which berth gives to sessions. Default: berth-workspace:bookworm if the engine has it
+	// Sharing says which sessions on one repository share a container and a mirror. The zero value: all
+	Sharing Sharing
+	// Authorize is asked before a session joins or starts anything, at each CreateSession, also when the task has a session
+	// already. An error, or a panic, refuses the request: CreateSession returns it within ErrAccessDenied. Authorize must
+	// return when its context ends; CreateSession returns then in any case. It may be called concurrently. nil = everybody
+	Authorize func(context.Context, AccessRequest) error
+	// Access says when a user must prove that its credential reads a repository. The zero value is AccessProve
+	Access Access
+	// Image is the image of the containers. It needs git and a POSIX shell. It must have no account and no group with an ID
+	// from 9997 to 60000: berth gives these to sessions. Default: berth-workspace:bookworm if the engine has it
 	// (see make image), else buildpack-deps:bookworm-scm, which is pulled
 	Image string
-	// ImageFor gives the image of one repository; "" = Image. nil = Image for all
+	// ImageFor returns the image of one repository; "" = Image. It must not block. If it panics, no container of the repository
+	// starts. nil = Image for all
 	ImageFor func(naming.Repository) string
-	// Limits bound each container. Its tasks share them, except for processes: each may have at most its share of
-	// Limits.PIDs, which by default is 1024 processes and threads
+	// Egress says which addresses sessions and fetches may connect to. By default, all but private, link-local, metadata and
+	// other special ones, those of the instance itself and other containers: a git server with a private address must be in
+	// Egress.Remotes. Sessions reach the loopback of their container. Without rooms, Egress holds for fetches alone
+	Egress orchestrator.Egress
+	// EgressFor returns the egress of one sharing key; a zero Egress = Config.Egress. It must return the same for the same
+	// key, and must not block. If it panics, no container of the key starts. nil = Egress for all
+	EgressFor func(naming.Key) orchestrator.Egress
+	// Env is the environment of every command of every session, and of every fetch: a proxy, a file of certificates, the
+	// address of a registry. It wins over the image's; SessionRequest.Env and Cmd.Env win over it. A fetch takes those of
+	// git's own variables that concern TLS and proxies; it takes neither HOME nor PATH. Env may hold secrets, but every
+	// session can read them. Env goes to the agent with each fetch and each session, and is kept in memory only. A change
+	// takes effect for sessions that are created afterwards. See docs/operations.md, "Proxies and private certificates".
+	// nil = nothing
+	Env map[string]string
+	// Caches are directories of packages that the sessions of a container share: orchestrator.GoModules, NPM, Pip, Cargo, Maven, and
+	// others of your own. What a session writes to one is seen by that session alone. Each is filled from the default branch, by a
+	// command that runs in the background: see docs/caches.md. Sessions without rooms have caches of their own. A change takes
+	// effect for sessions that are created afterwards. nil = none
+	Caches []orchestrator.Cache
+	// RequireImageDigest refuses images that are not named by digest (name@sha256:...): what a name or a tag means can
+	// change. Image is then required, and a request is refused with a *FieldError if ImageFor returns another one
+	RequireImageDigest bool
+	// Runtime is the engine's name of the runtime that runs the containers, such as runsc (gVisor) or kata. The engine must
+	// have it. With any but runc and crun, sessions have no rooms: a stronger wall stands around each container, and a weaker
+	// one between the sessions in it. New ignores Runtime. Default: the engine's default
+	Runtime string
+	// Limits bound each container, and each session in it. The defaults are safe on the machine at hand: together, the
+	// sessions of an instance cannot use more memory than it has
 	Limits orchestrator.Limits
-	// MirrorMaxAge is how old the mirror may be when a task is attached to a running container; an older one is
-	// fetched first. Default 1 min; -1 = any age
+	// RequireIsolation refuses instances whose engine does not let berth give each session a room of its own (see
+	// InstanceInfo.Isolation): a session there fails at once, with orchestrator.ErrNoIsolation. Without it, such an
+	// instance is used, and the log and Stats say so. See docs/operations.md, "Rooms"
+	RequireIsolation bool
+	// MirrorMaxAge is how old the mirror may be when a task is attached to a running container. An older one is fetched
+	// first. Default 1 min; -1 = any age
 	MirrorMaxAge time.Duration
-	// FetchTimeout bounds the fetch of a repository. A remote over HTTP that is silent for a minute is given up before.
-	// Default 1 h
+	// FetchTimeout bounds the fetch of a repository. A fetch fails earlier if the remote or a proxy accepts no connection
+	// for 30 s, accepts one and sends nothing at all for 75 s, if an HTTP request makes no progress for a minute, or if git
+	// reports nothing for 5 min. A fetch is tried up to five times within 30 s if the remote answers 408, 429, 500, 502, 503
+	// or 504, breaks the connection, or has a name that cannot be looked up. Default 1 h
 	FetchTimeout time.Duration
-	// MirrorBudget is how many bytes of mirrors an instance keeps. Beyond it go those that no container uses, the least
-	// recently used first. Default 20 GiB; -1 = no bound. Never more than 256 mirrors are kept
+	// MirrorBudget is how many bytes of mirrors an instance keeps. Beyond it, the mirrors that no container uses are
+	// removed, the least recently used first. An instance never keeps more than 256 mirrors. Default 20 GiB; -1 = no bound
 	MirrorBudget int64
 
-	// Store holds the records. Whoever made it closes it, after the Provider. nil = memory of this Provider's own, but
-	// NewEC2SharedProvider requires one: see there
+	// LeftoverGrace is how long a container may be unknown to the Store, or a helper container, volume or network of the
+	// pool may be unused, before it is removed: a process that died has left it. A start needs its helper container for at
+	// most a minute. If the helper is removed earlier, the start begins again. Default 5 min
+	LeftoverGrace time.Duration
+
+	// PricePerHour returns the price of a machine in US dollars, for the bill: see Provider.Usage. It is called for each
+	// machine once a minute, by the process that plans, and may take some seconds. Time whose price is not known (ok is false)
+	// has no cost. ec2cloud.Prices knows EC2's. nil = no price is known
+	PricePerHour func(pool.Machine) (usd float64, ok bool)
+	// UsageLabels are the names of at most 4 labels of sessions by which the bill is kept, beside repository and user. Each
+	// combination of their values has a row an hour. A value is cut after 64 bytes. nil = none
+	UsageLabels []string
+	// UsageRetention is how long the rows of the bill are kept. Default 35 days; -1 = for ever
+	UsageRetention time.Duration
+
+	// Store holds the records. Its maker closes it, after the Provider. nil = memory of this Provider's own, except that
+	// NewEC2SharedProvider requires a Store: see there
 	Store store.Store
-	// Cloud and Engine are the drivers. New requires both
+	// Cloud and Engine are the drivers. New requires both; the other constructors set them
 	Cloud  pool.Cloud
 	Engine orchestrator.Engine
 
-	// EC2 describes the instances of NewEC2SharedProvider. The other constructors do not look at it
+	// EC2 describes the instances of NewEC2SharedProvider. The other constructors ignore it
 	EC2 EC2Config
-	// Sealer encrypts what must not be read in the Store: see seal.AES, awskms.New and NewEC2SharedProvider
+	// Sealer encrypts the secrets that are kept in the Store: see seal.AES, awskms.New and NewEC2SharedProvider
 	Sealer seal.Sealer
-	// Dialer connects NewEC2SharedProvider to the engines of its instances, where that goes by SSH or a proxy: network is
-	// "tcp", and TLS is spoken over what it returns. It must return when its context ends. nil = a direct connection
+	// Dialer connects NewEC2SharedProvider to the engines of its instances, for example by SSH or through a proxy. network
+	// is "tcp". TLS is spoken over the connection that it returns. It must return when its context ends. nil = a direct
+	// connection
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
-	// RegistryAuth is asked at each pull of an image for what its registry wants to see, such as a token of ECR, which
-	// lives for 12 hours. What it returns is neither kept nor logged. New does not look at it. nil = nothing
+	// RegistryAuth returns the credentials for a pull of an image, such as a token of ECR, which lives for 12 hours. It is
+	// called at each pull. The credentials are neither kept nor logged. New ignores it. nil = no credentials
 	RegistryAuth func(ctx context.Context, image string) (orchestrator.RegistryAuth, error)
 
-	// boot makes what a launch's machine runs at its first boot; see pool.Config.
-	boot         func(ctx context.Context, launchID string) (userData []byte, trust string, err error)
-	foreignGrace time.Duration // see pool.Config
-
-	// OnEvent is told what this Provider does, one event at a time, in order per session; what other replicas do, they
-	// tell. It must not block, nor call Close or Destroy, which wait for it. nil = nobody
+	// OnEvent is called with what this Provider does, one event at a time, and in order per session. Other replicas call
+	// their own with what they do. It must not block, nor call Close or Destroy, which wait for it. nil = no call
 	OnEvent func(Event)
-	// Logger gets what happens in the background. nil = discard
+	// MeterProvider and TracerProvider take berth's metrics and traces: see docs/metrics.md. nil = the process's global ones,
+	// which cost next to nothing until the program installs an SDK of OpenTelemetry. Those of its packages noop turn metrics and
+	// traces off
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+	// MetricRepositories is how many repositories metrics name: those with the most starts. All others are one, "_OTHER". In the
+	// life of a process, up to four times as many get a name. Default 0: metrics name none
+	MetricRepositories int
+	// Logger logs the background work. nil = discard. Messages and attributes are one line each, without control characters
+	// and direction overrides, whatever words of others they hold
 	Logger *slog.Logger
 }
+
+// maxUsageLabels bounds the rows of the bill.
+const maxUsageLabels = 4
 
 // DefaultMirrorBudget is the default of Config.MirrorBudget in bytes.
 const DefaultMirrorBudget = 20 << 30
@@ -108,25 +192,42 @@ func (c Config) withDefaults() Config {
 	c.MaxInstances = cmp.Or(c.MaxInstances, 1)
 	c.MaxTasksPerInstance = cmp.Or(c.MaxTasksPerInstance, 10)
 	c.InstanceType = cmp.Or(c.InstanceType, "t3.large")
-	c.InstanceIdleTimeout = cmp.Or(c.InstanceIdleTimeout, 10*time.Minute)
-	c.BootTimeout = cmp.Or(c.BootTimeout, 5*time.Minute)
-	c.MaxInstanceAge = cmp.Or(c.MaxInstanceAge, 7*24*time.Hour)
-	c.LaunchRate = cmp.Or(c.LaunchRate, 60)
+	c.InstanceIdleTimeout = cmp.Or(c.InstanceIdleTimeout, pool.DefaultIdleTimeout)
+	c.BootTimeout = cmp.Or(c.BootTimeout, pool.DefaultBootTimeout)
+	c.MaxInstanceAge = cmp.Or(c.MaxInstanceAge, pool.DefaultMaxAge)
+	c.LaunchRate = cmp.Or(c.LaunchRate, pool.DefaultLaunchRate)
 	c.SessionIdleTimeout = cmp.Or(c.SessionIdleTimeout, time.Hour)
 	c.SessionRetention = cmp.Or(c.SessionRetention, 10*time.Minute)
 	c.MaxContainersPerRepository = cmp.Or(c.MaxContainersPerRepository, 1)
 	c.MirrorMaxAge = cmp.Or(c.MirrorMaxAge, time.Minute)
-	c.FetchTimeout = cmp.Or(c.FetchTimeout, time.Hour)
+	c.FetchTimeout = cmp.Or(c.FetchTimeout, orchestrator.DefaultFetchTimeout)
 	c.MirrorBudget = cmp.Or(c.MirrorBudget, DefaultMirrorBudget)
+	c.UsageRetention = cmp.Or(c.UsageRetention, usage.DefaultRetention)
+	c.UsageLabels = slices.Clone(c.UsageLabels)
+	c.Env = maps.Clone(c.Env)
+	c.Egress.Allow, c.Egress.Remotes = slices.Clone(c.Egress.Allow), slices.Clone(c.Egress.Remotes)
+	c.Caches = slices.Clone(c.Caches)
+	c.LeftoverGrace = cmp.Or(c.LeftoverGrace, orchestrator.DefaultOrphanGrace)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = plain.Logger(c.Logger)
 	return c
 }
 
+// String returns the pool's name, and shows nothing that may hold a secret. fmt and log/slog use it, with the exceptions that
+// SessionRequest.String names.
+func (c Config) String() string { return fmt.Sprintf("berth.Config of pool %q", c.Name) }
+
+// GoString is String.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue implements slog.LogValuer: it is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
 var poolName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,38}[a-zA-Z0-9])?$`)
 
-// longest bounds durations: sums with one that is meant as "for ever" would overflow.
+// longest bounds durations. A sum with a longer one, meant as "for ever", would overflow.
 const longest = 100 * 365 * 24 * time.Hour
 
 const tooLong = "must be at most 100 years; -1 is for ever where that is allowed"
@@ -144,8 +245,9 @@ func (c Config) validate() error {
 	check(c.MinInstances >= 0 && c.MinInstances <= c.MaxInstances, "MinInstances", "must be from 0 to MaxInstances")
 	check(c.MaxTasksPerInstance >= 1 && c.MaxTasksPerInstance <= store.MaxUID-store.MinUID+1, "MaxTasksPerInstance",
 		"must be from 1 to 50001, the number of uids that an instance has")
-	check(c.LaunchRate >= -1, "LaunchRate", "must not be negative, other than -1 for any number")
+	check(c.LaunchRate >= -1, "LaunchRate", "must not be negative, except -1 for any number")
 	check(c.SpareSlots >= 0, "SpareSlots", "must not be negative")
+	check(c.MetricRepositories >= 0, "MetricRepositories", "must not be negative")
 	check(c.MaxContainersPerRepository >= 1, "MaxContainersPerRepository", "must be at least 1")
 	for _, d := range []struct {
 		field string
@@ -160,14 +262,139 @@ func (c Config) validate() error {
 		{"SessionRetention", c.SessionRetention, false},
 		{"MirrorMaxAge", c.MirrorMaxAge, true},
 		{"FetchTimeout", c.FetchTimeout, false},
+		{"LeftoverGrace", c.LeftoverGrace, false},
+		{"UsageRetention", c.UsageRetention, true},
 	} {
-		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, other than -1 where that means off")
+		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, except -1 where that means off")
 		check(d.value <= longest, d.field, tooLong)
 	}
-	check(c.MirrorBudget >= -1, "MirrorBudget", "must not be negative, other than -1 for no bound")
-	check(c.Limits.MemoryBytes >= 0 && c.Limits.CPUs >= 0 && c.Limits.PIDs >= -1 && c.Limits.TmpBytes >= 0, "Limits",
-		"must not be negative")
-	check(c.Cloud != nil, "Cloud", "is required: use NewLocalProvider, or give a driver")
-	check(c.Engine != nil, "Engine", "is required: use NewLocalProvider, or give a driver")
+	check(c.Access >= AccessProve && c.Access <= AccessAllowAll, "Access", "must be AccessProve, AccessProveAlways or AccessAllowAll")
+	c.Sharing.validate(check)
+	check(len(c.UsageLabels) <= maxUsageLabels && !slices.ContainsFunc(c.UsageLabels, func(name string) bool {
+		return name == "" || strings.Contains(name, "=")
+	}), "UsageLabels", "must be at most 4 names without '='")
+	check(c.MirrorBudget >= -1, "MirrorBudget", "must not be negative, except -1 for no bound")
+	check(min(c.UserLimits.Sessions, c.UserLimits.Queued, c.UserLimits.StartsPerMinute) >= -1, "UserLimits",
+		"must not be negative, except -1 for no limit")
+	c.Limits.Check(func(field, reason string) { check(false, "Limits."+field, reason) })
+	check(!c.RequireImageDigest || byDigest(c.Image), "Image", "must be name@sha256:..., because RequireImageDigest is set")
+	repository := c.Limits.Repository
+	check(min(repository.Refs, repository.RefBytes, repository.FetchBytes, repository.Files, repository.Bytes, repository.Depth) >= -1,
+		"Limits.Repository", "must not be negative, except -1 for no limit")
+	if field, reason := c.Egress.Check(); reason != "" {
+		check(false, "Egress."+field, reason)
+	}
+	if at, reason := agent.CheckCaches(c.Caches); reason != "" {
+		check(false, "Caches"+at, reason)
+	}
+	if err := checkEnv(c.Env); err != nil {
+		check(false, "Env", err.Error())
+	}
 	return errors.Join(errs...)
+}
+
+// requireDrivers returns what New needs beside the settings.
+func (c Config) requireDrivers() error {
+	const reason = "is required: use NewLocalProvider, or give a driver"
+	var errs []error
+	if c.Cloud == nil {
+		errs = append(errs, &FieldError{Field: "Config.Cloud", Reason: reason})
+	}
+	if c.Engine == nil {
+		errs = append(errs, &FieldError{Field: "Config.Engine", Reason: reason})
+	}
+	return errors.Join(errs...)
+}
+
+// image is the image of a repository's container. It panics if ImageFor does.
+func (c *Config) image(r naming.Repository) string {
+	if c.ImageFor != nil {
+		if image := c.ImageFor(r); image != "" {
+			return image
+		}
+	}
+	return c.Image
+}
+
+var imageDigest = regexp.MustCompile(`^[^@\s]+@sha256:[0-9a-f]{64}$`)
+
+// byDigest reports whether the name of an image says what is in it.
+func byDigest(image string) bool { return imageDigest.MatchString(image) }
+
+// checkImage returns an error if the image of a repository is not named by digest, but must be.
+func (c *Config) checkImage(r naming.Repository) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &FieldError{Field: "Config.ImageFor", Reason: fmt.Sprintf("panicked for %s: %v", r, p)}
+		}
+	}()
+	if image := c.image(r); c.RequireImageDigest && !byDigest(image) {
+		return &FieldError{Field: "Config.ImageFor", Reason: fmt.Sprintf("must return name@sha256:... for %v, not %q, because "+
+			"RequireImageDigest is set", r, image)}
+	}
+	return nil
+}
+
+// settings are the settings that concern the whole pool, as they are written on its record, and some of each process that
+// should be the same in all. Otherwise containers would differ by the process that starts them.
+func (c *Config) settings() map[string]string {
+	all := map[string]string{
+		"MinInstances":        strconv.Itoa(c.MinInstances),
+		"MaxInstances":        strconv.Itoa(c.MaxInstances),
+		"MaxTasksPerInstance": strconv.Itoa(c.MaxTasksPerInstance),
+		"SpareSlots":          strconv.Itoa(c.SpareSlots),
+		"InstanceType":        c.InstanceType,
+		"InstanceIdleTimeout": c.InstanceIdleTimeout.String(),
+		"BootTimeout":         c.BootTimeout.String(),
+		"MaxInstanceAge":      c.MaxInstanceAge.String(),
+		"LaunchRate":          strconv.Itoa(c.LaunchRate),
+		"SessionRetention":    c.SessionRetention.String(),
+		"UsageRetention":      c.UsageRetention.String(),
+		"UsageLabels":         strings.Join(c.UsageLabels, " "),
+		replica.MaxContainers: strconv.Itoa(c.MaxContainersPerRepository),
+
+		"Image":              c.Image,
+		"Limits":             setFields(c.Limits),
+		"RequireIsolation":   strconv.FormatBool(c.RequireIsolation),
+		"RequireImageDigest": strconv.FormatBool(c.RequireImageDigest),
+		"Runtime":            c.Runtime,
+		"Egress":             setFields(c.Egress),
+		"Caches":             c.cachesSetting(),
+		"MirrorMaxAge":       c.MirrorMaxAge.String(),
+		"MirrorBudget":       strconv.FormatInt(c.MirrorBudget, 10),
+		"SessionIdleTimeout": c.SessionIdleTimeout.String(),
+		"UserLimits":         setFields(c.UserLimits),
+		"Sharing":            c.Sharing.String(),
+		"Access":             c.Access.String(),
+	}
+	ec2 := c.EC2
+	ec2.AWS = nil // which is each process's own
+	sum := sha256.Sum256([]byte(setFields(ec2)))
+	all["EC2"] = "of digest " + hex.EncodeToString(sum[:4]) // it is too long to be shown
+	return all
+}
+
+// cachesSetting names the caches; their commands may be long. "" = there are none.
+func (c *Config) cachesSetting() string {
+	if len(c.Caches) == 0 {
+		return ""
+	}
+	var names []string
+	for _, one := range c.Caches {
+		names = append(names, one.Name)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", c.Caches))
+	return strings.Join(names, " ") + " of digest " + hex.EncodeToString(sum[:4])
+}
+
+// setFields prints the fields of a struct that are set. A version that has one more field prints the same while that is not
+// set.
+func setFields(s any) string {
+	var b strings.Builder
+	for field, value := range reflect.ValueOf(s).Fields() {
+		if !value.IsZero() {
+			fmt.Fprintf(&b, "%s=%+v ", field.Name, value)
+		}
+	}
+	return strings.TrimSpace(b.String())
 }

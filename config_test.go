@@ -13,11 +13,12 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/internal/test/world"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// fieldsOf returns the fields that an error names.
+// fieldsOf returns the fields that the FieldErrors in an error name.
 func fieldsOf(err error) map[string]bool {
 	fields := make(map[string]bool)
 	var walk func(error)
@@ -55,9 +56,21 @@ func TestConfigFaultsAreNamedAllAtOnce(t *testing.T) {
 		"MirrorMaxAge":               func(c *berth.Config) { c.MirrorMaxAge = -2 },
 		"FetchTimeout":               func(c *berth.Config) { c.FetchTimeout = -1 },
 		"MirrorBudget":               func(c *berth.Config) { c.MirrorBudget = -2 },
-		"Limits":                     func(c *berth.Config) { c.Limits = orchestrator.Limits{CPUs: -1} },
-		"Cloud":                      func(c *berth.Config) { c.Cloud = nil },
-		"Engine":                     func(c *berth.Config) { c.Engine = nil },
+		"Limits.ShmBytes":            func(c *berth.Config) { c.Limits.MemoryBytes, c.Limits.ShmBytes = 1<<20, 2<<20 },
+		"UserLimits":                 func(c *berth.Config) { c.UserLimits.Queued = -2 },
+		"Limits.CPUs":                func(c *berth.Config) { c.Limits.CPUs = math.NaN() },
+		"Limits.PIDs":                func(c *berth.Config) { c.Limits.PIDs = -2 },
+		"Limits.Session.MemoryBytes": func(c *berth.Config) { c.Limits.MemoryBytes, c.Limits.Session.MemoryBytes = 1<<20, 2<<20 },
+		"Limits.Session.CPUWeight":   func(c *berth.Config) { c.Limits.Session.CPUWeight = 10001 },
+		"Limits.Session.PTYs":        func(c *berth.Config) { c.Limits.Session.PTYs = -2 },
+		"Image":                      func(c *berth.Config) { c.RequireImageDigest = true },
+		"Caches[1]": func(c *berth.Config) {
+			c.Caches = []orchestrator.Cache{orchestrator.GoModules(), {Name: "go", Dir: "go", Files: []string{"f"}, Fill: []string{"f"}}}
+		},
+		"Egress.Allow[1]": func(c *berth.Config) { c.Egress.Allow = []string{"10.0.0.0/8", "git.corp.example"} },
+		"Env":             func(c *berth.Config) { c.Env = map[string]string{"a=b": "s3cret"} },
+		"Cloud":           func(c *berth.Config) { c.Cloud = nil },
+		"Engine":          func(c *berth.Config) { c.Engine = nil },
 	}
 	fit := func() berth.Config {
 		return berth.Config{Cloud: fake.NewCloud(fake.CloudOptions{}), Engine: fake.NewEngine(fake.EngineOptions{})}
@@ -74,60 +87,60 @@ func TestConfigFaultsAreNamedAllAtOnce(t *testing.T) {
 	}
 	_, err := berth.New(t.Context(), all)
 	if fields := fieldsOf(err); len(fields) != len(bad) {
-		t.Errorf("%d faults are named of %d: %v", len(fields), len(bad), err)
+		t.Errorf("the error names %d faults of %d: %v", len(fields), len(bad), err)
 	}
 }
 
 func TestConfigOffValues(t *testing.T) {
 	off := berth.Config{InstanceIdleTimeout: -1, SessionIdleTimeout: -1, MirrorMaxAge: -1, MirrorBudget: -1}
-	inWorld(t, setup{Config: off}, func(t *testing.T, w *world) {
-		s := w.create("t", repoA)
+	world.Run(t, world.Setup{Config: off}, func(t *testing.T, w *world.World) {
+		s := w.Create("t", world.RepoA)
 		time.Sleep(2 * time.Hour)
-		w.create("t2", repoA)
-		if n := w.engine.Fetches(s.Info().Container.Name); n != 1 {
-			t.Errorf("%d fetches, though any age of the mirror will do", n)
+		w.Create("t2", world.RepoA)
+		if n := w.Engine.Fetches(s.Info().Container.Name); n != 1 {
+			t.Errorf("%d fetches, though MirrorMaxAge is off", n)
 		}
 	})
 }
 
 func TestRequestFaultsAreNamedAllAtOnce(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
 		bad := map[string]func(r *berth.SessionRequest){
 			"TaskID":      func(r *berth.SessionRequest) { r.TaskID = "" },
 			"UserID":      func(r *berth.SessionRequest) { r.UserID = strings.Repeat("u", 257) },
 			"Repository":  func(r *berth.SessionRequest) { r.Repository = "" },
 			"Branch":      func(r *berth.SessionRequest) { r.Branch = "-B" },
-			"Env":         func(r *berth.SessionRequest) { r.Env = map[string]string{"A=B": secret} },
+			"Env":         func(r *berth.SessionRequest) { r.Env = map[string]string{"A=B": world.Secret} },
 			"Labels":      func(r *berth.SessionRequest) { r.Labels = map[string]string{"": ""} },
 			"Author":      func(r *berth.SessionRequest) { r.Author.Name = "<evil>" },
 			"IdleTimeout": func(r *berth.SessionRequest) { r.IdleTimeout = -2 },
 		}
-		all := asking("t", repoA)
+		all := world.Request("t", world.RepoA)
 		for field, spoil := range bad {
-			r := asking("t", repoA)
+			r := world.Request("t", world.RepoA)
 			spoil(&r)
 			spoil(&all)
 			_, err := w.CreateSession(t.Context(), r)
 			if fields := fieldsOf(err); !errors.Is(err, berth.ErrInvalid) || len(fields) != 1 || !fields["SessionRequest."+field] {
 				t.Errorf("%s: %v", field, err)
 			}
-			w.noSecret(err)
+			w.NoSecret(err)
 		}
 		_, err := w.CreateSession(t.Context(), all)
 		if fields := fieldsOf(err); len(fields) != len(bad) {
-			t.Errorf("%d faults are named of %d: %v", len(fields), len(bad), err)
+			t.Errorf("the error names %d faults of %d: %v", len(fields), len(bad), err)
 		}
-		w.nothingStarted()
+		nothingStarted(w)
 	})
 }
 
-// TestHostileRequests holds that what is dangerous is refused, with the field's name, and starts nothing.
+// TestHostileRequests checks that dangerous values are refused with the field's name, and start nothing.
 func TestHostileRequests(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
 		labels := 0
 		for kind, values := range hostile(t) {
 			for _, value := range values {
-				r, field := asking("t", repoA), ""
+				r, field := world.Request("t", world.RepoA), ""
 				switch kind {
 				case "repo":
 					r.Repository, field = value, "Repository"
@@ -137,7 +150,7 @@ func TestHostileRequests(t *testing.T) {
 					r.TaskID, field = value, "TaskID"
 				case "name/label":
 					if naming.ValidateLabel(value, "v") == nil {
-						continue // it is only dangerous as the name of a container, which is never a user's words
+						continue // it is only dangerous as the name of a container, which no user chooses
 					}
 					r.Labels, field = map[string]string{value: "v"}, "Labels"
 					labels++
@@ -151,9 +164,9 @@ func TestHostileRequests(t *testing.T) {
 			}
 		}
 		if labels < 4 {
-			t.Errorf("%d labels were tried", labels)
+			t.Errorf("only %d labels were tried", labels)
 		}
-		w.nothingStarted()
+		nothingStarted(w)
 	})
 }
 
@@ -162,7 +175,7 @@ func TestOverlongAndEmptyFieldsAreRefused(t *testing.T) {
 	for name, spoil := range map[string]func(r *berth.SessionRequest){
 		"TaskID":      func(r *berth.SessionRequest) { r.TaskID = long(129) },
 		"UserID":      func(r *berth.SessionRequest) { r.UserID = "" },
-		"Repository":  func(r *berth.SessionRequest) { r.Repository = repoA + "/" + long(5000) },
+		"Repository":  func(r *berth.SessionRequest) { r.Repository = world.RepoA + "/" + long(5000) },
 		"Branch":      func(r *berth.SessionRequest) { r.Branch = long(5000) },
 		"Author":      func(r *berth.SessionRequest) { r.Author.Email = long(5000) },
 		"Labels":      func(r *berth.SessionRequest) { r.Labels = map[string]string{"k": long(257)} },
@@ -176,8 +189,8 @@ func TestOverlongAndEmptyFieldsAreRefused(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, setup{}, func(t *testing.T, w *world) {
-				r := asking("t", repoA)
+			world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+				r := world.Request("t", world.RepoA)
 				spoil(&r)
 				_, err := w.CreateSession(t.Context(), r)
 				field, _, _ := strings.Cut(name, " ")
@@ -187,13 +200,13 @@ func TestOverlongAndEmptyFieldsAreRefused(t *testing.T) {
 				if len(fmt.Sprint(err)) > 1000 {
 					t.Errorf("the error has %d bytes", len(fmt.Sprint(err)))
 				}
-				w.nothingStarted()
+				nothingStarted(w)
 			})
 		})
 	}
 }
 
-// numbered returns n pairs that are fit by themselves.
+// numbered returns n pairs, each of which is valid by itself.
 func numbered(n int) map[string]string {
 	pairs := make(map[string]string)
 	for i := range n {
@@ -202,14 +215,14 @@ func numbered(n int) map[string]string {
 	return pairs
 }
 
-func (w *world) nothingStarted() {
-	w.t.Helper()
-	if w.cloud.Launches() > 0 || len(w.alive()) > 0 || len(w.engine.Containers()) > 0 {
-		w.t.Errorf("%d launches, %d sessions, %d containers", w.cloud.Launches(), len(w.alive()), len(w.engine.Containers()))
+func nothingStarted(w *world.World) {
+	w.T.Helper()
+	if w.Cloud.Launches() > 0 || len(w.OpenSessions()) > 0 || len(w.Engine.Containers()) > 0 {
+		w.T.Errorf("%d launches, %d sessions, %d containers", w.Cloud.Launches(), len(w.OpenSessions()), len(w.Engine.Containers()))
 	}
 }
 
-// hostile returns the values of naming's table that are to be refused, by their kind.
+// hostile returns the values that naming's table of hostile input says to refuse, by their kind.
 func hostile(t *testing.T) map[string][]string {
 	t.Helper()
 	f, err := os.Open("naming/testdata/hostile.txt")
@@ -237,7 +250,8 @@ func hostile(t *testing.T) map[string][]string {
 	return values
 }
 
-// TestEndlessDurationsAreRefused: a lease of the longest time that there is would end before it began.
+// TestEndlessDurationsAreRefused: adding the longest Duration to the present time overflows, so such a lease would end
+// before it begins.
 func TestEndlessDurationsAreRefused(t *testing.T) {
 	const endless = time.Duration(math.MaxInt64)
 	_, err := berth.New(t.Context(), berth.Config{
@@ -246,11 +260,53 @@ func TestEndlessDurationsAreRefused(t *testing.T) {
 	if !fieldsOf(err)["Config.SessionIdleTimeout"] {
 		t.Errorf("New: %v", err)
 	}
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
-		r := asking("t", repoA)
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		r := world.Request("t", world.RepoA)
 		r.IdleTimeout = endless
 		if _, err := w.CreateSession(t.Context(), r); !fieldsOf(err)["SessionRequest.IdleTimeout"] {
 			t.Errorf("CreateSession: %v", err)
+		}
+	})
+}
+
+// TestEgressOfEachKey checks that a remote's address is judged by the egress of its sharing key, and that the error says what
+// to set.
+func TestEgressOfEachKey(t *testing.T) {
+	const named, literal, link = "https://git.corp.example/org/r", "http://10.0.0.5/org/r", "http://127.0.0.1/org/r"
+	setup := world.Setup{
+		Engine: fake.EngineOptions{Repositories: map[string]fake.Repo{named: {Address: "192.168.1.7"}}},
+		Config: berth.Config{
+			Egress: orchestrator.Egress{Allow: []string{"10.0.0.0/8"}},
+			EgressFor: func(k naming.Key) (e orchestrator.Egress) {
+				switch k.Repository.Host {
+				case "git.corp.example":
+					e.Mode = orchestrator.EgressOpen // without exceptions
+				case "10.0.9.9":
+					e.Mode, e.Remotes = orchestrator.EgressNone, []string{"10.0.9.9"}
+				case "faulty.example":
+					e.Remotes = []string{"git.corp.example", "https://git.corp.example"}
+				case "broken.example":
+					e.Mode = "closed"
+				}
+				return e
+			},
+		},
+	}
+	world.Run(t, setup, func(t *testing.T, w *world.World) {
+		w.Create("t1", literal)
+		w.Create("t4", "http://10.0.9.9/org/r")
+		w.Create("t2", world.RepoA)
+		for remote, want := range map[string]string{
+			named:                          `the address 192.168.1.7 of git.corp.example is refused: it is private. Config.Egress.Remotes with "192.168.1.7/32" allows it to fetches`,
+			link:                           `the address 127.0.0.1 is refused: it is loopback. Config.Egress.Remotes with "127.0.0.1/32" allows it to fetches`,
+			"https://broken.example/org/r": `Config.EgressFor(broken.example/org/r).Mode: must be "open"`,
+			"https://faulty.example/org/r": `Config.EgressFor(faulty.example/org/r).Remotes[1]: "https://git.corp.example": is no CIDR`,
+		} {
+			_, err := w.CreateSession(t.Context(), world.Request("t3", remote))
+			failed, ok := errors.AsType[*berth.StartError](err)
+			if !ok || berth.Retryable(err) && !strings.Contains(want, "EgressFor") || !strings.Contains(failed.Error(), want) {
+				t.Errorf("%s: %v", remote, err)
+			}
 		}
 	})
 }

@@ -4,7 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +35,12 @@ func TestDefaultsAreWhatTheirCommentsSay(t *testing.T) {
 		"SessionRetention":           {10 * time.Minute, "Default 10 min"},
 		"MaxContainersPerRepository": {1, "Default 1"},
 		"Image":                      {"", "Default: berth-workspace:bookworm"}, // the engine's driver chooses
+		"Runtime":                    {"", "Default: the engine's default"},
 		"MirrorMaxAge":               {time.Minute, "Default 1 min; -1 = any age"},
 		"FetchTimeout":               {time.Hour, "Default 1 h"},
+		"UsageRetention":             {35 * 24 * time.Hour, "Default 35 days; -1 = for ever"},
+		"LeftoverGrace":              {5 * time.Minute, "Default 5 min"},
+		"MetricRepositories":         {0, "Default 0: metrics name none"},
 		"MirrorBudget":               {int64(20 << 30), "Default 20 GiB; -1 = no bound"},
 	} {
 		if v := got.FieldByName(field).Interface(); v != want.value {
@@ -58,7 +64,7 @@ func TestWhatIsSetIsNoDefault(t *testing.T) {
 		Name: "ci", MinInstances: 1, MaxInstances: 2, MaxTasksPerInstance: 3, SpareSlots: 4, InstanceType: "m7i.large",
 		InstanceIdleTimeout: -1, BootTimeout: time.Minute, MaxInstanceAge: -1, LaunchRate: -1, SessionIdleTimeout: -1,
 		QueueTimeout: time.Minute, SessionRetention: time.Minute, MaxContainersPerRepository: 2, Image: "i",
-		MirrorMaxAge: -1, FetchTimeout: time.Minute, MirrorBudget: -1,
+		MirrorMaxAge: -1, FetchTimeout: time.Minute, MirrorBudget: -1, LeftoverGrace: time.Minute, UsageRetention: -1,
 	}
 	got := set.withDefaults()
 	got.Logger = nil // which is never nil
@@ -93,4 +99,33 @@ func configComments(t *testing.T) map[string]string {
 		t.Fatalf("%d fields were found", len(comments))
 	}
 	return comments
+}
+
+// TestSettingsOfEachProcess: the comment of Stats.ConfigDiffers names the settings that are not the planner's, and no others. A new setting
+// stands in one of the two lists.
+func TestSettingsOfEachProcess(t *testing.T) {
+	planners := []string{
+		"MinInstances", "MaxInstances", "MaxTasksPerInstance", "SpareSlots", "InstanceType", "InstanceIdleTimeout", "BootTimeout", "MaxInstanceAge",
+		"LaunchRate", "SessionRetention", "UsageRetention", "UsageLabels", "MaxContainersPerRepository", "EC2",
+	}
+	source, err := os.ReadFile("stats.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, comment, begins := strings.Cut(strings.Join(strings.Fields(strings.ReplaceAll(string(source), "//", "")), " "), "each process goes by its own: ")
+	comment, _, ends := strings.Cut(comment, ".")
+	if !begins || !ends {
+		t.Fatal("the comment of ConfigDiffers has no list")
+	}
+	own := strings.Split(strings.ReplaceAll(comment, " and ", ", "), ", ")
+	var known []string
+	for name := range (&Config{}).settings() {
+		if !slices.Contains(planners, name) {
+			known = append(known, name)
+		}
+	}
+	slices.Sort(known)
+	if !slices.Equal(own, known) {
+		t.Errorf("each process has its own\n%q, and the comment names\n%q", known, own)
+	}
 }

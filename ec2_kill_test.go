@@ -13,59 +13,60 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/internal/ec2test"
-	"github.com/berth-go/berth/internal/testenv"
+	"github.com/berth-go/berth/internal/test/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2world"
+	"github.com/berth-go/berth/internal/test/testenv"
+	"github.com/berth-go/berth/internal/test/world"
 	"github.com/berth-go/berth/pool/ec2cloud"
-	"github.com/berth-go/berth/store"
 )
 
-// TestEC2KilledAtAnyCall tells one story again and again: a pool grows, shrinks and is destroyed. Each time its process is
-// killed at another of its calls to AWS and of its writes to the store, and another process finds what it has left.
+// TestEC2KilledAtAnyCall runs one story many times: a pool grows, shrinks and is destroyed. Each time its process is
+// killed at another of its calls to AWS or of its writes to the store, and a second process takes over.
 func TestEC2KilledAtAnyCall(t *testing.T) {
-	var sites []site
-	// Whoever takes over does so before EC2 shows what was launched last.
+	var sites []ec2world.Site
+	// The next process takes over before EC2 shows the last launch.
 	opts := ec2test.Options{LaunchLag: 30 * time.Second}
-	onEC2With(t, opts, func(a *account) {
-		calm := tale{account: a}
-		calm.run(killPoint{})
+	ec2world.RunWith(t, opts, func(a *ec2world.Account) {
+		calm := tale{Account: a}
+		calm.run(ec2world.KillPoint{})
 		sites = calm.sites
 	})
 	points := killPoints(sites, testenv.Soak())
-	t.Logf("%d points at %d calls:\n%s", len(points), len(sites), sortsOf(sites))
+	t.Logf("%d points at %d calls:\n%s", len(points), len(sites), ec2world.CountSorts(sites))
 	for _, at := range points {
 		t.Run(at.String(), func(t *testing.T) {
 			t.Parallel()
-			onEC2With(t, opts, func(a *account) {
-				told := tale{account: a}
-				told.run(at)
+			ec2world.RunWith(t, opts, func(a *ec2world.Account) {
+				l := tale{Account: a}
+				l.run(at)
 			})
 			if !testenv.Soak() {
 				return
 			}
-			onEC2With(t, opts, func(a *account) {
-				told := tale{account: a}
-				told.run(at, at)
+			ec2world.RunWith(t, opts, func(a *ec2world.Account) {
+				l := tale{Account: a}
+				l.run(at, at)
 			})
 		})
 	}
 }
 
-// killPoints returns points at calls: all, or those at the first and the last call of each sort.
-func killPoints(sites []site, all bool) (points []killPoint) {
+// killPoints returns the points at all calls, or those at the first and the last call of each sort.
+func killPoints(sites []ec2world.Site, all bool) (points []ec2world.KillPoint) {
 	count := make(map[string]int)
 	for _, s := range sites {
-		count[s.sort]++
+		count[s.Sort]++
 	}
 	for _, s := range sites {
-		switch first, last := s.n == 1, s.n == count[s.sort]; {
-		case s.readsOnly(): // then after is as before
+		switch first, last := s.N == 1, s.N == count[s.Sort]; {
+		case s.ReadsOnly(): // killing it after is the same as before
 			if all || first {
-				points = append(points, killPoint{s, false})
+				points = append(points, ec2world.KillPoint{Site: s})
 			}
 		case all || first:
-			points = append(points, killPoint{s, false}, killPoint{s, true})
+			points = append(points, ec2world.KillPoint{Site: s}, ec2world.KillPoint{Site: s, After: true})
 		case last:
-			points = append(points, killPoint{s, true})
+			points = append(points, ec2world.KillPoint{Site: s, After: true})
 		}
 	}
 	return points
@@ -73,16 +74,16 @@ func killPoints(sites []site, all bool) (points []killPoint) {
 
 // tale is one run of the story.
 type tale struct {
-	*account
-	sites []site // of the last process that was killed
-	tasks []*told
+	*ec2world.Account
+	sites []ec2world.Site // of the last process that was killed
+	tasks []*storyTask
 
 	destroying bool   // Destroy has been called
-	rest       func() // ends looking
+	rest       func() // stops look
 }
 
-// told is a task of the story, and what its process knew of it.
-type told struct {
+// storyTask is a task of the story, with the facts that its process knew.
+type storyTask struct {
 	name, repo string
 	id         string // of its session; "" = not known
 	ends       bool   // TerminateSession has been called
@@ -93,26 +94,26 @@ const (
 	killIdle = time.Minute
 )
 
-// run tells the story, and what follows when its process was killed. The second to come may be killed, too.
-func (l *tale) run(points ...killPoint) {
+// run runs the story with a process for each point. The next process then goes on and destroys the pool.
+func (l *tale) run(points ...ec2world.KillPoint) {
 	l.prepare()
 	for i, at := range points {
-		p, err := l.begin(fmt.Sprint("killed-", i), at)
+		p, err := l.Begin(fmt.Sprint("killed-", i), at)
 		if err == nil && !l.destroying {
 			err = l.story(p)
 		}
-		if !p.isDead() {
+		if !p.Dead() {
 			if err != nil {
-				l.Fatalf("the story fails: %v\n%s", err, l.log)
+				l.Fatalf("the story fails: %v\n%s", err, l.Log)
 			}
-			l.sites = p.sites
-			p.kill() // it made fewer calls than the calm one
+			l.sites = p.Sites()
+			p.Kill() // it made fewer calls than the process that was not killed
 		}
 		time.Sleep(2 * time.Second)
 	}
-	next, err := l.begin("next", killPoint{})
+	next, err := l.Begin("next", ec2world.KillPoint{})
 	if err != nil {
-		l.Fatalf("no other process can begin: %v\n%s", err, l.log)
+		l.Fatalf("no other process can begin: %v\n%s", err, l.Log)
 	}
 	if !l.destroying {
 		l.goOn(next)
@@ -122,11 +123,11 @@ func (l *tale) run(points ...killPoint) {
 
 // prepare sets up the pool of the story.
 func (l *tale) prepare() {
-	l.withEngines()
-	l.cfg.MinInstances, l.cfg.MaxInstances, l.cfg.MaxTasksPerInstance = 1, killMax, 1
-	l.cfg.InstanceIdleTimeout = killIdle
-	l.cfg.EC2.Spot = ec2cloud.SpotFirst
-	l.tasks = []*told{{name: "t1", repo: repoA}, {name: "t2", repo: repoB}}
+	l.WithEngines(berth.NewEC2WithEngine)
+	l.Config.MinInstances, l.Config.MaxInstances, l.Config.MaxTasksPerInstance = 1, killMax, 1
+	l.Config.InstanceIdleTimeout = killIdle
+	l.Config.EC2.Spot = ec2cloud.SpotFirst
+	l.tasks = []*storyTask{{name: "t1", repo: world.RepoA}, {name: "t2", repo: world.RepoB}}
 	over := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -146,14 +147,14 @@ func (l *tale) prepare() {
 	l.Cleanup(l.rest)
 }
 
-// look checks what must hold at any time.
+// look checks the invariants that hold at any time.
 func (l *tale) look() {
-	up := l.up()
+	up := l.Costing()
 	if len(up) > killMax {
 		l.Errorf("%d instances cost money", len(up))
 	}
 	known := make(map[string]bool)
-	for _, in := range l.records() {
+	for _, in := range l.Instances() {
 		known[in.ID] = true
 	}
 	for _, i := range up {
@@ -163,40 +164,19 @@ func (l *tale) look() {
 	}
 }
 
-func (a *account) records() (all []*store.Instance) {
-	err := a.store.View(context.Background(), func(v store.View) (err error) {
-		all, err = v.Instances(store.InstanceQuery{})
-		return err
-	})
-	if err != nil {
-		a.Error(err)
-	}
-	return all
-}
-
-// ready returns how many instances take sessions.
-func (a *account) ready() (n int) {
-	for _, in := range a.records() {
-		if in.State == store.InstanceReady {
-			n++
-		}
-	}
-	return n
-}
-
-// story is what a process does that nobody kills.
-func (l *tale) story(p *process) error {
-	if err := p.until(5*time.Minute, func() bool { return l.ready() > 0 }); err != nil {
+// story is the life of a process that is not killed.
+func (l *tale) story(p *ec2world.Process) error {
+	if err := p.Until(5*time.Minute, func() bool { return l.Ready() > 0 }); err != nil {
 		return fmt.Errorf("the first instance: %w", err)
 	}
 	for _, task := range l.tasks {
-		s, err := p.CreateSession(l.Context(), asking(task.name, task.repo))
+		s, err := p.CreateSession(l.Context(), world.Request(task.name, task.repo))
 		if err != nil {
 			return err
 		}
 		task.id = s.ID()
 	}
-	if n := len(l.up()); n != killMax && !p.isDead() {
+	if n := len(l.Costing()); n != killMax && !p.Dead() {
 		return fmt.Errorf("there are %d instances for two tasks", n)
 	}
 	for _, task := range l.tasks {
@@ -205,15 +185,15 @@ func (l *tale) story(p *process) error {
 			return err
 		}
 	}
-	if err := p.until(10*time.Minute, func() bool { return len(l.up()) == 1 && len(l.records()) == 1 }); err != nil {
+	if err := p.Until(10*time.Minute, func() bool { return len(l.Costing()) == 1 && len(l.Instances()) == 1 }); err != nil {
 		return fmt.Errorf("shrinking: %w", err)
 	}
 	l.destroying = true
 	return p.Destroy(l.Context())
 }
 
-// goOn checks that a process finds the sessions of one that was killed, and that each task can go on.
-func (l *tale) goOn(p *process) {
+// goOn checks that a process finds the sessions of a killed one, and that each task can continue.
+func (l *tale) goOn(p *ec2world.Process) {
 	ctx, cancel := context.WithTimeout(l.Context(), 15*time.Minute)
 	defer cancel()
 	for _, task := range l.tasks {
@@ -223,9 +203,9 @@ func (l *tale) goOn(p *process) {
 				l.Fatalf("the session of %s is not found: %v, %v", task.name, found, err)
 			}
 		}
-		s, err := p.CreateSession(ctx, asking(task.name, task.repo))
+		s, err := p.CreateSession(ctx, world.Request(task.name, task.repo))
 		if err != nil {
-			l.Fatalf("%s cannot go on: %v\n%s", task.name, err, l.log)
+			l.Fatalf("%s cannot go on: %v\n%s", task.name, err, l.Log)
 		}
 		if task.id != "" && !task.ends && s.ID() != task.id {
 			l.Errorf("%s had session %s and has %s", task.name, task.id, s.ID())
@@ -240,31 +220,31 @@ func (l *tale) goOn(p *process) {
 			l.Errorf("%s cannot be ended: %v", task.name, err)
 		}
 	}
-	err := p.until(20*time.Minute, func() bool { return len(l.up()) == 1 && len(l.records()) == 1 && l.ready() == 1 })
+	err := p.Until(20*time.Minute, func() bool { return len(l.Costing()) == 1 && len(l.Instances()) == 1 && l.Ready() == 1 })
 	if err != nil {
-		l.Errorf("the pool does not shrink to one instance: %v, %d run, the records are %+v\n%s", err, len(l.up()), l.records(), l.log)
+		l.Errorf("the pool does not shrink to one instance: %v, %d run, the records are %+v\n%s", err, len(l.Costing()), l.Instances(), l.Log)
 	}
 }
 
 // end destroys the pool, and checks that nothing is left of it.
-func (l *tale) end(p *process) {
+func (l *tale) end(p *ec2world.Process) {
 	ctx, cancel := context.WithTimeout(l.Context(), 20*time.Minute)
 	defer cancel()
 	if err := p.Destroy(ctx); err != nil {
-		l.Errorf("Destroy: %v\n%s", err, l.log)
+		l.Errorf("Destroy: %v\n%s", err, l.Log)
 	}
 	time.Sleep(time.Minute)
-	for _, i := range l.up() {
+	for _, i := range l.Costing() {
 		l.Errorf("%s is %s", i.ID, i.State)
 	}
-	if left := l.server.Leftovers(); len(left) > 0 {
+	if left := l.Server.Leftovers(); len(left) > 0 {
 		l.Errorf("left: %q", left)
 	}
-	for _, id := range l.openRequests() {
+	for _, id := range openRequests(l.Account) {
 		l.Errorf("spot request %s is open", id)
 	}
 	tokens := make(map[string]string)
-	for _, r := range l.server.Requests("ec2:RunInstances") {
+	for _, r := range l.Server.Requests("ec2:RunInstances") {
 		token, form := r.Form.Get("ClientToken"), r.Form.Encode()
 		if r.Form.Get("DryRun") == "true" {
 			continue
@@ -274,14 +254,14 @@ func (l *tale) end(p *process) {
 		}
 		tokens[token] = form
 	}
-	if strings.Contains(l.log.String(), "IdempotentParameterMismatch") {
+	if strings.Contains(l.Log.String(), "IdempotentParameterMismatch") {
 		l.Error("a client token was used with another request")
 	}
 }
 
-// openRequests returns the spot requests that may still give an instance.
-func (a *account) openRequests() (ids []string) {
-	out, err := ec2.NewFromConfig(*a.cfg.EC2.AWS).DescribeSpotInstanceRequests(a.Context(), &ec2.DescribeSpotInstanceRequestsInput{
+// openRequests returns the spot requests that may still launch an instance.
+func openRequests(a *ec2world.Account) (ids []string) {
+	out, err := ec2.NewFromConfig(*a.Config.EC2.AWS).DescribeSpotInstanceRequests(a.Context(), &ec2.DescribeSpotInstanceRequestsInput{
 		Filters: []types.Filter{{Name: aws.String("state"), Values: []string{"open", "active"}}},
 	})
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/internal/ec2test"
 	"github.com/berth-go/berth/internal/hostboot"
+	"github.com/berth-go/berth/internal/test/ec2test"
+	"github.com/berth-go/berth/internal/test/ec2world"
 	"github.com/berth-go/berth/pool/ec2cloud"
 	"github.com/berth-go/berth/seal"
 	"github.com/berth-go/berth/store"
@@ -26,11 +27,11 @@ import (
 func TestEC2ConfigFaultsAreNamed(t *testing.T) {
 	_, err := berth.NewEC2SharedProvider(t.Context(), berth.Config{LaunchRate: -2})
 	wantFields(t, err, "Config.Store", "Config.LaunchRate")
-	_, err = berth.NewEC2SharedProvider(t.Context(), berth.Config{Store: newSpyStore()})
+	_, err = berth.NewEC2SharedProvider(t.Context(), berth.Config{Store: ec2world.NewSpyStore()})
 	wantFields(t, err, "Config.Sealer")
 }
 
-// wantFields expects an error about these fields and no others.
+// wantFields fails the test unless an error names exactly these fields.
 func wantFields(t *testing.T, err error, fields ...string) {
 	t.Helper()
 	named := regexp.MustCompile(`invalid (Config\.[\w.]+):`).FindAllStringSubmatch(fmt.Sprint(err), -1)
@@ -44,11 +45,11 @@ func wantFields(t *testing.T, err error, fields ...string) {
 }
 
 func TestEC2ProblemsAreListedAtOnce(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.EC2.Subnets = []string{"subnet-0123456789abcdef0", a.server.Subnet("us-east-1a")}
-		a.cfg.EC2.ImageID = "ami-0123456789abcdef0"
-		a.server.Deny("ec2:DescribeInstanceStatus")
-		_, err := berth.NewEC2SharedProvider(a.Context(), a.cfg)
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.EC2.Subnets = []string{"subnet-0123456789abcdef0", a.Server.Subnet("us-east-1a")}
+		a.Config.EC2.ImageID = "ami-0123456789abcdef0"
+		a.Server.Deny("ec2:DescribeInstanceStatus")
+		_, err := berth.NewEC2SharedProvider(a.Context(), a.Config)
 		var all *ec2cloud.PreflightError
 		if !errors.As(err, &all) || len(all.Problems) != 3 {
 			a.Fatalf("want three problems: %v", err)
@@ -58,45 +59,45 @@ func TestEC2ProblemsAreListedAtOnce(t *testing.T) {
 				a.Errorf("it does not say %s: %v", want, err)
 			}
 		}
-		if n := len(a.server.Instances()); n != 0 {
+		if n := len(a.Server.Instances()); n != 0 {
 			a.Errorf("%d instances", n)
 		}
 	})
 }
 
-// TestEC2BootFaultsAreToldAtOnce: they would fail every launch.
+// TestEC2BootFaultsAreToldAtOnce: the constructor reports faults that would make every launch fail.
 func TestEC2BootFaultsAreToldAtOnce(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.EC2.BootScript = strings.Repeat("# no room\n", 2000)
-		_, err := berth.NewEC2SharedProvider(a.Context(), a.cfg)
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.EC2.BootScript = noRoom()
+		_, err := berth.NewEC2SharedProvider(a.Context(), a.Config)
 		if err == nil || !strings.Contains(err.Error(), "EC2 takes 16384") {
 			a.Errorf("a script that is too long: %v", err)
 		}
-		a.cfg.EC2.BootScript, a.cfg.EC2.Daemon = "", map[string]any{"tlsverify": false}
-		_, err = berth.NewEC2SharedProvider(a.Context(), a.cfg)
+		a.Config.EC2.BootScript, a.Config.EC2.Daemon = "", map[string]any{"tlsverify": false}
+		_, err = berth.NewEC2SharedProvider(a.Context(), a.Config)
 		if err == nil || !strings.Contains(err.Error(), "tlsverify") {
-			a.Errorf("a setting that is not free: %v", err)
+			a.Errorf("a reserved setting: %v", err)
 		}
 	})
 }
 
 func TestEC2UserData(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.MinInstances, a.cfg.MaxInstances = 2, 2
-		a.provider(a.cfg)
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.MinInstances, a.Config.MaxInstances = 2, 2
+		a.NewProvider(a.Config)
 		time.Sleep(time.Minute)
-		all := a.alive(2)
-		if bytes.Equal(a.bootPEM(all[0]).key, a.bootPEM(all[1]).key) {
+		all := a.Alive(2)
+		if bytes.Equal(a.BootPEM(all[0]).Key, a.BootPEM(all[1]).Key) {
 			a.Error("two launches have one key")
 		}
 		for _, i := range all {
-			a.wantUserData(i)
+			wantUserData(a, i)
 		}
 	})
 }
 
-// wantUserData checks what an instance has got to boot from, as it came over the wire.
-func (a *account) wantUserData(i ec2test.Instance) {
+// wantUserData checks the user data of an instance as AWS received it.
+func wantUserData(a *ec2world.Account, i ec2test.Instance) {
 	a.Helper()
 	if !bytes.HasPrefix(i.UserData, []byte("#!/")) || len(i.UserData) >= hostboot.MaxUserData {
 		a.Errorf("the user data has %d bytes, and begins with %.10q", len(i.UserData), i.UserData)
@@ -104,16 +105,16 @@ func (a *account) wantUserData(i ec2test.Instance) {
 	if n := bytes.Count(i.UserData, []byte("PRIVATE KEY-----\n")); n != 2 { // the begin and the end of one
 		a.Errorf("%d lines of private keys", n)
 	}
-	got, launch := a.bootPEM(i), i.Tags["berth:launch"]
-	if _, err := tls.X509KeyPair(got.server, got.key); err != nil {
+	got, launch := a.BootPEM(i), i.Tags["berth:launch"]
+	if _, err := tls.X509KeyPair(got.Server, got.Key); err != nil {
 		a.Errorf("the key is not that of the certificate: %v", err)
 	}
-	if !bytes.Equal(got.ca, a.pool().ClientCA) {
+	if !bytes.Equal(got.CA, a.Pool().ClientCA) {
 		a.Error("the authority of the clients is not that of the pool's record")
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(a.instance(launch).Trust))
-	block, _ := pem.Decode(got.server)
+	roots.AppendCertsFromPEM([]byte(a.Instance(launch).Trust))
+	block, _ := pem.Decode(got.Server)
 	server, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		a.Fatal(err)
@@ -123,105 +124,107 @@ func (a *account) wantUserData(i ec2test.Instance) {
 	}
 }
 
-// TestEC2StoreHoldsNoKey looks at all that is ever written, while a launch is under way, too.
+// TestEC2StoreHoldsNoKey looks at every record that is written, also while a launch is under way.
 func TestEC2StoreHoldsNoKey(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.MinInstances = 1
-		p := a.provider(a.cfg)
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.MinInstances = 1
+		p := a.NewProvider(a.Config)
 		time.Sleep(time.Minute)
-		launched := a.alive(1)[0]
+		launched := a.Alive(1)[0]
 		if err := p.Destroy(a.Context()); err != nil {
 			a.Fatal(err)
 		}
-		pool := a.pool()
-		clientKey, err := a.cfg.Sealer.Open(a.Context(), pool.ClientKey, []byte("client authority of pool "+a.cfg.Name))
+		pool := a.Pool()
+		clientKey, err := a.Config.Sealer.Open(a.Context(), pool.ClientKey, []byte("client authority of pool "+a.Config.Name))
 		if err != nil {
 			a.Fatal(err)
 		}
 		secrets := map[string][]byte{
-			"any private key": []byte("PRIVATE KEY"), "the engine's key": a.bootPEM(launched).key, "the clients' key": clientKey,
+			"any private key": []byte("PRIVATE KEY"), "the engine's key": a.BootPEM(launched).Key, "the clients' key": clientKey,
 		}
-		written := a.store.texts()
+		written := a.Store.Texts()
 		for what, secret := range secrets {
-			if what != "the clients' key" && !showsSecret(base64.StdEncoding.EncodeToString(launched.UserData), secret) {
-				a.Fatalf("the search would not find %s", what)
+			if what != "the clients' key" && !ec2world.ShowsSecret(base64.StdEncoding.EncodeToString(launched.UserData), secret) {
+				a.Fatalf("ShowsSecret does not find %s in itself", what)
 			}
-			for _, text := range append(written, a.log.String()) {
-				if showsSecret(text, secret) {
+			for _, text := range append(written, a.Log.String()) {
+				if ec2world.ShowsSecret(text, secret) {
 					a.Errorf("%s is in %.200q", what, text)
 				}
 			}
 		}
 		if !slices.ContainsFunc(written, func(text string) bool { return strings.Contains(text, `"UserData"`) }) {
-			a.Error("no request of a launch was written: nothing was looked at")
+			a.Error("no launch request was stored, so the test checked nothing")
 		}
 	})
 }
 
-// TestEC2InstanceThatDoesNotBoot: nothing answers at the address of an instance, so it is ended and another is launched.
+// TestEC2InstanceThatDoesNotBoot: nothing answers at the address of an instance, so the pool ends it and launches
+// another one.
 func TestEC2InstanceThatDoesNotBoot(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.MinInstances, a.cfg.BootTimeout = 1, 3*time.Minute
-		p := a.provider(a.cfg)
-		time.Sleep(a.cfg.BootTimeout - time.Second)
-		first := a.alive(1)[0]
-		a.server.WriteConsole(first.ID, "cloud-init: cannot fetch packages\n")
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.MinInstances, a.Config.BootTimeout = 1, 3*time.Minute
+		p := a.NewProvider(a.Config)
+		time.Sleep(a.Config.BootTimeout - time.Second)
+		first := a.Alive(1)[0]
+		a.Server.WriteConsole(first.ID, "cloud-init: cannot fetch packages\n")
 		time.Sleep(time.Minute)
-		if now := a.server.Instance(first.ID); now.State != ec2test.Terminated {
+		if now := a.Server.Instance(first.ID); now.State != ec2test.Terminated {
 			a.Errorf("after its time to boot it is %s", now.State)
 		}
-		if !strings.Contains(a.log.String(), "cannot fetch packages") {
-			a.Errorf("the log does not say why:\n%s", a.log)
+		if !strings.Contains(a.Log.String(), "cannot fetch packages") {
+			a.Errorf("the log does not say why:\n%s", a.Log)
 		}
 		time.Sleep(2 * time.Minute)
-		if next := a.alive(1)[0]; next.ID == first.ID {
+		if next := a.Alive(1)[0]; next.ID == first.ID {
 			a.Error("no other was launched")
 		}
 		if err := p.Destroy(a.Context()); err != nil {
 			a.Fatal(err)
 		}
-		a.alive(0)
+		a.Alive(0)
 		time.Sleep(time.Minute)
-		if left := a.server.Leftovers(); len(left) > 0 {
+		if left := a.Server.Leftovers(); len(left) > 0 {
 			a.Errorf("left: %q", left)
 		}
 	})
 }
 
 func TestEC2ProvidersOfOneStore(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.MinInstances, a.cfg.MaxInstances = 1, 2
-		first := a.provider(a.cfg)
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.MinInstances, a.Config.MaxInstances = 1, 2
+		first := a.NewProvider(a.Config)
 		time.Sleep(time.Minute)
-		a.alive(1)
+		a.Alive(1)
 		if err := first.Close(); err != nil {
 			a.Fatal(err)
 		}
-		other := a.cfg
+		other := a.Config
 		other.MinInstances = 2
-		a.provider(other)
+		a.NewProvider(other)
 		time.Sleep(time.Minute)
-		both := a.alive(2)
-		if !bytes.Equal(a.bootPEM(both[0]).ca, a.bootPEM(both[1]).ca) {
+		both := a.Alive(2)
+		if !bytes.Equal(a.BootPEM(both[0]).CA, a.BootPEM(both[1]).CA) {
 			a.Error("two Providers have two authorities for their clients")
 		}
 
-		other.Sealer = sealer(a.T, 8)
+		other.Sealer = ec2world.Sealer(a.T, 8)
 		_, err := berth.NewEC2SharedProvider(a.Context(), other)
 		if !errors.Is(err, seal.ErrUnsealable) || !strings.Contains(err.Error(), "another key than those of Config.Sealer") {
 			a.Errorf("with another key: %v", err)
 		}
-		a.alive(2)
+		a.Alive(2)
 	})
 }
 
-// TestEC2KeyIsRotated starts process after process, each with the next key in front, and the first one's no more.
+// TestEC2KeyIsRotated starts several processes in turn. Each seals with a new key; the last one no longer has the first
+// key.
 func TestEC2KeyIsRotated(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.MinInstances = 1
-		a.provider(a.cfg).Close()
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.MinInstances = 1
+		a.NewProvider(a.Config).Close()
 		authority := func() (ca []byte) {
-			err := a.store.View(a.Context(), func(v store.View) error {
+			err := a.Store.View(a.Context(), func(v store.View) error {
 				record, err := store.Get[*store.Pool](v, store.PoolKey())
 				ca = record.ClientCA
 				return err
@@ -233,11 +236,11 @@ func TestEC2KeyIsRotated(t *testing.T) {
 		}
 		first := authority()
 		for key := byte(8); key < 11; key++ {
-			a.cfg.Sealer = sealer(a.T, key, key-1)
-			a.provider(a.cfg).Close()
+			a.Config.Sealer = ec2world.Sealer(a.T, key, key-1)
+			a.NewProvider(a.Config).Close()
 		}
-		a.cfg.Sealer = sealer(a.T, 10)
-		a.provider(a.cfg)
+		a.Config.Sealer = ec2world.Sealer(a.T, 10)
+		a.NewProvider(a.Config)
 		if !bytes.Equal(first, authority()) {
 			a.Error("the authority of the clients is another one")
 		}
@@ -246,34 +249,35 @@ func TestEC2KeyIsRotated(t *testing.T) {
 
 // TestReadmeShowsTheEC2Example keeps the README's Config equal to one that is compiled.
 func TestReadmeShowsTheEC2Example(t *testing.T) {
-	_, code, _ := strings.Cut(string(read(t, "example_ec2_test.go")), "\tp, err := ")
+	_, code, _ := strings.Cut(string(read(t, "example_config_test.go")), "func ExampleNewEC2SharedProvider() {")
+	_, code, _ = strings.Cut(code, "\tp, err := ")
 	code, _, _ = strings.Cut("\tp, err := "+code, "\tif err")
-	if !strings.Contains(string(read(t, "README.md")), "```go\n"+strings.ReplaceAll(strings.TrimPrefix(code, "\t"), "\n\t", "\n")+"```\n") {
-		t.Error("README.md does not show what example_ec2_test.go has")
+	if !strings.Contains(string(read(t, "README.md")), "```go\n"+strings.ReplaceAll(strings.TrimPrefix(code, "\t"), "\n\t", "\n")) {
+		t.Error("README.md does not show the Config of ExampleNewEC2SharedProvider")
 	}
 }
 
-// TestEC2ContainersAvoidTheVPC: nobody has to tell what the VPC's own blocks are. A launch that is under way keeps the
-// user data that it was frozen with, when they change.
+// TestEC2ContainersAvoidTheVPC: the Config need not list the VPC's own blocks. When they change, a launch that is under
+// way keeps the user data of its stored request.
 func TestEC2ContainersAvoidTheVPC(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.server.AddVPCBlock("172.17.0.0/16", true)
-		a.cfg.MinInstances, a.cfg.EC2.AvoidCIDRs = 1, []netip.Prefix{netip.MustParsePrefix("172.19.4.0/24")}
-		first := a.provider(a.cfg)
-		a.server.LoseRequests("ec2:RunInstances", 2)
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Server.AddVPCBlock("172.17.0.0/16", true)
+		a.Config.MinInstances, a.Config.EC2.AvoidCIDRs = 1, []netip.Prefix{netip.MustParsePrefix("172.19.4.0/24")}
+		first := a.NewProvider(a.Config)
+		a.Server.LoseRequests("ec2:RunInstances", 2)
 		time.Sleep(time.Second)
 		if err := first.Close(); err != nil {
 			a.Fatal(err)
 		}
-		a.alive(0)
-		a.server.AddVPCBlock("172.18.0.0/16", true)
-		a.cfg.MinInstances, a.cfg.MaxInstances = 2, 2
-		a.provider(a.cfg)
+		a.Alive(0)
+		a.Server.AddVPCBlock("172.18.0.0/16", true)
+		a.Config.MinInstances, a.Config.MaxInstances = 2, 2
+		a.NewProvider(a.Config)
 		time.Sleep(time.Minute)
-		a.alive(2)
+		a.Alive(2)
 		var bases []string
 		sent := make(map[string][]byte) // by launch ID
-		for _, q := range a.server.Requests("ec2:RunInstances") {
+		for _, q := range a.Server.Requests("ec2:RunInstances") {
 			token := q.Form.Get("ClientToken")
 			if q.Form.Get("DryRun") == "true" {
 				continue
@@ -293,32 +297,62 @@ func TestEC2ContainersAvoidTheVPC(t *testing.T) {
 	})
 }
 
-// TestEC2NextProcessTakesThePinnedImage: an image that is released between two processes of a pool rolls nothing.
+// TestEC2NextProcessTakesThePinnedImage: an image that is released between two processes of a pool replaces no
+// instance.
 func TestEC2NextProcessTakesThePinnedImage(t *testing.T) {
-	onEC2(t, func(a *account) {
-		a.cfg.MinInstances, a.cfg.MaxInstances = 1, 2
-		first := a.provider(a.cfg)
+	ec2world.Run(t, func(a *ec2world.Account) {
+		a.Config.MinInstances, a.Config.MaxInstances = 1, 2
+		first := a.NewProvider(a.Config)
 		time.Sleep(time.Minute)
 		if err := first.Close(); err != nil {
 			a.Fatal(err)
 		}
-		a.server.ReleaseImage(ec2test.ECSAmd64)
-		a.cfg.MinInstances = 2
-		a.provider(a.cfg)
+		a.Server.ReleaseImage(ec2test.ECSAmd64)
+		a.Config.MinInstances = 2
+		a.NewProvider(a.Config)
 		time.Sleep(time.Minute)
-		both := a.alive(2)
-		one, other := a.instance(both[0].Tags["berth:launch"]), a.instance(both[1].Tags["berth:launch"])
+		both := a.Alive(2)
+		one, other := a.Instance(both[0].Tags["berth:launch"]), a.Instance(both[1].Tags["berth:launch"])
 		if one.Generation == "" || one.Generation != other.Generation {
 			a.Errorf("the generations are %q and %q", one.Generation, other.Generation)
 		}
 		images := make(map[string]bool)
-		for _, q := range a.server.Requests("ec2:RunInstances") {
+		for _, q := range a.Server.Requests("ec2:RunInstances") {
 			if q.Form.Get("DryRun") != "true" {
 				images[q.Form.Get("ImageId")] = true
 			}
 		}
 		if len(images) != 1 {
 			a.Errorf("launched from %v", images)
+		}
+	})
+}
+
+// TestCheckEC2FindsAll: one error lists the faults of the Config and those that AWS finds, by the names of the fields.
+// Nothing is launched or stored.
+func TestCheckEC2FindsAll(t *testing.T) {
+	ec2world.Run(t, func(a *ec2world.Account) {
+		if plan, err := berth.CheckEC2(a.Context(), a.Config); err != nil || len(plan.Ways) == 0 {
+			a.Errorf("a Config without faults: %+v, %v", plan, err)
+		}
+		wrong := a.Config
+		wrong.Name, wrong.MaxInstances, wrong.MinInstances, wrong.Sealer = "no name", -1, 2, nil
+		wrong.EC2.Subnets, wrong.EC2.Types = []string{"subnet-0123456789abcdef0"}, []string{"t9.large"}
+		wrong.EC2.Tags = map[string]string{"berth:pool": "another"}
+		_, err := berth.CheckEC2(a.Context(), wrong)
+		if _, ok := errors.AsType[*ec2cloud.PreflightError](err); !ok || !errors.Is(err, berth.ErrInvalid) {
+			a.Errorf("want faults of both kinds: %v", err)
+		}
+		for _, want := range []string{
+			"Config.Name", "Config.MaxInstances", "Config.MinInstances", "Config.Sealer", "Config.EC2.Tags", "correct Config.EC2.Subnets", "correct Config.EC2.Types",
+		} {
+			if n := strings.Count(fmt.Sprint(err), want); n != 1 {
+				a.Errorf("the error contains %q %d times: %v", want, n, err)
+			}
+		}
+		a.Alive(0)
+		if texts := a.Store.Texts(); len(texts) > 0 {
+			a.Errorf("the store holds %q", texts)
 		}
 	})
 }

@@ -2,9 +2,13 @@ package berth
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/internal/plain"
+	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/store"
 )
 
 // EventType says what happened.
@@ -12,22 +16,27 @@ type EventType string
 
 // The types of events.
 const (
-	EventSessionQueued EventType = "session queued" // it waits for a free slot
-	EventSessionPlaced EventType = "session placed" // it has its slot; its container is being made ready
+	EventSessionQueued EventType = "session queued" // the session waits for a free slot
+	EventSessionPlaced EventType = "session placed" // the session has its slot; its container is being made ready
 	EventProgress      EventType = "progress"       // of a container's start and fetch, or of a pull of its image; Message says how far
-	EventSessionActive EventType = "session active" // CreateSession is about to return it
+	EventSessionActive EventType = "session active" // CreateSession is about to return the session
 	EventSessionEnded  EventType = "session ended"  // Err says why
-	EventContainerLost EventType = "container lost" // it died or was removed from outside; Err says how
-	EventContainerGone EventType = "container gone" // its last session ended, and it was removed
-	// EventInstanceChange: Message is the instance's new state, one of InstanceInfo's, or "gone" when it is forgotten.
-	// Err says why it is cordoned, terminating, lost or gone, as InstanceInfo's Reason does; it is nil for the others
+	// EventOutOfMemory: a command did not succeed, and its session or container ran out of memory while it ran. Err is the
+	// command's *ExitError. Without a SessionID: the container died of it, and there is an EventContainerLost, too
+	EventOutOfMemory   EventType = "out of memory"
+	EventContainerLost EventType = "container lost" // the container died or was removed from outside; Err says how
+	EventContainerGone EventType = "container gone" // the container's last session ended, and it was removed
+	// EventInstanceChange: Message is the instance's new state, one of InstanceInfo's, or "gone" when its record is removed.
+	// Err says why the instance is cordoned, terminating, lost or gone, as InstanceInfo's Reason does. It is nil for the
+	// other states
 	EventInstanceChange EventType = "instance change"
-	// EventSessionEndangered: the cloud takes the session's instance back, within minutes. Err says what it has
+	// EventSessionEndangered: the cloud takes the session's instance back within minutes. Err says what the cloud has
 	// announced. The session goes on until then, and ends with ErrInstanceLost
 	EventSessionEndangered EventType = "session endangered"
 )
 
-// Event is one thing that happened. Fields that do not apply are empty.
+// Event is something that happened. Fields that do not apply are empty. Message and the text of Err are one line each, without
+// control characters and direction overrides, whatever words of others they hold.
 type Event struct {
 	Time       time.Time
 	Type       EventType
@@ -44,28 +53,56 @@ type Event struct {
 
 // events hands the events to the host's function, one at a time and in order, without ever making its callers wait.
 type events struct {
-	fn func(Event) // nil = nobody listens
+	fn          func(Event) // nil = there is none
+	telemetry   *telemetry.Telemetry
+	outOfMemory atomic.Int64 // counts EventOutOfMemory, for Stats
+	tapped      atomic.Int64 // the number of taps
 
 	mu      sync.Mutex // protects what follows
 	queue   []Event
-	left    int  // events that were not delivered yet
-	running bool // a goroutine delivers
+	left    int                       // events that were not delivered yet
+	running bool                      // a goroutine delivers
+	taps    map[*func(Event)]struct{} // see Console.Events
 	going   sync.WaitGroup
 }
 
 func (e *events) emit(ev Event) {
-	if e.fn == nil {
+	if e.fn == nil && e.tapped.Load() == 0 {
 		return
 	}
 	ev.Time = time.Now()
+	ev.Message, ev.Err = plain.Text(ev.Message), plain.Error(ev.Err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for tap := range e.taps {
+		(*tap)(ev)
+	}
+	if e.fn == nil {
+		return
+	}
 	e.queue = append(e.queue, ev)
 	e.left++
 	if !e.running {
 		e.running = true
 		e.going.Go(e.deliver)
 	}
+}
+
+// tap calls fn with each event, until stop.
+func (e *events) tap(fn func(Event)) (stop func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.taps == nil {
+		e.taps = make(map[*func(Event)]struct{})
+	}
+	e.taps[&fn] = struct{}{}
+	e.tapped.Add(1)
+	return sync.OnceFunc(func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.taps, &fn)
+		e.tapped.Add(-1)
+	})
 }
 
 func (e *events) deliver() {
@@ -87,8 +124,8 @@ func (e *events) deliver() {
 	}
 }
 
-// wait returns when all events so far are delivered, or the host's function has not returned for a while; it reports
-// which.
+// wait returns when all events so far are delivered, or the host's function has not returned for so long. It reports
+// whether they are delivered.
 func (e *events) wait(patience time.Duration) (delivered bool) {
 	done := make(chan struct{})
 	go func() {
@@ -110,4 +147,37 @@ func (e *events) waiting() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.left
+}
+
+// session sends an event about a session.
+func (e *events) session(t EventType, s *store.Session, err error) {
+	e.emit(Event{
+		Type: t, SessionID: s.ID, TaskID: s.TaskID, UserID: s.UserID, Repository: s.SharingKey.Repository,
+		Container: s.ContainerName, Instance: s.Instance, Start: StartKind(s.Start), Err: err,
+	})
+}
+
+// container sends an event about a container.
+func (e *events) container(t EventType, c store.Container, err error) {
+	e.emit(Event{Type: t, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Err: err})
+}
+
+func (e *events) queued(s *store.Session) { e.session(EventSessionQueued, s, nil) }
+
+// Placed implements session.Events.
+func (e *events) Placed(s *store.Session) { e.session(EventSessionPlaced, s, nil) }
+
+// Active implements session.Events.
+func (e *events) Active(s *store.Session) { e.session(EventSessionActive, s, nil) }
+
+// Ended implements session.Events.
+func (e *events) Ended(s *store.Session, why error) {
+	e.telemetry.Ended(s)
+	e.session(EventSessionEnded, s, why)
+}
+
+// endangered reports that the cloud takes the instance of a session back.
+func (e *events) endangered(s *store.Session, why error) {
+	e.telemetry.Endangered()
+	e.session(EventSessionEndangered, s, why)
 }

@@ -9,26 +9,22 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/internal/test/world"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/pool"
 )
 
-// of returns the events of some types so far, in order.
-func (w *world) of(types ...berth.EventType) []berth.Event {
-	return slices.DeleteFunc(w.seen(), func(e berth.Event) bool { return !slices.Contains(types, e.Type) })
-}
-
-// states returns what was told of the states of an instance. Each event must name the instance alone, and Err may only
-// be set where an instance does not serve any more.
-func (w *world) states(instance string) (states []string, why map[string]error) {
-	w.t.Helper()
+// states returns the states that the events of an instance report, and the error of each. An event must name the
+// instance alone, and has an Err only if the instance no longer serves.
+func states(w *world.World, instance string) (states []string, why map[string]error) {
+	w.T.Helper()
 	why = make(map[string]error)
-	for _, e := range w.of(berth.EventInstanceChange) {
+	for _, e := range w.Events(berth.EventInstanceChange) {
 		if e.Time.IsZero() || e.SessionID != "" || e.TaskID != "" || e.Container != "" || !e.Repository.IsZero() {
-			w.t.Errorf("an event of an instance: %+v", e)
+			w.T.Errorf("an event of an instance: %+v", e)
 		}
 		if slices.Contains([]string{"launching", "booting", "ready"}, e.Message) && e.Err != nil {
-			w.t.Errorf("an instance that serves has a reason: %+v", e)
+			w.T.Errorf("an instance that serves has a reason: %+v", e)
 		}
 		if e.Instance == instance {
 			states, why[e.Message] = append(states, e.Message), e.Err
@@ -38,38 +34,38 @@ func (w *world) states(instance string) (states []string, why map[string]error) 
 }
 
 func TestEventsOfAnInstanceThatIsRetired(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
-		s := w.create("t", repoA)
-		w.terminate(s)
-		after(15 * time.Minute)
-		states, why := w.states(s.Info().Instance.ID)
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		s := w.Create("t", world.RepoA)
+		w.Terminate(s)
+		world.After(15 * time.Minute)
+		states, why := states(w, s.Info().Instance.ID)
 		want := []string{"launching", "booting", "ready", "cordoned", "terminating", "gone"}
 		if !slices.Equal(states, want) {
 			t.Errorf("%q, want %q", states, want)
 		}
 		for _, state := range want[3:] {
 			if why[state] == nil {
-				t.Errorf("nothing says why it is %s", state)
+				t.Errorf("no event says why it is %s", state)
 			}
 		}
 	})
 }
 
 func TestEventsOfAnInstanceThatIsLost(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
-		s := w.create("t", repoA)
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		s := w.Create("t", world.RepoA)
 		lost := s.Info().Instance.ID
-		w.cloud.Vanish(lost)
+		w.Cloud.Vanish(lost)
 		<-s.Done()
-		after(10 * time.Minute)
-		states, why := w.states(lost)
+		world.After(10 * time.Minute)
+		states, why := states(w, lost)
 		if want := []string{"launching", "booting", "ready", "lost", "gone"}; !slices.Equal(states, want) {
 			t.Errorf("%q, want %q", states, want)
 		}
 		if why["lost"] == nil || why["gone"] == nil {
 			t.Errorf("why: %v", why)
 		}
-		ends := w.of(berth.EventSessionEnded, berth.EventContainerLost)
+		ends := w.Events(berth.EventSessionEnded, berth.EventContainerLost)
 		if len(ends) != 1 || ends[0].SessionID != s.ID() || ends[0].TaskID != "t" || ends[0].Instance != lost ||
 			!errors.Is(ends[0].Err, berth.ErrInstanceLost) || !strings.Contains(ends[0].Err.Error(), why["lost"].Error()) {
 			t.Errorf("the session's end: %+v", ends)
@@ -78,27 +74,27 @@ func TestEventsOfAnInstanceThatIsLost(t *testing.T) {
 }
 
 func TestEventsOfALaunchThatFails(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
-		w.cloud.EndAtBoot(1, "Server.InternalError")
-		s := w.create("t", repoA)
-		for _, e := range w.of(berth.EventInstanceChange) {
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		w.Cloud.EndAtBoot(1, "Server.InternalError")
+		s := w.Create("t", world.RepoA)
+		for _, e := range w.Events(berth.EventInstanceChange) {
 			if e.Message == "gone" && e.Instance != s.Info().Instance.ID {
-				if states, why := w.states(e.Instance); e.Err == nil || !strings.Contains(why["gone"].Error(), "InternalError") {
+				if states, why := states(w, e.Instance); e.Err == nil || !strings.Contains(why["gone"].Error(), "InternalError") {
 					t.Errorf("%q, %v", states, why)
 				}
 				return
 			}
 		}
-		t.Errorf("nothing tells of it: %+v", w.of(berth.EventInstanceChange))
+		t.Errorf("no event reports it: %+v", w.Events(berth.EventInstanceChange))
 	})
 }
 
 func TestEventsOfALaunchThatIsRefused(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
-		w.cloud.FailLaunches(1, fmt.Errorf("%w: none are left of this type", pool.ErrCapacity))
-		w.create("t", repoA)
-		refused := w.of(berth.EventInstanceChange)[0].Instance
-		states, why := w.states(refused)
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		w.Cloud.FailLaunches(1, fmt.Errorf("%w: none are left of this type", pool.ErrCapacity))
+		w.Create("t", world.RepoA)
+		refused := w.Events(berth.EventInstanceChange)[0].Instance
+		states, why := states(w, refused)
 		if !slices.Equal(states, []string{"launching", "gone"}) || why["gone"] == nil ||
 			!strings.Contains(why["gone"].Error(), "none are left of this type") {
 			t.Errorf("%q, %v", states, why)
@@ -107,14 +103,14 @@ func TestEventsOfALaunchThatIsRefused(t *testing.T) {
 }
 
 func TestEventsOfAContainerThatIsLost(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
-		a, b := w.create("a", repoA), w.create("b", repoA)
-		other := w.create("other", repoB)
-		w.engine.KillContainer(a.Info().Container.Name)
-		after(10 * time.Second)
-		repository, _ := naming.ParseRepository(repoA)
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		a, b := w.Create("a", world.RepoA), w.Create("b", world.RepoA)
+		other := w.Create("other", world.RepoB)
+		w.Engine.KillContainer(a.Info().Container.Name)
+		world.After(10 * time.Second)
+		repository, _ := naming.ParseRepository(world.RepoA)
 		var order []string
-		for _, e := range w.of(berth.EventContainerLost, berth.EventSessionEnded, berth.EventContainerGone) {
+		for _, e := range w.Events(berth.EventContainerLost, berth.EventSessionEnded, berth.EventContainerGone) {
 			order = append(order, string(e.Type))
 			if e.Repository != repository || e.Container != a.Info().Container.Name || e.Instance != a.Info().Instance.ID {
 				t.Errorf("where: %+v", e)
@@ -144,11 +140,11 @@ func TestEventsOfAContainerThatIsLost(t *testing.T) {
 }
 
 func TestEventsOfProgress(t *testing.T) {
-	inWorld(t, setup{}, func(t *testing.T, w *world) {
-		s := w.create("t", repoA)
-		w.create("joins", repoA) // and has nothing to tell of
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		s := w.Create("t", world.RepoA)
+		w.Create("joins", world.RepoA) // so there is no event
 		var got []string
-		for _, e := range w.of(berth.EventSessionPlaced, berth.EventProgress, berth.EventSessionActive) {
+		for _, e := range w.Events(berth.EventSessionPlaced, berth.EventProgress, berth.EventSessionActive) {
 			got = append(got, fmt.Sprint(e.TaskID, e.Message))
 			if e.Type != berth.EventProgress {
 				continue
@@ -163,6 +159,70 @@ func TestEventsOfProgress(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// TestOutOfMemoryIsTold: the command's error or the session's, an event and the statistics report it.
+func TestOutOfMemoryIsTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		lack    func(w *world.World, at *berth.SessionInfo)
+		session bool // the event is about the session
+		lost    bool
+	}{
+		"by a command": {func(w *world.World, at *berth.SessionInfo) { w.Engine.OutOfMemory(at.Container.Name, at.ID) }, true, false},
+		"by its agent": {func(w *world.World, at *berth.SessionInfo) { w.Engine.DieOutOfMemory(at.Container.Name) }, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			world.RunShell(t, func(t *testing.T, w *world.World, s *berth.Session) {
+				cmd := s.Command(t.Context(), "sleep")
+				world.Start(t, cmd)
+				info := s.Info()
+				test.lack(w, &info)
+				err := cmd.Wait()
+				failure, exited := errors.AsType[*berth.ExitError](err)
+				if !errors.Is(err, berth.ErrOutOfMemory) || !strings.Contains(err.Error(), "out of memory") || errors.Is(err, berth.ErrContainerLost) != test.lost ||
+					!test.lost && (!exited || !failure.OutOfMemory || failure.Signal != 9) {
+					t.Errorf("Wait: %v", err)
+				}
+				if test.lost {
+					<-s.Done()
+					if err := s.Err(); !errors.Is(err, berth.ErrOutOfMemory) || !errors.Is(err, berth.ErrContainerLost) {
+						t.Errorf("the session's error: %v", err)
+					}
+				} else if err := s.Command(t.Context(), "true").Run(); err != nil {
+					t.Errorf("the next command: %v", err)
+				}
+				told := w.Events(berth.EventOutOfMemory)
+				if len(told) != 1 || (told[0].SessionID == s.ID()) != test.session || told[0].Container != info.Container.Name ||
+					!errors.Is(told[0].Err, berth.ErrOutOfMemory) {
+					t.Errorf("the events are %+v", told)
+				}
+				if n := w.Stats().OutOfMemory; n != 1 {
+					t.Errorf("the statistics count %d, want 1", n)
+				}
+				if err := s.Command(t.Context(), "fail").Run(); errors.Is(err, berth.ErrOutOfMemory) != test.lost {
+					t.Errorf("a later command that fails: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestReasonOfAnEndIsTold: the error of a command says why the agent ended the processes of its session, which goes on.
+func TestReasonOfAnEndIsTold(t *testing.T) {
+	world.RunShell(t, func(t *testing.T, w *world.World, s *berth.Session) {
+		cmd := s.Command(t.Context(), "sleep")
+		world.Start(t, cmd)
+		if !w.Engine.EndCommands(s.Info().Container.Name, s.ID(), "ports") {
+			t.Error("no command was ended")
+		}
+		err := cmd.Wait()
+		if failure, ok := errors.AsType[*berth.ExitError](err); !ok || failure.Reason != "ports" || failure.Signal != 9 || !strings.HasSuffix(err.Error(), "were ended: ports") {
+			t.Errorf("Wait: %v", err)
+		}
+		if err := s.Command(t.Context(), "true").Run(); err != nil {
+			t.Errorf("the next command: %v", err)
 		}
 	})
 }

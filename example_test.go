@@ -1,18 +1,23 @@
 package berth_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"os"
+	"strings"
+	"time"
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/pool"
 )
 
-// newProvider makes the Provider of these examples: the real one over fakes that answer at once, whose commands do
-// what run does. A program calls berth.NewLocalProvider.
+// newProvider makes the Provider of these examples. It is the real one over fakes that answer at once; run stands for
+// the commands. A program calls berth.NewLocalProvider.
 func newProvider(cfg berth.Config, run func(context.Context, fake.Command) int) *berth.Provider {
 	cloud := fake.NewCloud(fake.CloudOptions{Instant: true})
 	engine := fake.NewEngine(fake.EngineOptions{Cloud: cloud, Instant: true, Run: run, Repositories: map[string]fake.Repo{
@@ -29,7 +34,7 @@ func newProvider(cfg berth.Config, run func(context.Context, fake.Command) int) 
 func Example() {
 	ctx := context.Background()
 	p, err := fake.NewProvider(fake.Options{ // a program: berth.NewLocalProvider(ctx, berth.Config{})
-		Cloud: fake.NewCloud(fake.CloudOptions{Instant: true}),
+		Instant: true,
 		Run: func(_ context.Context, c fake.Command) int {
 			fmt.Fprintln(c.Stdout, "ok  acme/shop/cart")
 			return 0
@@ -58,7 +63,7 @@ func Example() {
 	// ok  acme/shop/cart
 }
 
-// Tasks on one repository share its container, whoever's they are and however the remote is spelled.
+// Tasks on one repository share its container. It does not matter who their users are and how they spell the remote.
 func ExampleProvider_CreateSession() {
 	ctx := context.Background()
 	p := newProvider(berth.Config{}, nil)
@@ -81,7 +86,7 @@ func ExampleProvider_CreateSession() {
 	// write-docs cold repo-acme-billing-wvsv88y5fm99
 }
 
-// A TaskID has one session at a time: who is not sure whether a request arrived sends it again.
+// A TaskID has one session at a time. A program that does not know whether its request arrived can send it again.
 func ExampleProvider_CreateSession_retry() {
 	ctx := context.Background()
 	p := newProvider(berth.Config{}, nil)
@@ -157,32 +162,7 @@ func ExampleProvider_TerminateSession() {
 	// github.com/acme/shop has tasks: 1
 }
 
-// Labels find sessions again, from every process that shares the Store.
-func ExampleProvider_ListSessions() {
-	ctx := context.Background()
-	p := newProvider(berth.Config{}, nil)
-	defer p.Close()
-
-	for task, team := range map[string]string{"fix-login": "web", "send-invoices": "billing"} {
-		_, err := p.CreateSession(ctx, berth.SessionRequest{
-			TaskID: task, UserID: "alice", Repository: "https://github.com/acme/shop",
-			Labels: map[string]string{"team": team},
-		})
-		if err != nil {
-			log.Fatal(err)
-		}
-	}
-	for s, err := range p.ListSessions(ctx, berth.SessionFilter{Labels: map[string]string{"team": "web"}}) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(s.Info().TaskID, s.Info().State)
-	}
-	// Output:
-	// fix-login active
-}
-
-// Done is closed when a session ends, for whatever reason; Err says why.
+// Done is closed when a session ends, for any reason. Err says why.
 func ExampleSession_Done() {
 	ctx := context.Background()
 	cloud := fake.NewCloud(fake.CloudOptions{Instant: true})
@@ -206,62 +186,153 @@ func ExampleSession_Done() {
 	// container lost: true
 }
 
-// OnEvent tells what happens: progress for the user who waits, interruptions, ends.
-func ExampleConfig_onEvent() {
-	ctx := context.Background()
-	p := newProvider(berth.Config{OnEvent: func(e berth.Event) {
-		switch e.Type {
-		case berth.EventProgress: // e.Message is like "Receiving objects: 50 %"
-		case berth.EventSessionActive:
-			fmt.Println(e.TaskID, "is active:", e.Start)
-		case berth.EventSessionEnded:
-			fmt.Println(e.TaskID, "has ended:", e.Err)
-		case berth.EventContainerGone:
-			fmt.Println(e.Repository, "has no container any more")
-		}
-	}}, nil)
-
+// newSession creates a session. run stands for its commands.
+func newSession(ctx context.Context, run func(context.Context, fake.Command) int) (*berth.Session, *berth.Provider) {
+	p := newProvider(berth.Config{}, run)
 	s, err := p.CreateSession(ctx, berth.SessionRequest{
 		TaskID: "fix-login", UserID: "alice", Repository: "https://github.com/acme/shop",
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
+	return s, p
+}
+
+// Command is os/exec's, run in the session's checkout under the session's own uid.
+func ExampleSession_Command() {
+	ctx := context.Background()
+	s, p := newSession(ctx, func(_ context.Context, c fake.Command) int {
+		fmt.Fprintln(c.Stderr, "fatal: bad revision 'v9'")
+		return 128
+	})
+	defer p.Close()
+
+	_, err := s.Command(ctx, "git", "show", "v9").Output()
+	if failure, ok := errors.AsType[*berth.ExitError](err); ok {
+		fmt.Printf("exit code %d: %s", failure.Code, failure.Stderr)
+	}
+	// Output:
+	// exit code 128: fatal: bad revision 'v9'
+}
+
+// The output of a long command arrives as it is written. It is not buffered: a command waits until its output is read.
+func ExampleCmd_StdoutPipe() {
+	ctx := context.Background()
+	s, p := newSession(ctx, func(_ context.Context, c fake.Command) int {
+		for i := range 3 {
+			fmt.Fprintf(c.Stdout, "step %d\n", i+1)
+		}
+		return 0
+	})
+	defer p.Close()
+
+	cmd := s.Command(ctx, "agent", "--verbose")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		log.Fatal(err)
+	}
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		fmt.Println("agent:", lines.Text())
+	}
+	fmt.Println(cmd.Wait())
+	// Output:
+	// agent: step 1
+	// agent: step 2
+	// agent: step 3
+	// <nil>
+}
+
+// Stdin, Stdout and Stderr stream from and to wherever the program likes; Env and Dir are this command's alone.
+func ExampleCmd() {
+	ctx := context.Background()
+	s, p := newSession(ctx, func(_ context.Context, c fake.Command) int {
+		prompt, _ := io.ReadAll(c.Stdin)
+		fmt.Fprintf(c.Stdout, "%s thinks about %q\n", c.Env["MODEL"], prompt)
+		return 0
+	})
+	defer p.Close()
+
+	cmd := s.Command(ctx, "agent")
+	cmd.Env = []string{"MODEL=small"}
+	cmd.Dir = "cart" // in the checkout
+	cmd.Stdin = strings.NewReader("fix the login")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// small thinks about "fix the login"
+}
+
+// When its context ends, a command is killed with everything that it started.
+func ExampleCmd_Wait_timeout() {
+	s, p := newSession(context.Background(), func(ctx context.Context, c fake.Command) int {
+		<-ctx.Done() // sleeps until it is killed
+		return -9
+	})
+	defer p.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	err := s.Command(ctx, "sleep", "infinity").Run()
+	fmt.Println(err)
+	// Output:
+	// context deadline exceeded
+}
+
+// A session that runs no command is kept by KeepAlive: while its user reads what it has done, or its agent thinks
+// elsewhere. Call it a few times per IdleTimeout.
+func ExampleSession_KeepAlive() {
+	ctx := context.Background()
+	p := newProvider(berth.Config{}, nil)
+	defer p.Close()
+
+	s, err := p.CreateSession(ctx, berth.SessionRequest{
+		TaskID: "fix-login", UserID: "alice", Repository: "https://github.com/acme/shop", IdleTimeout: time.Hour,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := s.KeepAlive(ctx); err != nil {
+		log.Fatal(err)
+	}
+	info, err := s.Refresh(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("for an hour:", time.Until(info.LeaseUntil) >= time.Hour)
+
 	if err := p.TerminateSession(ctx, s.ID()); err != nil {
 		log.Fatal(err)
 	}
-	if err := p.Close(); err != nil { // all events are delivered
-		log.Fatal(err)
-	}
+	fmt.Println("too late:", errors.Is(s.KeepAlive(ctx), berth.ErrTerminated))
 	// Output:
-	// fix-login is active: cold
-	// fix-login has ended: berth: the session was terminated
-	// github.com/acme/shop has no container any more
+	// for an hour: true
+	// too late: true
 }
 
-// A program depends on ComputeProvider alone; its unit test gives it a Provider over fakes. See examples/hosttest.
-func ExampleComputeProvider() {
-	runTests := func(ctx context.Context, compute berth.ComputeProvider, task, repository string) (passed bool, err error) {
-		s, err := compute.CreateSession(ctx, berth.SessionRequest{TaskID: task, UserID: "ci", Repository: repository})
-		if err != nil {
-			return false, err
-		}
-		defer compute.TerminateSession(context.WithoutCancel(ctx), s.ID())
-		err = s.Command(ctx, "make", "test").Run()
-		if _, failed := errors.AsType[*berth.ExitError](err); failed {
-			return false, nil
-		}
-		return err == nil, err
-	}
-
+// The bill of a month, by repository. The part without a key is idle.
+func ExampleProvider_Usage() {
 	ctx := context.Background()
-	p := newProvider(berth.Config{}, func(_ context.Context, c fake.Command) int {
-		io.WriteString(c.Stderr, "FAIL\n")
-		return 1
-	})
+	cfg := berth.Config{
+		PricePerHour: func(m pool.Machine) (usd float64, ok bool) { // see also ec2cloud.NewPrices
+			usd, ok = map[string]float64{"t3.large": 0.0832, "m7i.large": 0.1008}[m.Type]
+			return usd, ok
+		},
+	}
+	p := newProvider(cfg, nil)
 	defer p.Close()
-	passed, err := runTests(ctx, p, "nightly", "https://github.com/acme/shop")
-	fmt.Println(passed, err)
+
+	month := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for u, err := range p.Usage(ctx, berth.UsageQuery{From: month, To: month.AddDate(0, 1, 0), By: berth.UsageByRepository}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%-40s %v used, %v idle, %d attached, %v saved, %.2f USD\n",
+			u.Key, u.Used, u.Idle, u.Starts[berth.StartAttached], u.Saved, u.USD)
+	}
 	// Output:
-	// false <nil>
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -12,16 +13,17 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
 const module = "github.com/berth-go/berth"
 
-// goPackage is what go list says of a package.
+// goPackage is a package, as go list describes it.
 type goPackage struct {
 	ImportPath, Dir, Name string
 	GoFiles, Imports      []string
-	Deps                  []string // all that it links, tests apart
+	Deps                  []string // everything it links, without tests
 }
 
 // rel is the package's path below the module: "" for the root.
@@ -30,7 +32,7 @@ func (p goPackage) rel() string {
 	return rel
 }
 
-// inModule returns an import path below the module; ok is false for what lies outside.
+// inModule returns an import path below the module. ok is false for a package of another module.
 func inModule(importPath string) (rel string, ok bool) {
 	if importPath == module {
 		return "", true
@@ -38,39 +40,48 @@ func inModule(importPath string) (rel string, ok bool) {
 	return strings.CutPrefix(importPath, module+"/")
 }
 
-// listPackages lists every package of the module that has files of its own beside tests.
+// listPackages lists every package of the module that has files beside tests.
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Dir,Name,GoFiles,Imports,Deps", "./...")
+	packages, err := goList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
+
+// goList asks the go command once, for all tests.
+var goList = sync.OnceValues(func() (packages []goPackage, err error) {
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Name,GoFiles,Imports,Deps", "./...")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v: %s", err, &stderr)
+		return nil, fmt.Errorf("go list: %w: %s", err, &stderr)
 	}
-	var packages []goPackage
 	for list := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p goPackage
 		if err := list.Decode(&p); errors.Is(err, io.EOF) {
-			return packages
+			return packages, nil
 		} else if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		if len(p.GoFiles) > 0 {
 			packages = append(packages, p)
 		}
 	}
-}
+})
 
 // under says whether a path below the module is one of the given ones or lies below one of them.
 func under(rel string, tops ...string) bool {
 	return slices.ContainsFunc(tops, func(top string) bool { return rel == top || strings.HasPrefix(rel, top+"/") })
 }
 
-// drivers are the packages that each bind one of our interfaces to one system, and their parents.
+// drivers are the packages that each bind one of our interfaces to one system.
 var drivers = []string{
 	"store/memstore", "store/sqlitestore", "store/pgstore",
 	"pool/ec2cloud", "seal/awskms", "pool/localcloud", "orchestrator/dockerengine",
+	"orchestrator/dirsnapshots", "orchestrator/s3snapshots",
 }
 
 // sdks are the families of modules of which a driver may use one, by the beginning of their import paths.
@@ -95,16 +106,16 @@ func sdksOf(imports []string) []string {
 	return found
 }
 
-// ours are the packages that no user links: tools of our own tests and examples.
-var ours = []string{"internal/workspace", "internal/gittest", "internal/testenv", "internal/pgtest"}
+// kits is the directory of packages for our own tests and examples. No program links them.
+const kits = "internal/test"
 
-// forTests says whether a package is linked by tests and examples alone: conformance suites are named so, as
-// testing/fstest is.
+// forTests says whether only tests and examples link a package. Conformance suites have names that end in "test", as
+// testing/fstest does.
 func forTests(rel string) bool {
-	return under(rel, append([]string{"examples"}, ours...)...) || strings.HasSuffix(path.Base(rel), "test")
+	return under(rel, "examples", kits) || strings.HasSuffix(path.Base(rel), "test")
 }
 
-// TestImportDirections holds "berth -> pool, orchestrator -> store, naming" and what follows from it.
+// TestImportDirections holds "berth -> pool, orchestrator -> store, naming" and its consequences.
 func TestImportDirections(t *testing.T) {
 	for _, p := range listPackages(t) {
 		rel := p.rel()
@@ -125,23 +136,24 @@ func TestImportDirections(t *testing.T) {
 				}
 			}
 		case rel == "store":
-			deny("store knows naming alone", func(dep string) bool { return !under(dep, "naming") })
+			deny("store imports naming alone", func(dep string) bool { return !under(dep, "naming") })
 		case under(rel, "store"):
-			deny("what is below store knows store and naming alone", func(dep string) bool { return !under(dep, "store", "naming", "internal") })
+			deny("a package below store imports store and naming alone", func(dep string) bool { return !under(dep, "store", "naming") })
 		case under(rel, "agent"):
-			deny("agent is a leaf", func(dep string) bool { return !under(dep, "agent") })
+			deny("agent is a leaf", func(dep string) bool { return !under(dep, "agent") && !(forTests(rel) && under(dep, kits)) })
 		case under(rel, "pool"):
-			deny("pool knows neither orchestrator nor what is above it", func(dep string) bool { return dep == "" || under(dep, "orchestrator", "agent") })
+			deny("pool imports neither orchestrator nor a package above both", func(dep string) bool { return dep == "" || under(dep, "orchestrator", "agent") })
 		case under(rel, "orchestrator"):
-			deny("orchestrator knows neither pool nor what is above it", func(dep string) bool { return dep == "" || under(dep, "pool") })
+			deny("orchestrator imports neither pool nor a package above both", func(dep string) bool { return dep == "" || under(dep, "pool") })
 		case rel == "":
-			deny("SQLite and PostgreSQL are linked by the programs that import their stores", func(dep string) bool { return under(dep, "store/sqlitestore", "store/pgstore") })
+			deny("only programs that import the stores of SQLite and PostgreSQL link them", func(dep string) bool { return under(dep, "store/sqlitestore", "store/pgstore") })
+			deny("only programs that import a store of snapshots link it", func(dep string) bool { return under(dep, "orchestrator/dirsnapshots", "orchestrator/s3snapshots") })
 		}
 		if !forTests(rel) {
-			if !under(rel, "fake") && !under(rel, "internal/sim") { // the simulation is a test that fills a package
-				deny("nothing but tests and examples imports fake", func(dep string) bool { return under(dep, "fake") })
+			if !under(rel, "fake") {
+				deny("only tests and examples import fake", func(dep string) bool { return under(dep, "fake") })
 			}
-			deny("it is for our tests and examples", func(dep string) bool { return under(dep, ours...) })
+			deny("only tests and examples import it", func(dep string) bool { return under(dep, kits) })
 		}
 		if slices.Contains([]string{"store", "pool", "orchestrator"}, rel) {
 			deny("a driver imports its parent, never the other way round", func(dep string) bool { return under(dep, drivers...) })
@@ -149,7 +161,80 @@ func TestImportDirections(t *testing.T) {
 	}
 }
 
-// TestDriversHaveOneSDK keeps every system behind the one package that is made for it.
+// rooms are the packages that a Provider is made of, each with the other rooms that it may import.
+var rooms = map[string][]string{
+	"internal/session":   {"internal/admission"},
+	"internal/admission": nil,
+	"internal/replica":   nil,
+	"internal/command":   nil,
+	"internal/teardown":  nil,
+	"internal/usage":     nil,
+}
+
+// TestOnlyBerthImportsItsRooms: the root joins them, so that none knows another. External tests may import any.
+func TestOnlyBerthImportsItsRooms(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if p.rel() == "" {
+			continue
+		}
+		for _, i := range p.Imports {
+			dep, _ := inModule(i)
+			if _, isRoom := rooms[dep]; isRoom && !slices.Contains(rooms[p.rel()], dep) {
+				t.Errorf("%s imports %s: that is a part of berth, which alone imports it", p.ImportPath, i)
+			}
+		}
+	}
+}
+
+// internals are what pool, orchestrator and their drivers may import below internal. A driver that is not listed may import what
+// its parent may.
+var internals = map[string][]string{
+	"pool":                      {"internal/loop"},
+	"orchestrator":              {"internal/loop"},
+	"orchestrator/dockerengine": {"internal/loop", "internal/hostboot"},
+	"orchestrator/dirsnapshots": {"internal/snapshots"},
+	"orchestrator/s3snapshots":  {"internal/snapshots"},
+}
+
+// TestManagersKnowLittleOfInternal keeps pool and orchestrator packages that a stranger can use by themselves.
+func TestManagersKnowLittleOfInternal(t *testing.T) {
+	for _, p := range listPackages(t) {
+		allowed, ok := internals[p.rel()]
+		if !ok {
+			top, _, _ := strings.Cut(p.rel(), "/")
+			allowed, ok = internals[top]
+		}
+		for _, i := range p.Imports {
+			if dep, _ := inModule(i); ok && under(dep, "internal") && !under(dep, allowed...) {
+				t.Errorf("%s imports %s: of internal it may import %s alone", p.ImportPath, i, strings.Join(allowed, " and "))
+			}
+		}
+	}
+}
+
+// TestTelemetryHasOneOwner: internal/telemetry makes all instruments and spans, and the Config of the root names the providers.
+// The program chooses the SDK, so that only tests and examples link one.
+func TestTelemetryHasOneOwner(t *testing.T) {
+	const otel = "go.opentelemetry.io/otel"
+	for _, p := range listPackages(t) {
+		if forTests(p.rel()) {
+			continue
+		}
+		for _, i := range p.Imports {
+			typesAlone := p.rel() == "" && (i == otel+"/metric" || i == otel+"/trace")
+			if strings.HasPrefix(i, otel) && p.rel() != "internal/telemetry" && !typesAlone {
+				t.Errorf("%s imports %s: internal/telemetry does", p.ImportPath, i)
+			}
+		}
+		for _, d := range p.Deps {
+			if strings.HasPrefix(d, otel+"/sdk") || strings.HasPrefix(d, otel+"/exporters") {
+				t.Errorf("%s links %s: the program chooses it", p.ImportPath, d)
+			}
+		}
+	}
+}
+
+// TestDriversHaveOneSDK keeps every system behind its own driver.
 func TestDriversHaveOneSDK(t *testing.T) {
 	for _, p := range listPackages(t) {
 		rel, found := p.rel(), sdksOf(p.Imports)
@@ -165,13 +250,13 @@ func TestDriversHaveOneSDK(t *testing.T) {
 			continue
 		}
 		if rel != "" && !forTests(rel) && len(found) > 0 {
-			t.Errorf("%s imports the SDK of %s: that is a driver's part", p.ImportPath, strings.Join(found, " and "))
+			t.Errorf("%s imports the SDK of %s: only a driver does", p.ImportPath, strings.Join(found, " and "))
 		}
 	}
 }
 
-// TestOnlyConstructorsImportDrivers looks at the root package file by file. The store in memory is no driver there: it
-// is what a Config without a store means.
+// TestOnlyConstructorsImportDrivers looks at each file of the root package. The store in memory does not count as a
+// driver there: a Config without a store means that one.
 func TestOnlyConstructorsImportDrivers(t *testing.T) {
 	for _, p := range listPackages(t) {
 		if p.rel() != "" {
@@ -205,4 +290,51 @@ func declares(file *ast.File, names ...string) bool {
 		f, ok := d.(*ast.FuncDecl)
 		return ok && f.Recv == nil && slices.Contains(names, f.Name.Name)
 	})
+}
+
+// TestFewCallsGoBackUp bounds the calls that a part makes to one that is made after it. All of them stand in wire.go: the methods of
+// upward that implement interfaces of parts, those that are passed to a part, and the functions that are written there for a part.
+func TestFewCallsGoBackUp(t *testing.T) {
+	const most = 15
+	file, err := parser.ParseFile(token.NewFileSet(), "wire.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		if f.Recv != nil {
+			if of, ok := f.Recv.List[0].Type.(*ast.Ident); ok && of.Name == "upward" && f.Name.IsExported() {
+				calls = append(calls, f.Name.Name)
+			}
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			literal, ok := n.(*ast.CompositeLit)
+			if !ok {
+				return true
+			}
+			if of, ok := literal.Type.(*ast.SelectorExpr); !ok || of.Sel.Name != "Config" {
+				return true
+			}
+			for _, e := range literal.Elts {
+				field := e.(*ast.KeyValueExpr)
+				switch v := field.Value.(type) {
+				case *ast.FuncLit:
+					calls = append(calls, field.Key.(*ast.Ident).Name)
+				case *ast.SelectorExpr:
+					if from, ok := v.X.(*ast.Ident); ok && from.Name == "up" {
+						calls = append(calls, field.Key.(*ast.Ident).Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	if len(calls) == 0 || len(calls) > most {
+		t.Errorf("%d calls go back up, want 1 to %d: %q", len(calls), most, calls)
+	}
 }

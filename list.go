@@ -6,11 +6,13 @@ import (
 	"iter"
 	"maps"
 
+	"github.com/berth-go/berth/internal/plain"
+	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/store"
 )
 
-// SessionFilter selects sessions: those to which all its fields apply. Its zero value selects all that have not ended.
+// SessionFilter selects the sessions to which all its fields apply. Its zero value selects all that have not ended.
 type SessionFilter struct {
 	TaskID, UserID string
 	Repository     string // any spelling of its remote, or what naming.Repository's String gives
@@ -18,7 +20,7 @@ type SessionFilter struct {
 	States         []SessionState // none = creating, active, terminating
 }
 
-// unfit names a field that no session can have, and that a database would refuse to look for.
+// unfit returns the name of a field that no session can have, and that a database would refuse to search for; "" = none.
 func (f *SessionFilter) unfit() string {
 	switch {
 	case !printable(f.TaskID):
@@ -29,25 +31,56 @@ func (f *SessionFilter) unfit() string {
 	return ""
 }
 
-// GetSession returns a session, whichever replica made it. Ended ones are found for Config.SessionRetention; after
-// that, and for an unknown ID, ErrSessionNotFound.
+// GetSession returns a session of any replica. An ended session is found for Config.SessionRetention. ErrSessionNotFound:
+// the session ended before that, or the ID is unknown.
 func (p *Provider) GetSession(ctx context.Context, id string) (*Session, error) {
-	if err := p.enter(); err != nil {
+	if err := p.calls.enter(); err != nil {
 		return nil, err
 	}
-	defer p.calls.Done()
-	if !isSessionID(id) {
+	defer p.calls.leave()
+	if !session.IsID(id) {
 		return nil, fmt.Errorf("session %q: %w", id, ErrSessionNotFound)
 	}
-	r, in, err := p.placed(ctx, id)
+	r, in, err := p.read(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	return p.session(r, in), nil
 }
 
-// ListSessions returns the sessions that a filter selects, in the order of their IDs. They are read page by page: one
-// that comes or goes meanwhile may be missing. An error ends the sequence.
+// SessionByTask returns the session of a task that has not ended, in any state. A TaskID has at most one. It costs one read
+// by key. ErrSessionNotFound: the task has none, or its last one has ended. ListSessions finds an ended one for
+// Config.SessionRetention, if the filter's States have SessionEnded.
+func (p *Provider) SessionByTask(ctx context.Context, taskID string) (*Session, error) {
+	if err := p.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer p.calls.leave()
+	if taskID == "" || !printable(taskID) {
+		return nil, fmt.Errorf("task %q: %w", taskID, ErrSessionNotFound)
+	}
+	var r *store.Session
+	var in *store.Instance
+	err := p.store.View(ctx, func(v store.View) error {
+		r, in = nil, nil
+		task, err := store.Find[*store.Task](v, store.TaskKey(taskID))
+		if err != nil || task == nil {
+			return err
+		}
+		r, in, err = readSession(v, task.Session)
+		return err
+	})
+	if err == nil && (r == nil || r.State == store.SessionEnded) {
+		err = ErrSessionNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("task %q: %w", taskID, err)
+	}
+	return p.session(r, in), nil
+}
+
+// ListSessions returns the sessions that a filter selects, in the order of their IDs. They are read page by page: a session
+// that begins or ends meanwhile may be missing. An error comes with a nil session, and ends the sequence.
 func (p *Provider) ListSessions(ctx context.Context, filter SessionFilter) iter.Seq2[*Session, error] {
 	return func(yield func(*Session, error) bool) {
 		q := store.SessionQuery{
@@ -122,7 +155,7 @@ func parseEither(s string) (naming.Repository, error) {
 // RepositoryInfo is a container and what shares it.
 type RepositoryInfo struct {
 	Repository naming.Repository
-	Scope      string // of the sharing key
+	Scope      string // of the sharing key, such as "user=ann": see Sharing. "" = all sessions on the repository share
 	Container  ContainerInfo
 	State      string // starting, ready, stopping, lost
 	Instance   string // its launch ID
@@ -170,8 +203,9 @@ func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error]
 				return
 			}
 			info := InstanceInfo{
-				ID: in.ID, CloudID: in.CloudID, Address: in.Address, State: string(in.State), Reason: in.Reason,
+				ID: in.ID, CloudID: in.CloudID, Address: in.Address, State: string(in.State), Reason: plain.Text(in.Reason),
 				Slots: in.Slots, Tasks: in.Sessions, Since: in.Since,
+				Isolation: Isolation(in.Isolation), IsolationReason: in.IsolationReason, DiskQuota: in.DiskQuota,
 			}
 			if !yield(info, nil) {
 				return
@@ -180,14 +214,14 @@ func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error]
 	}
 }
 
-// paged returns, for store.All, what asks for one page of a query in a View of its own. Each page is a call of the API:
-// the time between two is the caller's own, who may close the Provider in it.
+// paged returns the function that store.All calls for each page of a query. Each page is a View and a call of the API of its
+// own: between two pages, the caller may close the Provider.
 func paged[R store.Record](ctx context.Context, p *Provider, query func(store.View, store.Page) ([]R, error)) func(store.Page) ([]R, error) {
 	return func(page store.Page) (found []R, err error) {
-		if err := p.enter(); err != nil {
+		if err := p.calls.enter(); err != nil {
 			return nil, err
 		}
-		defer p.calls.Done()
+		defer p.calls.leave()
 		err = p.store.View(ctx, func(v store.View) error {
 			found, err = query(v, page)
 			return err
@@ -199,35 +233,10 @@ func paged[R store.Record](ctx context.Context, p *Provider, query func(store.Vi
 	}
 }
 
-// find returns the record of a session; nil if there is none.
-func (p *Provider) find(ctx context.Context, id string) (s *store.Session, err error) {
+// read returns the record of a session and that of its instance, which is nil if there is none.
+func (p *Provider) read(ctx context.Context, id string) (s *store.Session, in *store.Instance, err error) {
 	err = p.store.View(ctx, func(v store.View) error {
-		s, err = store.Find[*store.Session](v, store.SessionKey(id))
-		return err
-	})
-	return s, err
-}
-
-// record is find for a session that should be there.
-func (p *Provider) record(ctx context.Context, id string) (*store.Session, error) {
-	s, err := p.find(ctx, id)
-	if err == nil && s == nil {
-		err = ErrSessionNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("session %s: %w", id, err)
-	}
-	return s, nil
-}
-
-// placed is record together with the instance that the session is on; nil if there is none.
-func (p *Provider) placed(ctx context.Context, id string) (s *store.Session, in *store.Instance, err error) {
-	err = p.store.View(ctx, func(v store.View) error {
-		s, err = store.Find[*store.Session](v, store.SessionKey(id))
-		if err != nil || s == nil || s.Instance == "" {
-			return err
-		}
-		in, err = store.Find[*store.Instance](v, store.InstanceKey(s.Instance))
+		s, in, err = readSession(v, id)
 		return err
 	})
 	if err == nil && s == nil {
@@ -239,11 +248,89 @@ func (p *Provider) placed(ctx context.Context, id string) (s *store.Session, in 
 	return s, in, nil
 }
 
-// container returns the record of a container; nil if there is none.
-func (p *Provider) container(ctx context.Context, id string) (c *store.Container, err error) {
-	err = p.store.View(ctx, func(v store.View) error {
-		c, err = store.Find[*store.Container](v, store.ContainerKey(id))
+// readSession returns the record of a session and that of its instance; nil for what there is not.
+func readSession(v store.View, id string) (s *store.Session, in *store.Instance, err error) {
+	if s, err = store.Find[*store.Session](v, store.SessionKey(id)); err != nil || s == nil || s.Instance == "" {
+		return s, nil, err
+	}
+	in, err = store.Find[*store.Instance](v, store.InstanceKey(s.Instance))
+	return s, in, err
+}
+
+// Console is an operator's view of a pool, and the levers. It shows the whole pool, whichever process asks, in the records of
+// package store. Package dashboard is made of it.
+type Console struct{ p *Provider }
+
+// Console returns the pool's Console. Its methods return ErrClosed after Close.
+func (p *Provider) Console() Console { return Console{p} }
+
+// Pool returns the pool's name.
+func (c Console) Pool() string { return c.p.cfg.Name }
+
+// Closing returns a channel that is closed when the Provider closes.
+func (c Console) Closing() <-chan struct{} { return c.p.calls.closing.Done() }
+
+// View runs fn on one snapshot of the pool's records: see store.Store.
+func (c Console) View(ctx context.Context, fn func(store.View) error) error {
+	if err := c.p.calls.enter(); err != nil {
 		return err
-	})
-	return c, err
+	}
+	defer c.p.calls.leave()
+	return c.p.store.View(ctx, fn)
+}
+
+// Watch calls touched with the keys of the records that any process changes: see store.Watch.
+func (c Console) Watch(touched func(store.Key)) (stop func(), ok bool) {
+	return store.Watch(c.p.store, touched)
+}
+
+// Events calls fn with the events of this process, in order, until stop. fn must not block.
+func (c Console) Events(fn func(Event)) (stop func()) { return c.p.events.tap(fn) }
+
+// Image returns the image with which this process starts the containers of a repository.
+func (c Console) Image(r naming.Repository) string { return c.p.cfg.image(r) }
+
+// Waiting is a session that waits for a slot, and what keeps it beside the lack of free slots.
+type Waiting struct {
+	SessionID string
+	UserLimit int  // the sessions that its user may have at once, if the user has as many; 0 = that is not the reason
+	NoLimits  bool // Config.UserLimitsFor does not say what its user may have
+	Bound     bool // its containers are on instances without a free slot, and MaxContainersPerRepository allows no other
+}
+
+// Waiting returns the sessions that wait, in the order in which they will be served.
+func (c Console) Waiting(ctx context.Context) (all []Waiting, err error) {
+	if err := c.p.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer c.p.calls.leave()
+	turns, err := c.p.queue.Turns(ctx)
+	for _, t := range turns {
+		all = append(all, Waiting{SessionID: t.Session, UserLimit: t.Most, NoLimits: t.Unknown, Bound: t.Bound})
+	}
+	return all, err
+}
+
+// Cordon keeps new sessions off an instance, whose launch ID it takes, until Uncordon. The sessions that it has stay, and it
+// stays when they have ended. pool.ErrState: it neither takes sessions nor is cordoned.
+func (c Console) Cordon(ctx context.Context, instance, reason string) error {
+	return c.wish(func() error { return c.p.pool.Cordon(ctx, instance, plain.Text(reason)) })
+}
+
+// Uncordon lets sessions come to an instance again, after Cordon. pool.ErrState: no Cordon holds it.
+func (c Console) Uncordon(ctx context.Context, instance string) error {
+	return c.wish(func() error { return c.p.pool.Uncordon(ctx, instance) })
+}
+
+// Drain is Cordon for good: the instance ends when its sessions have ended, and is replaced if it is needed.
+func (c Console) Drain(ctx context.Context, instance, reason string) error {
+	return c.wish(func() error { return c.p.pool.Drain(ctx, instance, plain.Text(reason)) })
+}
+
+func (c Console) wish(do func() error) error {
+	if err := c.p.calls.enter(); err != nil {
+		return err
+	}
+	defer c.p.calls.leave()
+	return do()
 }

@@ -3,28 +3,61 @@ package berth
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/gitremote"
+	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 )
 
 // SessionRequest asks for a session.
 type SessionRequest struct {
-	TaskID     string            // required; makes CreateSession idempotent
-	UserID     string            // required; 1 to 256 bytes of printable UTF-8
-	Repository string            // required; any remote that git accepts over https, http, ssh, git
-	Branch     string            // "" = the remote's default branch
-	Env        map[string]string // for the commands of this session, and no other. Kept by the agent in memory, never stored
-	Labels     map[string]string // to find it again; not for secrets. At most 64
-	Author     Author            // user.name and user.email of the checkout; default: the UserID, if git takes it for one
+	TaskID     string // required; makes CreateSession idempotent
+	UserID     string // required; 1 to 256 bytes of printable UTF-8
+	Repository string // required; any remote that git accepts over https, http, ssh, git
+	// Branch is checked out. It is a branch, a tag or a commit. "" = the remote's default branch. As for git clone --branch,
+	// a name is that of a branch, or else of a tag. It may also be a full name (refs/heads/x, refs/tags/x), a
+	// remote-tracking branch (origin/x), or a commit's ID. If no branch and no tag reaches the commit, it is fetched,
+	// provided that the server allows that. An abbreviated ID, of 7 digits or more, is looked up among the fetched commits.
+	// HEAD is detached after a tag and after a commit.
+	Branch string
+	// Env is the environment of this session's commands, and of no other's. It wins over Config.Env. The agent keeps it in
+	// memory; it is never stored.
+	Env    map[string]string
+	Labels map[string]string // to find the session again; not for secrets. At most 64
+	Author Author            // user.name and user.email of the checkout. Default: the UserID, if git accepts it
+	// SelfContained gives the checkout a copy of all objects. Without it, the checkout borrows them from the container's
+	// mirror by objects/info/alternates, which costs neither time nor disk. Git, libgit2 and JGit follow that. go-git, and
+	// programs built on it, find no objects. Neither does a program that sees the checkout alone, such as one in a nested
+	// container. A copy takes the size of the mirror's packs, and the time to write them.
+	SelfContained bool
 	// IdleTimeout ends the session when it has had no running command and no KeepAlive for so long.
-	// 0 = Config.SessionIdleTimeout, -1 = never
+	// 0 = Config.SessionIdleTimeout, -1 = never.
 	IdleTimeout time.Duration
 }
+
+// String says whose task the request is for and on which repository. It shows neither Env nor a credential, and
+// neither do fmt and log/slog, which use it. It does not help where they look into another value: fmt shows all of a request
+// in an unexported field, and encoding/json, with slog's JSONHandler, all of a request that is a part of a value.
+func (r SessionRequest) String() string {
+	repository := "a repository that is no remote"
+	if remote, err := naming.ParseRemote(r.Repository); err == nil {
+		repository = remote.URL
+	}
+	return fmt.Sprintf("berth.SessionRequest of user %q for task %q on %s", r.UserID, r.TaskID, repository)
+}
+
+// GoString is String.
+func (r SessionRequest) GoString() string { return r.String() }
+
+// LogValue implements slog.LogValuer: it is String.
+func (r SessionRequest) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // Author is who commits in a checkout.
 type Author struct{ Name, Email string }
@@ -38,17 +71,8 @@ const (
 	maxEnvValue = 128<<10 - 1
 )
 
-// request is a SessionRequest that was found fit.
-type request struct {
-	SessionRequest
-	remote naming.Remote
-	key    naming.Key
-	name   string // of the container
-	cred   orchestrator.Credential
-}
-
-// check returns the request in its parsed form, or all that is wrong with it.
-func (r SessionRequest) check(cfg *Config) (*request, error) {
+// parse returns the request in its parsed form, and as Config.Authorize sees it. The error joins all that is wrong with it.
+func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 	var errs []error
 	bad := func(field, reason string) {
 		errs = append(errs, &FieldError{Field: "SessionRequest." + field, Reason: reason})
@@ -59,8 +83,8 @@ func (r SessionRequest) check(cfg *Config) (*request, error) {
 		}
 	}
 	must("TaskID", naming.ValidateTaskID(r.TaskID))
-	if r.UserID == "" || len(r.UserID) > maxUserID || !printable(r.UserID) {
-		bad("UserID", fmt.Sprintf("must be 1 to %d bytes of printable UTF-8", maxUserID))
+	if !isUserID(r.UserID) {
+		bad("UserID", userIDRule)
 	}
 	remote, err := naming.ParseRemote(r.Repository)
 	must("Repository", err)
@@ -78,7 +102,7 @@ func (r SessionRequest) check(cfg *Config) (*request, error) {
 		bad("Author", fmt.Sprintf("must be at most %d bytes of printable UTF-8 without '<' and '>'", maxAuthor))
 	}
 	if r.IdleTimeout < -1 {
-		bad("IdleTimeout", "must not be negative, other than -1 for never")
+		bad("IdleTimeout", "must not be negative, except -1 for never")
 	}
 	if r.IdleTimeout > longest {
 		bad("IdleTimeout", tooLong)
@@ -92,32 +116,42 @@ func (r SessionRequest) check(cfg *Config) (*request, error) {
 	if r.IdleTimeout == 0 {
 		r.IdleTimeout = cfg.SessionIdleTimeout
 	}
-	key := naming.Key{Repository: remote.Repository}
-	if cfg.ScopeFor != nil {
-		key.Scope = cfg.ScopeFor(r)
-		if len(key.Scope) > maxUserID || !printable(key.Scope) {
-			return nil, &FieldError{Field: "Config.ScopeFor", Reason: fmt.Sprintf("must give at most %d bytes of printable UTF-8", maxUserID)}
-		}
+	ask, subject := r.access(remote)
+	key, err := cfg.Sharing.key(ask)
+	if err != nil {
+		return nil, err
 	}
-	return &request{
-		SessionRequest: r, remote: remote, key: key, name: key.ContainerName(cfg.Name),
-		cred: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
+	if err := cfg.checkImage(key.Repository); err != nil {
+		return nil, err
+	}
+	return &session.Request{
+		TaskID: r.TaskID, UserID: r.UserID, Remote: remote, Key: key, ContainerName: key.ContainerName(cfg.Name),
+		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
+		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout,
+		SelfContained: r.SelfContained, Access: subject,
 	}, nil
 }
 
+const userIDRule = "must be 1 to 256 bytes of printable UTF-8"
+
+func isUserID(s string) bool { return s != "" && len(s) <= maxUserID && printable(s) }
+
+// printable reports whether a text shows as itself, in a log, too: it has no control characters, no direction overrides and
+// no characters of no width.
 func printable(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }) < 0
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !gitremote.Shows(r) }) < 0
 }
 
 func author(s string) bool {
-	return len(s) <= maxAuthor && printable(s) && !strings.ContainsAny(s, "<>")
+	shown := strings.NewReplacer("\u200c", "", "\u200d", "", "\ufe0f", "").Replace(s) // parts of letters of some scripts, and of emoji
+	return len(s) <= maxAuthor && printable(shown) && !strings.ContainsAny(s, "<>")
 }
 
-// fallbackAuthor commits for a user whose ID git would take for no name: it refuses to commit then.
+// fallbackAuthor commits for a user whose ID git does not accept as a name: git would refuse to commit.
 var fallbackAuthor = Author{Name: "berth", Email: "berth@localhost"}
 
-// firstNamed returns the first text of which something is left when git has cut off what it wants at neither end of a
-// name.
+// firstNamed returns the first text that git accepts as a name: git cuts some characters off both ends, and something must
+// be left.
 func firstNamed(texts ...string) string {
 	for _, s := range texts {
 		if strings.Trim(s, " .,:;<>\"\\'") != "" {
@@ -137,7 +171,7 @@ func without(s, set string) string {
 	}, s)
 }
 
-// checkEnv refuses what cannot be an environment. Its error never holds a value.
+// checkEnv returns why a map cannot be an environment. The error never holds a value.
 func checkEnv(env map[string]string) error {
 	total := 0
 	for k, v := range env {

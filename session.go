@@ -2,12 +2,11 @@ package berth
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/naming"
-	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -27,32 +26,35 @@ type StartKind string
 
 // The kinds of start, the fastest first.
 const (
-	StartAttached StartKind = "attached" // the container was up
-	StartWarm     StartKind = "warm"     // the instance had the repository's mirror
-	StartCold     StartKind = "cold"     // the repository was cloned
+	StartAttached = StartKind(store.StartAttached) // the container was up
+	StartWarm     = StartKind(store.StartWarm)     // the instance had the repository's mirror
+	StartCold     = StartKind(store.StartCold)     // the repository was cloned
 )
 
 // Session is a handle on one task's place. It is cheap, safe for concurrent use, and may be dropped at any time.
 type Session struct {
-	p    *Provider
-	id   string
-	info atomic.Pointer[SessionInfo]
-	live *live
+	p      *Provider
+	id     string
+	info   atomic.Pointer[SessionInfo]
+	status *session.Status
 }
 
 // SessionInfo is a snapshot of a session.
 type SessionInfo struct {
-	ID, TaskID, UserID, Branch string // Branch is the one that is checked out
-	Repository                 naming.Repository
-	State                      SessionState
-	Container                  ContainerInfo
-	Instance                   InstanceInfo
-	Workdir                    string // the checkout, inside the container
-	Start                      StartKind
-	Labels                     map[string]string
-	CreatedAt                  time.Time
-	LeaseUntil                 time.Time // zero = it does not expire
-	EndedAt                    time.Time // zero = it has not ended
+	ID, TaskID, UserID string
+	// Branch is the one that is checked out. After a tag or a commit, where HEAD is detached, it is what the request named;
+	// "" if that named nothing and the remote's HEAD is detached.
+	Branch     string
+	Repository naming.Repository
+	State      SessionState
+	Container  ContainerInfo
+	Instance   InstanceInfo
+	Workdir    string // the checkout, inside the container
+	Start      StartKind
+	Labels     map[string]string
+	CreatedAt  time.Time
+	LeaseUntil time.Time // by the clock of the process that renewed the lease last; zero = it does not expire
+	EndedAt    time.Time // zero = it has not ended
 }
 
 // ContainerInfo names a container.
@@ -61,7 +63,8 @@ type ContainerInfo struct {
 	ID   string // the engine's own
 }
 
-// InstanceInfo is a snapshot of an instance. In a SessionInfo, only ID, CloudID and Address are set.
+// InstanceInfo is a snapshot of an instance. In a SessionInfo, only ID, CloudID, Address,
+// Isolation, IsolationReason and DiskQuota are set.
 type InstanceInfo struct {
 	ID      string // the launch ID
 	CloudID string
@@ -71,29 +74,34 @@ type InstanceInfo struct {
 	Slots   int
 	Tasks   int // sessions that hold a slot
 	Since   time.Time
+	// Isolation says what separates the sessions of a container there from each other. It is known once the first container
+	// was started.
+	Isolation Isolation
+	// IsolationReason is why sessions have no rooms, or what a room does not bound. "" = nothing
+	IsolationReason string
+	// DiskQuota says that the kernel bounds what each session there has on the disk. If it is false, the sessions are measured,
+	// and ended if they have too much: see Limits. It is known when Isolation is.
+	DiskQuota bool
 }
+
+// Isolation says what separates sessions that share a container. "" = it is not known.
+type Isolation string
+
+// The kinds of isolation, the stronger first.
+const (
+	// IsolationRooms: each session has a room, with namespaces of its own for processes, mounts and IPC, and a cgroup of its
+	// own, which bounds its memory, processes and processor time.
+	IsolationRooms = Isolation(store.IsolationRooms)
+	// IsolationUID: each session has a uid of its own. It sees the other sessions' processes, and shares /tmp, memory and
+	// processors with them. The engine does not let berth do more.
+	IsolationUID = Isolation(store.IsolationUID)
+)
 
 // session makes a handle from a record and that of its instance, which may be nil.
 func (p *Provider) session(r *store.Session, in *store.Instance) *Session {
-	s := &Session{p: p, id: r.ID}
-	if r.State == store.SessionEnded {
-		s.live = &live{ended: true, err: endError(r)}
-	} else {
-		s.live = p.track(r.ID)
-	}
+	s := &Session{p: p, id: r.ID, status: p.sessions.Status(r)}
 	s.info.Store(describe(r, in))
 	return s
-}
-
-// handle is session for whoever has not read the record of the instance. If that cannot be read, its address stays
-// empty.
-func (p *Provider) handle(ctx context.Context, r *store.Session) *Session {
-	var in *store.Instance
-	p.store.View(ctx, func(v store.View) (err error) {
-		in, err = store.Find[*store.Instance](v, store.InstanceKey(r.Instance))
-		return err
-	})
-	return p.session(r, in)
 }
 
 func describe(r *store.Session, in *store.Instance) *SessionInfo {
@@ -110,9 +118,17 @@ func describe(r *store.Session, in *store.Instance) *SessionInfo {
 	}
 	if in != nil {
 		info.Instance.CloudID, info.Instance.Address = in.CloudID, in.Address
+		info.Instance.Isolation, info.Instance.IsolationReason = Isolation(in.Isolation), in.IsolationReason
+		info.Instance.DiskQuota = in.DiskQuota
 	}
 	return info
 }
+
+// String returns the session's ID.
+func (s *Session) String() string { return "session " + s.id }
+
+// GoString is String.
+func (s *Session) GoString() string { return s.String() }
 
 // ID returns the session's ID.
 func (s *Session) ID() string { return s.id }
@@ -122,56 +138,39 @@ func (s *Session) Info() SessionInfo { return *s.info.Load() }
 
 // Refresh takes a new snapshot, and returns it. ErrSessionNotFound: it ended long ago.
 func (s *Session) Refresh(ctx context.Context) (SessionInfo, error) {
-	if err := s.p.enter(); err != nil {
+	if err := s.p.calls.enter(); err != nil {
 		return s.Info(), err
 	}
-	defer s.p.calls.Done()
-	r, in, err := s.p.placed(ctx, s.id)
+	defer s.p.calls.leave()
+	r, in, err := s.p.read(ctx, s.id)
 	if err != nil {
 		return s.Info(), err
 	}
 	if r.State == store.SessionEnded {
-		s.p.untrack(s.id, endError(r))
-		s.live.end(endError(r))
+		s.status.End(s.p.sessions.Noticed(r))
 	}
 	info := describe(r, in)
 	s.info.Store(info)
 	return *info, nil
 }
 
-// Done returns a channel that is closed when the session has ended, for whatever reason. A session that another
-// replica ends is noticed within seconds.
-func (s *Session) Done() <-chan struct{} { return s.live.doneChan() }
+// Done returns a channel that is closed when the session has ended, for any reason. If another replica ends the session,
+// this one notices within seconds.
+func (s *Session) Done() <-chan struct{} { return s.status.Done() }
 
-// Err returns why the session ended: ErrTerminated, ErrExpired, ErrInstanceLost, ErrContainerLost, ErrAbandoned or a
-// *StartError; ErrSessionNotFound if it ended so long ago, unnoticed here, that nobody knows why any more. It is nil
-// before Done is closed.
-func (s *Session) Err() error { return s.live.why() }
+// Err returns why the session ended: ErrTerminated, ErrRevoked, ErrExpired, ErrOverLimit, ErrInstanceLost, ErrContainerLost, ErrAbandoned or
+// a *StartError, which matches the most telling sentinel of what the failed CreateSession returned; ErrSessionNotFound if
+// its record was removed before this process noticed the end. It is nil before Done is closed.
+func (s *Session) Err() error { return s.status.Err() }
 
-// KeepAlive renews the session's lease, as a running command does.
+// KeepAlive renews the session's lease, as a running command does: the session lives for at least its IdleTimeout from now
+// on, even if wall clocks are changed. At most once in a tenth of the IdleTimeout, it writes to the store and notifies the
+// container's agent, for which it waits no more than 5 s. If the agent cannot be notified, that is logged, and is no error.
+// If the session has ended, the error is that of Err. ErrSessionStarting: the session is still being created.
 func (s *Session) KeepAlive(ctx context.Context) error {
-	if err := s.p.enter(); err != nil {
+	if err := s.p.calls.enter(); err != nil {
 		return err
 	}
-	defer s.p.calls.Done()
-	return s.p.renew(ctx, s.id)
-}
-
-// inside returns the inside of the session's container.
-func (s *Session) inside(ctx context.Context) (orchestrator.Inside, *store.Session, error) {
-	r, err := s.p.record(ctx, s.id)
-	if err != nil {
-		return nil, nil, err
-	}
-	if r.State != store.SessionActive {
-		if r.End.Reason != "" {
-			return nil, nil, fmt.Errorf("session %s: %w", s.id, endError(r))
-		}
-		return nil, nil, fmt.Errorf("session %s is %s", s.id, r.State)
-	}
-	inside, err := s.p.orch.Inside(ctx, r.Container)
-	if err != nil {
-		return nil, nil, fmt.Errorf("session %s: %w", s.id, err)
-	}
-	return inside, r, nil
+	defer s.p.calls.leave()
+	return s.p.sessions.Renew(ctx, s.id)
 }

@@ -14,10 +14,20 @@ import (
 	"testing"
 )
 
-// maxLines is where a file asks to be two.
-const maxLines = 400
+// Bounds of the tree. A file, a type or a directory that passes one should become two.
+const (
+	maxLines     = 400 // of a file
+	maxMethods   = 40  // of a type
+	maxRootFiles = 16  // of Go in the root, without tests
+	maxRootTests = 20  // files of tests in the root
+)
 
-// generated is the line by which tools mark what they wrote.
+// methodsOf lists the types that have a bound of their own in place of maxMethods.
+var methodsOf = map[string]int{
+	"berth.Provider": 25,
+}
+
+// generated matches the line that marks a generated file.
 var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
 
 // treeFiles returns every file of the source tree, as slash-separated paths.
@@ -32,7 +42,7 @@ func treeFiles(t *testing.T) []string {
 			return err
 		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." && path != ".ci":
 			return filepath.SkipDir
-		case d.Type().IsRegular() && path != ".git": // a file in a worktree, and no part of the tree
+		case d.Type().IsRegular() && path != ".git": // in a worktree, .git is a file
 			files = append(files, filepath.ToSlash(path))
 		}
 		return nil
@@ -59,16 +69,90 @@ func TestFilesAreShort(t *testing.T) {
 		}
 		content := read(t, path)
 		if n := bytes.Count(content, []byte("\n")); n > maxLines && !generated.Match(content) {
-			t.Errorf("%s has %d lines, which asks to be two files of at most %d", path, n, maxLines)
+			t.Errorf("%s has %d lines; a file has at most %d", path, n, maxLines)
 		}
 	}
 }
 
-// TestNoPathOfAMachine keeps the places where somebody built this out of the tree, out of embedded binaries too.
+// TestRootIsShort holds the number of files in the directory that a visitor of the repository sees first.
+func TestRootIsShort(t *testing.T) {
+	files, tests := 0, 0
+	for _, path := range treeFiles(t) {
+		switch {
+		case strings.Contains(path, "/") || !strings.HasSuffix(path, ".go"):
+		case strings.HasSuffix(path, "_test.go"):
+			tests++
+		default:
+			files++
+		}
+	}
+	if files > maxRootFiles {
+		t.Errorf("the root has %d Go files beside tests; it has at most %d", files, maxRootFiles)
+	}
+	if tests > maxRootTests {
+		t.Errorf("the root has %d files of tests; it has at most %d", tests, maxRootTests)
+	}
+}
+
+// TestTypesAreSmall counts the methods of every type. Test kits are left out: they play whole systems.
+func TestTypesAreSmall(t *testing.T) {
+	for dir, files := range parseTree(t) {
+		pkg := filepath.ToSlash(dir)
+		if pkg == "." {
+			pkg = "berth"
+		}
+		if under(pkg, kits) {
+			continue
+		}
+		methods := make(map[string]int)
+		for _, file := range files {
+			for _, decl := range file.Decls {
+				if f, ok := decl.(*ast.FuncDecl); ok && f.Recv != nil {
+					methods[receiver(f.Recv.List[0].Type)]++
+				}
+			}
+		}
+		for name, n := range methods {
+			most, ok := methodsOf[pkg+"."+name]
+			if !ok {
+				most = maxMethods
+			}
+			if n > most {
+				t.Errorf("%s.%s has %d methods; it may have %d", pkg, name, n, most)
+			}
+		}
+	}
+}
+
+// TestProviderIsSmall: the parts of a Provider are packages of their own, and it joins them.
+func TestProviderIsSmall(t *testing.T) {
+	const below = 18
+	for _, file := range parseTree(t)["."] {
+		for _, decl := range file.Decls {
+			d, ok := decl.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range d.Specs {
+				s, ok := spec.(*ast.TypeSpec)
+				if !ok || s.Name.Name != "Provider" {
+					continue
+				}
+				if n := s.Type.(*ast.StructType).Fields.NumFields(); n >= below {
+					t.Errorf("Provider has %d fields; it has fewer than %d", n, below)
+				}
+				return
+			}
+		}
+	}
+	t.Error("there is no type Provider")
+}
+
+// TestNoPathOfAMachine checks that no file, not even an embedded binary, names a directory of the machine that built it.
 func TestNoPathOfAMachine(t *testing.T) {
 	var (
-		home, work = "/" + "root/", "/" + "work/" // in pieces, or this file would find itself
-		text       = regexp.MustCompile("(?m)(^|[\\s\"'`(=,])(" + home + "|" + work + ")")
+		home, work = "/" + "root/", "/" + "work/"                                              // in pieces, so that the test does not find this file
+		text       = regexp.MustCompile("(?m)(^|[\\s\"'`(=,])(" + home + "[^.]|" + work + ")") // tools of images have ".config" and the like there
 		binary     = regexp.MustCompile(home + "go/|" + work + "main|" + home + "\\.cache")
 	)
 	for _, path := range treeFiles(t) {
@@ -78,13 +162,13 @@ func TestNoPathOfAMachine(t *testing.T) {
 		}
 		if at := pattern.FindIndex(content); at != nil {
 			line := 1 + bytes.Count(content[:at[0]], []byte("\n"))
-			t.Errorf("%s:%d names a path of somebody's machine: %q", path, line, content[at[0]:min(at[1]+20, len(content))])
+			t.Errorf("%s:%d names a path of a machine: %q", path, line, content[at[0]:min(at[1]+20, len(content))])
 		}
 	}
 }
 
-// TestEverythingIsDocumented asks for a comment on every package, every exported name and every method of an exported
-// interface, where the contract of errors stands.
+// TestEverythingIsDocumented checks that every package, every exported name and every method of an exported interface has
+// a comment. Those of interfaces hold the contracts of errors.
 func TestEverythingIsDocumented(t *testing.T) {
 	for dir, files := range parseTree(t) {
 		documented := false
@@ -100,7 +184,7 @@ func TestEverythingIsDocumented(t *testing.T) {
 	}
 }
 
-// parseTree parses the files of every package, tests and generated ones apart, by directory and path.
+// parseTree parses the files of every package, without tests and generated files, by directory and path.
 func parseTree(t *testing.T) map[string]map[string]*ast.File {
 	t.Helper()
 	packages := make(map[string]map[string]*ast.File)

@@ -1,0 +1,209 @@
+package berth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/berth-go/berth/internal/access"
+	"github.com/berth-go/berth/internal/session"
+	"github.com/berth-go/berth/naming"
+)
+
+// AccessRequest is a request for a session as [Config.Authorize] and [Sharing] see it. It holds no secret.
+type AccessRequest struct {
+	UserID     string
+	TaskID     string
+	Repository naming.Repository
+	Branch     string // as in the request; "" = the remote's default branch
+	Labels     map[string]string
+	// Credential is the fingerprint of the credential in SessionRequest.Repository: equal credentials have equal fingerprints,
+	// in every process. It is a SHA-256 hash, in hex, from which a weak password can be guessed. "" = the request has none
+	Credential string
+}
+
+// Access says when a user must prove access: that the credential of its own request reads the repository. What was fetched
+// without a credential needs no proof in any case. Neither does a request for a session that exists.
+type Access int
+
+const (
+	// AccessProve asks the remote, with the request's credential, before a session joins what was fetched with a credential.
+	// A proof is kept for 5 min for the same user, repository and credential, a refusal for 10 s, in the memory of the
+	// process.
+	AccessProve Access = iota
+	// AccessProveAlways asks the remote for each session.
+	AccessProveAlways
+	// AccessAllowAll asks no remote: each user may join whatever another user's credential has fetched. The log says so once.
+	AccessAllowAll
+)
+
+// String returns "prove", "prove always" or "allow all".
+func (a Access) String() string {
+	switch a {
+	case AccessProve:
+		return "prove"
+	case AccessProveAlways:
+		return "prove always"
+	case AccessAllowAll:
+		return "allow all"
+	}
+	return fmt.Sprintf("Access(%d)", int(a))
+}
+
+// Sharing says which sessions share a container: those on one repository that are equal in everything that it names. Sessions
+// that differ meet neither in a container nor in a mirror. The zero value: all sessions on one repository share.
+type Sharing struct {
+	Branch bool   // by SessionRequest.Branch, as it is spelled
+	User   bool   // by SessionRequest.UserID
+	Tenant string // by the value of the label with this name. A request without it is ErrInvalid. "" = not by a label
+	// Key returns the host's own part of the sharing key, of at most 256 bytes of printable UTF-8. It must return the same for
+	// the same request in every process. An error, or a panic, is ErrInvalid: such a request gets no session. nil = no such part
+	Key func(AccessRequest) (string, error)
+	// Private reports whether each session on a repository is to have a container and a mirror of its own, which are removed
+	// with it. A panic is ErrInvalid. nil = no repository is private
+	Private func(naming.Repository) bool
+}
+
+// String describes the Sharing without its functions.
+func (s Sharing) String() string {
+	parts := []string{"repository"}
+	for _, part := range []struct {
+		set  bool
+		name string
+	}{
+		{s.Branch, "branch"}, {s.User, "user"}, {s.Tenant != "", "label " + s.Tenant}, {s.Key != nil, "the host's key"},
+		{s.Private != nil, "except private repositories"},
+	} {
+		if part.set {
+			parts = append(parts, part.name)
+		}
+	}
+	return "by " + strings.Join(parts, ", ")
+}
+
+func (s Sharing) validate(check func(ok bool, field, reason string)) {
+	if s.Tenant != "" {
+		err := naming.ValidateLabel(s.Tenant, "x")
+		check(err == nil, "Sharing.Tenant", fmt.Sprint("must be the name of a label: ", err))
+	}
+}
+
+// key returns the sharing key of a request.
+func (s Sharing) key(r AccessRequest) (naming.Key, error) {
+	var scope naming.Scope
+	private, err := s.private(r.Repository)
+	if err != nil {
+		return naming.Key{}, err
+	}
+	if private {
+		scope.Task, scope.User = &r.TaskID, &r.UserID
+	}
+	if s.Branch {
+		scope.Branch = &r.Branch
+	}
+	if s.User {
+		scope.User = &r.UserID
+	}
+	if s.Tenant != "" {
+		tenant := r.Labels[s.Tenant]
+		if tenant == "" {
+			return naming.Key{}, &FieldError{Field: "SessionRequest.Labels", Reason: fmt.Sprintf("must have %q, by which Config.Sharing separates tenants", s.Tenant)}
+		}
+		scope.Tenant = &tenant
+	}
+	if s.Key != nil {
+		host, err := s.hostKey(r)
+		if err != nil {
+			return naming.Key{}, err
+		}
+		scope.Host = &host
+	}
+	return naming.Key{Repository: r.Repository, Scope: scope.String()}, nil
+}
+
+func (s Sharing) private(r naming.Repository) (private bool, err error) {
+	if s.Private == nil {
+		return false, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &FieldError{Field: "Config.Sharing.Private", Reason: fmt.Sprintf("panicked for %s: %v", r, p)}
+		}
+	}()
+	return s.Private(r), nil
+}
+
+func (s Sharing) hostKey(r AccessRequest) (key string, err error) {
+	bad := func(format string, args ...any) error {
+		return &FieldError{Field: "Config.Sharing.Key", Reason: fmt.Sprintf(format, args...)}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = bad("panicked for task %q on %s: %v", r.TaskID, r.Repository, p)
+		}
+	}()
+	r.Labels = maps.Clone(r.Labels)
+	key, err = s.Key(r)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", bad("has no key for task %q on %s", r.TaskID, r.Repository), err)
+	case len(key) > maxUserID || !printable(key):
+		return "", bad("must give at most %d bytes of printable UTF-8", maxUserID)
+	}
+	return key, nil
+}
+
+// access returns a request as Config.Authorize and Sharing see it, and what its access is proven for.
+func (r SessionRequest) access(remote naming.Remote) (AccessRequest, access.Subject) {
+	s := access.Subject{User: r.UserID, Repository: remote.Repository, Credential: access.Hash(remote.Username, remote.Password)}
+	a := AccessRequest{UserID: r.UserID, TaskID: r.TaskID, Repository: remote.Repository, Branch: r.Branch, Labels: r.Labels}
+	a.Credential = s.Credential.String()
+	return a, s
+}
+
+// authorizer is the [session.Access] of a Provider: it asks Config.Authorize.
+type authorizer struct {
+	ask    func(ctx context.Context, r AccessRequest) error // nil = everybody may
+	proofs *access.Cache
+}
+
+// Authorize implements [session.Access].
+func (a authorizer) Authorize(ctx context.Context, r *session.Request) error {
+	if a.ask == nil {
+		return nil
+	}
+	request := AccessRequest{
+		UserID: r.UserID, TaskID: r.TaskID, Repository: r.Key.Repository, Branch: r.Branch, Labels: maps.Clone(r.Labels),
+		Credential: r.Access.Credential.String(),
+	}
+	answer := make(chan error, 1)
+	go func() { // ends with Authorize
+		err := errors.New("Config.Authorize called runtime.Goexit")
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("Config.Authorize panicked: %v", v)
+			}
+			answer <- err
+		}()
+		err = a.ask(ctx, request)
+	}()
+	select {
+	case err := <-answer:
+		switch {
+		case ctx.Err() != nil: // an answer that comes too late says nothing
+		case err != nil:
+			return fmt.Errorf("user %q: %w: %w", r.UserID, ErrAccessDenied, err)
+		default:
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("while Config.Authorize was asked: %w", context.Cause(ctx))
+}
+
+// Forget implements [session.Access].
+func (a authorizer) Forget(userID string, repository naming.Repository) {
+	a.proofs.Forget(userID, repository)
+}

@@ -1,0 +1,234 @@
+package berth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/gitremote"
+	"github.com/berth-go/berth/internal/test/world"
+)
+
+// isLine reports whether a text is one line that shows as itself.
+func isLine(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !gitremote.Shows(r) })
+}
+
+// fillFields sets every field of a request that holds text.
+func fillFields(r *berth.SessionRequest, values map[string]string) {
+	r.TaskID, r.UserID, r.Repository, r.Branch = values["TaskID"], values["UserID"], values["Repository"], values["Branch"]
+	r.Author = berth.Author{Name: values["Author.Name"], Email: values["Author.Email"]}
+	r.Env = map[string]string{values["Env key"]: values["Env value"]}
+	r.Labels = map[string]string{values["Labels key"]: values["Labels value"]}
+}
+
+// fields are a request's fields that hold text, each with a valid value.
+var fields = map[string]string{
+	"TaskID": "t", "UserID": "u", "Repository": world.RepoA, "Branch": "main", "Author.Name": "n", "Author.Email": "e",
+	"Env key": "K", "Env value": "v", "Labels key": "k", "Labels value": "v",
+}
+
+// TestEveryTextOfARequestIsTried: a new field of text must join the list.
+func TestEveryTextOfARequestIsTried(t *testing.T) {
+	known := 0
+	for field := range reflect.TypeFor[berth.SessionRequest]().Fields() {
+		switch field.Type {
+		case reflect.TypeFor[bool](), reflect.TypeFor[time.Duration]():
+		case reflect.TypeFor[string]():
+			known++
+			if fields[field.Name] == "" {
+				t.Errorf("SessionRequest.%s is not tried", field.Name)
+			}
+		case reflect.TypeFor[map[string]string](), reflect.TypeFor[berth.Author]():
+			known += 2
+			found := false
+			for name := range fields {
+				found = found || strings.HasPrefix(name, field.Name)
+			}
+			if !found {
+				t.Errorf("SessionRequest.%s is not tried", field.Name)
+			}
+		default:
+			t.Errorf("SessionRequest.%s has the type %v", field.Name, field.Type)
+		}
+	}
+	if known != len(fields) {
+		t.Errorf("%d of %d fields", known, len(fields))
+	}
+}
+
+// FuzzSessionRequest: whatever stands in a field, CreateSession refuses the field or works, and every error, event and line of
+// the log is one line that shows as itself.
+func FuzzSessionRequest(f *testing.F) {
+	for _, seed := range []string{
+		"", "x", "x\x1b[2J", "x\nlevel=ERROR msg=forged", "x\r\n", "\u202ex\u2066", "a\u200bb", "\u0085\u009b31m", "\xff\xfe", "x\x00",
+		"--upload-pack=x", "-B", "refs/heads/main", "$(id)", `a'"b`, "e\u0301", "\ufe0f", "日本", "👩\u200d💻", strings.Repeat("x", 300),
+		"https://h.example/o/\u202er", "https://h.example/o/r\n", "https://u:p\x1b@h.example/o/r", "ssh://g@h\u200b/x", "ext::sh -c id",
+		"x%0a%1b", "https://h.example/o/r%0ax",
+	} {
+		for field := range fields {
+			f.Add(field, seed)
+		}
+	}
+	f.Fuzz(func(t *testing.T, field, value string) {
+		if _, known := fields[field]; !known {
+			return
+		}
+		tryRequest(t, field, value)
+	})
+}
+
+// TestRequestsOfChance tries texts of pieces that are dangerous somewhere, also where nobody runs the fuzzer.
+func TestRequestsOfChance(t *testing.T) {
+	pieces := []string{
+		"x", "/", ":", "@", "-", ".", "..", " ", "%0a", "%1b", "\n", "\r", "\t", "\x00", "\x1b[31m", "\x7f", "\u0085", "\u009b", "\u00ad", "\u200b", "\u200d",
+		"\u2028", "\u202e", "\u2066", "\ufeff", "\ufe0f", "\U000e0041", "\xff", "日", "e\u0301", "https://", "ssh://", "h.example", "'", `"`, `\`, "$(id)", "\u3164",
+	}
+	dice := rand.New(rand.NewPCG(1, 2))
+	names := slices.Sorted(maps.Keys(fields))
+	for range 400 {
+		field := names[dice.IntN(len(names))]
+		value := ""
+		if dice.IntN(2) == 0 {
+			value = fields[field]
+		}
+		for range dice.IntN(5) {
+			value += pieces[dice.IntN(len(pieces))]
+		}
+		tryRequest(t, field, value)
+	}
+}
+
+// evilTexts are texts that are dangerous in a line of a log, on a terminal, in a database or in a path.
+var evilTexts = []string{
+	"", "x\x1b[2J", "x\nlevel=ERROR msg=forged", "\u202ex\u2066", "a\u200bb", "\u0085\u009b31m", "\xff\xfe", "x\x00", "../../x", "-x", "$(id)", `a'"b`,
+	"https://u:p\x1b@h.example/o/r", strings.Repeat("x", 300),
+}
+
+// TestTextsOfAllCalls tries dangerous texts in the calls that take no request. Each call succeeds, or its error is one line.
+func TestTextsOfAllCalls(t *testing.T) {
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		s := w.Create("t", world.RepoA)
+		for _, text := range evilTexts {
+			check := func(call string, err error) {
+				t.Helper()
+				if err != nil && (!isLine(err.Error()) || len(err.Error()) > 20<<10) {
+					t.Errorf("%s(%q): %q", call, text, err)
+				}
+			}
+			_, err := w.GetSession(t.Context(), text)
+			check("GetSession", err)
+			_, err = w.SessionByTask(t.Context(), text)
+			check("SessionByTask", err)
+			check("TerminateSession", w.TerminateSession(t.Context(), text))
+			check("Revoke of a user", w.Revoke(t.Context(), text, ""))
+			if text != "" { // which means all repositories
+				check("Revoke on a repository", w.Revoke(t.Context(), "nobody", text))
+			}
+			for _, filter := range []berth.SessionFilter{
+				{TaskID: text}, {UserID: text}, {Repository: text}, {Labels: map[string]string{text: text}}, {States: []berth.SessionState{berth.SessionState(text)}},
+			} {
+				for _, err := range w.ListSessions(t.Context(), filter) {
+					check(fmt.Sprintf("ListSessions %+v", filter), err)
+				}
+			}
+			for _, q := range []berth.UsageQuery{{By: berth.UsageBy(text)}, {By: berth.UsageByLabel, Label: text}} {
+				for _, err := range w.Usage(t.Context(), q) {
+					check("Usage", err)
+				}
+			}
+			for _, cmd := range []*berth.Cmd{s.Command(t.Context(), text), s.Command(t.Context(), "true", text)} {
+				cmd.Env = []string{text, "K=" + text}
+				cmd.Dir = text
+				check("Command", cmd.Run())
+			}
+		}
+		checkTexts(t, w)
+		if s.Err() != nil {
+			t.Errorf("the session has ended: %v", s.Err())
+		}
+	})
+}
+
+func tryRequest(t *testing.T, field, value string) {
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		values := make(map[string]string, len(fields))
+		for name, fit := range fields {
+			values[name] = fit
+		}
+		values[field] = value
+		var r berth.SessionRequest
+		fillFields(&r, values)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		s, err := w.CreateSession(ctx, r)
+		var unfit *berth.FieldError
+		var failed *berth.StartError
+		switch {
+		case err == nil:
+			_ = w.TerminateSession(ctx, s.ID())
+		case !isLine(err.Error()) || len(err.Error()) > 20<<10:
+			t.Errorf("%s %q: the error is %q", field, value, err)
+		case errors.As(err, &unfit):
+			if name, _, _ := strings.Cut(strings.ReplaceAll(field, ".", " "), " "); unfit.Field != "SessionRequest."+name {
+				t.Errorf("%s %q: %v", field, value, err)
+			}
+		case field != "Branch" && field != "Repository" || !errors.As(err, &failed): // there may be no such branch
+			t.Errorf("%s %q: %v", field, value, err)
+		}
+		checkTexts(t, w)
+	})
+}
+
+// checkTexts checks the events and the log of a world.
+func checkTexts(t *testing.T, w *world.World) {
+	t.Helper()
+	for _, e := range w.Events() {
+		texts := []string{e.Message, e.TaskID, e.UserID, e.Container, e.Repository.String(), fmt.Sprint(e.Err)}
+		for _, text := range texts {
+			if !isLine(text) {
+				t.Errorf("an event has %q", text)
+			}
+		}
+	}
+	for line := range strings.Lines(w.LogText()) {
+		if line = strings.TrimSuffix(line, "\n"); !isLine(line) || !strings.HasPrefix(line, "time=") {
+			t.Errorf("the log has %q", line)
+		}
+	}
+}
+
+// TestWordsOfOthersForgeNothing: those of git, of a remote and of the cloud come into errors, events, the log and records.
+func TestWordsOfOthersForgeNothing(t *testing.T) {
+	const evil = "x\x1b]0;title\a\u202e\u200b\r\nlevel=ERROR msg=forged\u0085\xff"
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		w.Cloud.FailLaunches(1, errors.New(evil))
+		w.Engine.Refuse(world.RepoB, &agent.GitError{Op: "clone", Message: "fatal: " + evil})
+		a := w.Create("a", world.RepoA)
+		_, err := w.CreateSession(t.Context(), world.Request("b", world.RepoB))
+		if _, ok := errors.AsType[*berth.StartError](err); !ok || !isLine(err.Error()) || !strings.Contains(err.Error(), `fatal: x\x1b]0;title`) {
+			t.Errorf("%q", err)
+		}
+		w.Cloud.SetConsole(a.Info().Instance.ID, evil)
+		w.Cloud.Vanish(a.Info().Instance.ID)
+		<-a.Done()
+		if err := a.Err(); !isLine(err.Error()) {
+			t.Errorf("%q", err)
+		}
+		checkTexts(t, w)
+		for _, s := range w.OpenSessions() {
+			if !isLine(s.End.Message) {
+				t.Errorf("a record has %q", s.End.Message)
+			}
+		}
+	})
+}
