@@ -28,7 +28,7 @@ import (
 )
 
 func main() {
-	pause := &syscall.Timespec{Nsec: 20e6} // leaves the machine some time
+	pause := &syscall.Timespec{Nsec: 200e6} // leaves the machine some time
 	for {
 		if _, _, e := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0); e != 0 {
 			syscall.RawSyscall(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(pause)), 0, 0)
