@@ -1,6 +1,8 @@
 package dockerengine_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,14 +22,72 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	testenv.Docker(t) // skips the whole suite where there is no engine
-	enginetest.Run(t, enginetest.Harness{New: newRig, Parallel: true})
+	docker := testenv.Docker(t) // skips the whole suite where there is no engine
+	testenv.Image(t)
+	pools := reusedPools(t, docker.DaemonHost())
+	enginetest.Run(t, enginetest.Harness{
+		New: func(t *testing.T) enginetest.Rig {
+			return newRig(t, [2]string{testenv.PoolName(t), testenv.PoolName(t)})
+		},
+		Reuse: func(t *testing.T) enginetest.Rig {
+			names := <-pools
+			t.Cleanup(func() { pools <- names })
+			rig := newRig(t, names)
+			rig.Tidy = tidy
+			return rig
+		},
+		Parallel: true,
+	})
 }
 
-func newRig(t *testing.T) enginetest.Rig {
+// reusedPools returns the names of pools that cases use one after another, in pairs. They are purged when the test ends.
+func reusedPools(t *testing.T, address string) chan [2]string {
+	pools := make(chan [2]string, parallel)
+	for range parallel {
+		names := [2]string{testenv.PoolName(t), testenv.PoolName(t)}
+		pools <- names
+		for _, pool := range names {
+			t.Cleanup(func() {
+				at := orchestrator.Endpoint{Pool: pool, PoolUID: "last", Launch: "launch-1", Address: address}
+				h, err := dockerengine.New(dockerengine.Options{Logger: testLogger(t)}).Connect(context.Background(), at)
+				if err == nil {
+					err = errors.Join(h.Purge(context.Background()), h.Close())
+				}
+				if err != nil {
+					t.Errorf("cleaning up pool %s: %v", pool, err)
+				}
+			})
+		}
+	}
+	return pools
+}
+
+// tidy removes what a case made in a pool, but not what the next case needs too: the warden, the network and the agent's volume.
+func tidy(ctx context.Context, h orchestrator.Host) error {
+	held, err := h.List(ctx)
+	failed := []error{err}
+	for _, c := range held.Containers {
+		failed = append(failed, h.Remove(ctx, c.Name, ""))
+	}
+	if held, err = h.List(ctx); err != nil {
+		failed = append(failed, err)
+	}
+	for _, m := range held.Mirrors {
+		failed = append(failed, h.RemoveMirror(ctx, m.Name))
+	}
+	for _, r := range held.Resources {
+		if !r.InUse && r.Kind != "warden" && r.Kind != "agent" && r.Kind != "network" {
+			failed = append(failed, h.RemoveResource(ctx, r))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// newRig returns a rig of this machine's engine with the pools of these names.
+func newRig(t *testing.T, pools [2]string) enginetest.Rig {
 	docker := testenv.Docker(t)
 	proxy := startProxy(t, docker.DaemonHost())
-	rig := rigOn(t, docker)
+	rig := rigOn(t, docker, pools)
 	rig.Engine = dockerengine.New(dockerengine.Options{Logger: testLogger(t)})
 	rig.Pool.Address, rig.Other.Address = proxy.address, proxy.address
 	rig.Unreachable = "unix://" + filepath.Join(t.TempDir(), "nothing.sock")
@@ -37,17 +97,14 @@ func newRig(t *testing.T) enginetest.Rig {
 }
 
 // rigOn returns a rig without the fields that depend on the way to its engine.
-func rigOn(t *testing.T, docker *client.Client) enginetest.Rig {
+func rigOn(t *testing.T, docker *client.Client, pools [2]string) enginetest.Rig {
 	outside := &outside{docker: docker, image: testenv.Image(t)}
-	endpoint := func(uid string) orchestrator.Endpoint {
-		return orchestrator.Endpoint{Pool: testenv.PoolName(t), PoolUID: uid, Launch: "launch-1"}
-	}
 	server := gittest.NewSmartServer(t)
 	widgets := server.Create("acme/widgets", gittest.Files(map[string]string{"README": "Widgets.\n"}))
 	widgets.Commit("dev", "README", "Better widgets.\n")
 	return enginetest.Rig{
-		Pool:            endpoint("one"),
-		Other:           endpoint("two"),
+		Pool:            orchestrator.Endpoint{Pool: pools[0], PoolUID: "one", Launch: "launch-1"},
+		Other:           orchestrator.Endpoint{Pool: pools[1], PoolUID: "two", Launch: "launch-1"},
 		Image:           outside.image,
 		Processes:       true,
 		Remote:          remote(widgets),

@@ -106,7 +106,7 @@ func (r *remoteEngine) conform(t *testing.T) {
 	stranger := httptest.NewTLSServer(nil)
 	defer stranger.Close()
 	h := enginetest.Harness{Parallel: true, New: func(t *testing.T) enginetest.Rig {
-		rig := rigOn(t, docker)
+		rig := rigOn(t, docker, [2]string{testenv.PoolName(t), testenv.PoolName(t)})
 		opts := r.opts
 		opts.Logger = testLogger(t)
 		var own conns // of this case: it must not cut those of others, which run in parallel

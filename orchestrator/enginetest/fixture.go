@@ -46,7 +46,11 @@ func newFixture(t *testing.T, rig Rig) *fixture {
 				return
 			}
 			defer h.Close()
-			if err := h.Purge(ctx); err != nil {
+			tidy := h.Purge
+			if rig.Tidy != nil {
+				tidy = func(ctx context.Context) error { return rig.Tidy(ctx, h) }
+			}
+			if err := tidy(ctx); err != nil {
 				t.Errorf("cleaning up: %v", err)
 			}
 		})

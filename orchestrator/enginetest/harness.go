@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -15,6 +16,10 @@ type Harness struct {
 	// New makes a rig for one case, and removes it with t.Cleanup. Cases share nothing. The suite removes the things that it
 	// makes in the rig's two pools itself.
 	New func(t *testing.T) Rig
+
+	// Reuse makes a rig in whose pools earlier cases have run, for the many cases that are about what happens in a container: it saves
+	// them what every first container of a pool needs. Tidy of the rig is required. nil = New makes a rig for each case.
+	Reuse func(t *testing.T) Rig
 
 	// Bubble, if not nil, runs each case, including New: testing/synctest.Test, for example.
 	Bubble func(t *testing.T, test func(*testing.T))
@@ -68,6 +73,8 @@ type Rig struct {
 	Processes bool
 	// CutConnections breaks every connection to the machine; new ones succeed.
 	CutConnections func(t *testing.T)
+	// Tidy removes what a case made in a pool: its containers, mirrors, and what they alone used. nil = Purge does.
+	Tidy func(ctx context.Context, h orchestrator.Host) error
 }
 
 // Remote is a repository on a server. It has at least two branches.
@@ -107,17 +114,23 @@ type testCase struct {
 	test  func(*fixture)
 }
 
+// casesOfPools are about a pool's things on an engine, and casesInside about what happens in a container.
+var (
+	casesOfPools = slices.Concat(connectCases, ensureCases, isolationCases, nameCases, removeCases, resourceCases, contextCases)
+	casesInside  = slices.Concat(attachCases, fetchCases, privateCases, cacheCases, sessionCases, commandCases, listingCases, idleCases,
+		memoryCases, diskCases, streamCases, endCases)
+)
+
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
-	bubble := h.Bubble
-	if bubble == nil {
-		bubble = func(t *testing.T, test func(*testing.T)) { test(t) }
+	if h.Bubble == nil {
+		h.Bubble = func(t *testing.T, test func(*testing.T)) { test(t) }
+	}
+	if h.Reuse == nil {
+		h.Reuse = h.New
 	}
 	only := slices.Clone(h.Only)
-	for _, cases := range [][]testCase{
-		connectCases, ensureCases, isolationCases, nameCases, removeCases, resourceCases, attachCases, fetchCases, privateCases, cacheCases, sessionCases, commandCases, listingCases, idleCases, memoryCases, diskCases,
-		streamCases, endCases, contextCases,
-	} {
+	run := func(cases []testCase, newRig func(*testing.T) Rig) {
 		for _, c := range cases {
 			if h.Only != nil {
 				i := slices.Index(only, c.rule)
@@ -130,21 +143,25 @@ func Run(t *testing.T, h Harness) {
 				if h.Parallel {
 					t.Parallel()
 				}
-				bubble(t, func(t *testing.T) {
-					rig := h.New(t)
-					if c.needs != nil {
-						if lack := c.needs(rig); lack != "" {
-							t.Skipf("skipped: this implementation %s", lack)
-						}
-					}
-					c.test(newFixture(t, rig))
-				})
+				h.Bubble(t, func(t *testing.T) { c.run(t, newRig(t)) })
 			})
 		}
 	}
+	run(casesOfPools, h.New)
+	run(casesInside, h.Reuse)
 	for _, rule := range only {
 		t.Errorf("the suite has no rule %q", rule)
 	}
+}
+
+// run runs the case, unless the rig lacks what it needs.
+func (c testCase) run(t *testing.T, rig Rig) {
+	if c.needs != nil {
+		if lack := c.needs(rig); lack != "" {
+			t.Skipf("skipped: this implementation %s", lack)
+		}
+	}
+	c.test(newFixture(t, rig))
 }
 
 // The needs of cases.
