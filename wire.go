@@ -228,14 +228,18 @@ func (u upward) prefetch(in store.Instance) {
 	if p.ctx.Err() != nil {
 		return
 	}
+	destroying := func() bool {
+		record, err := store.ReadPool(p.ctx, p.store)
+		return err == nil && record.Closed
+	}
 	p.loops.Go(func() {
-		if record, err := store.ReadPool(p.ctx, p.store); err == nil && record.Closed {
-			return // it is being destroyed
+		if destroying() {
+			return
 		}
 		err := p.containers.Prefetch(p.ctx, &in, p.cfg.Image, func(message string) {
 			p.events.emit(Event{Type: EventProgress, Instance: in.ID, Message: message})
 		})
-		if err != nil { // the first container tries again, and says why it cannot
+		if err != nil && !destroying() { // the first container tries again, and says why it cannot
 			p.failures.Report("cannot bring the image to an instance", err, "instance", in.ID)
 		}
 	})

@@ -117,12 +117,12 @@ func startJoined(t *testing.T, sockets bool) (*ready, *joiner) {
 	return r, j
 }
 
-// both copies n bytes through a command, and checks that they come back.
-func (r *ready) both(t *testing.T, n int64) {
+// both copies n bytes through a command, and checks that they come back. also gets them too.
+func (r *ready) both(t *testing.T, n int64, also ...io.Writer) {
 	t.Helper()
 	want, got := newHashed(), newHashed()
 	p, err := r.Start(testContext(t), agent.Command{
-		Session: "s", Args: []string{"cat"}, Stdin: io.TeeReader(noise(4, n), want), Stdout: got,
+		Session: "s", Args: []string{"cat"}, Stdin: io.TeeReader(noise(4, n), want), Stdout: io.MultiWriter(append(also, got)...),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +151,10 @@ func TestJoinHandsItsPipesOver(t *testing.T) {
 	}
 }
 
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
 // TestAJoinThatDies ends its connection. Streams go on over the next one.
 func TestAJoinThatDies(t *testing.T) {
 	r, j := startJoined(t, false)
@@ -165,23 +169,18 @@ func TestAJoinThatDies(t *testing.T) {
 		return n
 	}
 	before := pipes()
-	stop := make(chan struct{})
-	var killing sync.WaitGroup
-	killing.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(100 * time.Millisecond):
-				j.last().Kill()
-			}
+	const each = 2 << 20 // a join that is killed has brought so many bytes, however slow it started
+	var left int64 = each
+	killer := writerFunc(func(p []byte) (int, error) {
+		if left -= int64(len(p)); left <= 0 {
+			left = each
+			j.last().Kill()
 		}
+		return len(p), nil
 	})
 	for range 3 {
-		r.both(t, 10<<20)
+		r.both(t, 10<<20, killer)
 	}
-	close(stop)
-	killing.Wait()
 	r.Client.Close()
 	j.wantEnded(t)
 	if len(j.cmds) < 3 {

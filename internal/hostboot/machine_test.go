@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-go/berth/internal/hostboot"
 	"github.com/berth-go/berth/internal/test/hostboottest"
@@ -149,7 +150,7 @@ func TestBootstrapThatFailsPowersOff(t *testing.T) {
 		"an unknown system": {
 			m: hostboottest.Options{OSRelease: "ID=plan9\n", Hidden: []string{"dockerd"}}, spit: "docker.io is missing",
 		},
-		"it takes too long": {o: hostboot.Options{Extra: "sleep 100", BootDeadline: 1e9}, spit: "the pool's own script"},
+		"it takes too long": {o: hostboot.Options{Extra: "sleep 1000", BootDeadline: 20 * time.Second}, spit: "the pool's own script"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

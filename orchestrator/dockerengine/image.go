@@ -35,17 +35,13 @@ type images struct {
 // Prefetch implements [orchestrator.Prefetcher]. It also makes the warden, so that the first container need not wait for it.
 // A Purge meanwhile ends it.
 func (h *host) Prefetch(ctx context.Context, image string, progress func(string)) error {
-	err := h.early.do(ctx, func(ctx context.Context) error {
+	return h.early.do(ctx, func(ctx context.Context) error {
 		image, err := h.images.bring(ctx, image, progress)
 		if err == nil && h.runtimeHasRooms() {
 			_, err = h.warden.ensure(ctx, image)
 		}
 		return err
 	})
-	if errors.Is(err, errPurging) { // nobody wants the image any more
-		return nil
-	}
-	return err
 }
 
 // bring returns the image of a spec, or the first of the default images that the engine has. If it has none, the last one
