@@ -212,7 +212,7 @@ func TestNames(t *testing.T) {
 	engine.mu.Lock()
 	defer engine.mu.Unlock()
 	for _, name := range engine.asked {
-		if !strings.Contains(name, ".") || name == "3.0.20.172.in-addr.arpa" {
+		if !strings.Contains(name, ".") || strings.Contains(name, "berth-net") || name == "3.0.20.172.in-addr.arpa" {
 			t.Errorf("the engine was asked for %s", name)
 		}
 	}

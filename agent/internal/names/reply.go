@@ -81,10 +81,16 @@ func loopback(q dnsmessage.Question) dnsmessage.Message {
 	return m
 }
 
+// networkPrefix begins the names of the pools' networks. The engine's resolver knows each container as NAME.NETWORK, too. That there is
+// such a name would already tell that a repository is worked on, whatever its addresses are.
+const networkPrefix = "berth-"
+
 // mayAsk reports whether a name may be looked up.
 func (s *Server) mayAsk(name string, kind dnsmessage.Type) bool {
 	switch {
 	case !strings.Contains(name, "."): // a container's, or that of a machine nearby
+		return false
+	case strings.HasPrefix(name[strings.LastIndexByte(name, '.')+1:], networkPrefix): // a container's, and the pool's network
 		return false
 	case s.Policy.Mode == egress.None:
 		return false
