@@ -82,9 +82,11 @@ func (c *container) prepare() error {
 }
 
 func (c *container) prepareWith(p *profile) error {
+	own := []filter{narrow()}
 	if c.quotas() {
-		p.Filters, c.filters = append([]filter{keepProjects()}, p.Filters...), 1
+		own = append(own, keepProjects())
 	}
+	p.Filters, c.filters = append(own, p.Filters...), len(own)
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err

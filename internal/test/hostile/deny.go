@@ -85,6 +85,27 @@ var denied = []struct {
 	{"more queues", func() error { return more(unix.RLIMIT_MSGQUEUE) }},
 	{"a raw socket", func() error { _, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW); return err }},
 	{"a packet socket", func() error { _, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0); return err }},
+	{"a socket of netlink for processes", func() error {
+		_, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_USERSOCK)
+		return err
+	}},
+	{"a socket of the kernel's ciphers", func() error { _, err := unix.Socket(unix.AF_ALG, unix.SOCK_SEQPACKET, 0); return err }},
+	{"a socket of virtual machines", func() error { _, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0); return err }},
+	{"a pair of sockets of TIPC", func() error { _, err := unix.Socketpair(unix.AF_TIPC, unix.SOCK_STREAM, 0); return err }},
+	{"asynchronous I/O", func() error {
+		var ring uint64
+		return call(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&ring)), 0)
+	}},
+	{"io_uring", func() error { return call(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&[120]byte{})), 0) }},
+	{"a cookie of core scheduling", func() error { return unix.Prctl(unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_CREATE, 0, 0, 0) }},
+	{"a poll of 5,000 files", func() error {
+		files := make([]unix.PollFd, 5000)
+		for i := range files {
+			files[i].Fd = -1
+		}
+		_, err := unix.Poll(files, 0)
+		return err
+	}},
 	{"a protected OOM score", func() error { return os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0) }},
 	{"a link to another's file", func() error { return os.Link("/etc/passwd", os.Getenv("HOME")+"/passwd") }},
 }

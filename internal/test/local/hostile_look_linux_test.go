@@ -60,6 +60,16 @@ var looks = []deed{
 			(echo x >>/berth/bin/berth-agent) 2>/dev/null && echo harm; (echo x >>/etc/passwd) 2>/dev/null && echo harm; echo done`)
 	}},
 	{"names that a neighbour uses", plant},
+	{"names of others", func(t *testing.T, s *scene) {
+		// Of the container's own repository it may know the name. /etc/passwd and /proc/net tell of its neighbours: see docs/security.md.
+		others := s.away.ID() + "|" + s.neighbour.ID() + "|" + s.eve.ID() + "|" + s.away.Info().Container.Name + "|" + s.away.Info().Container.ID + "|org-away|org/away|of-neighbour|of-away"
+		s.run(t, s.mallory, `{ env; hostname; cat /etc/hostname /etc/hosts /etc/resolv.conf; grep -vE 'berth[0-9]+:' /etc/passwd /etc/group
+				cat /proc/self/mountinfo /proc/self/mountstats /proc/mounts /proc/self/cgroup /proc/cgroups /proc/1/cgroup /proc/1/mountinfo /proc/1/environ
+				cat /proc/locks /proc/sysvipc/* /proc/net/arp /proc/net/route /proc/swaps /proc/partitions /proc/cmdline /proc/keys
+				find /proc/sys /sys/fs /sys/kernel /sys/class/net /dev /berth /sessions 2>&1
+				git config --list --show-origin; git for-each-ref; find . -path ./.git/objects/pack -prune -o -print; cat .git/config .git/objects/info/alternates
+			} 2>/dev/null | grep -aE '`+others+`' | sed 's/^/harm: /'; echo done`)
+	}},
 	{"core dumps", func(t *testing.T, s *scene) {
 		s.run(t, s.mallory, `cd /tmp; sh -c 'kill -ABRT $$' 2>/dev/null; sh -c 'kill -SEGV $$' 2>/dev/null; ls -A /tmp | grep -i core && echo harm
 			grep -q '^Max core file size  *[01]  *[01] ' /proc/self/limits || echo harm: the limit; rm -rf /tmp/*; echo done`)
