@@ -4,18 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/agent/gitremote"
+	"github.com/berth-go/berth/fake"
 	"github.com/berth-go/berth/internal/test/world"
+	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
 )
 
 // isLine reports whether a text is one line that shows as itself.
@@ -131,6 +136,9 @@ func TestTextsOfAllCalls(t *testing.T) {
 			check("SessionByTask", err)
 			check("TerminateSession", w.TerminateSession(t.Context(), text))
 			check("Revoke of a user", w.Revoke(t.Context(), text, ""))
+			check("Cordon", w.Console().Cordon(t.Context(), text, text))
+			check("Uncordon", w.Console().Uncordon(t.Context(), text))
+			check("Drain", w.Console().Drain(t.Context(), text, text))
 			if text != "" { // which means all repositories
 				check("Revoke on a repository", w.Revoke(t.Context(), "nobody", text))
 			}
@@ -192,7 +200,13 @@ func tryRequest(t *testing.T, field, value string) {
 // checkTexts checks the events and the log of a world.
 func checkTexts(t *testing.T, w *world.World) {
 	t.Helper()
-	for _, e := range w.Events() {
+	checkEvents(t, w.Events())
+	checkLog(t, w.LogText())
+}
+
+func checkEvents(t *testing.T, events []berth.Event) {
+	t.Helper()
+	for _, e := range events {
 		texts := []string{e.Message, e.TaskID, e.UserID, e.Container, e.Repository.String(), fmt.Sprint(e.Err)}
 		for _, text := range texts {
 			if !isLine(text) {
@@ -200,7 +214,11 @@ func checkTexts(t *testing.T, w *world.World) {
 			}
 		}
 	}
-	for line := range strings.Lines(w.LogText()) {
+}
+
+func checkLog(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
 		if line = strings.TrimSuffix(line, "\n"); !isLine(line) || !strings.HasPrefix(line, "time=") {
 			t.Errorf("the log has %q", line)
 		}
@@ -231,4 +249,114 @@ func TestWordsOfOthersForgeNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// configTexts sets each text of a Config. EC2 has fields of its own, which New ignores.
+var configTexts = map[string]func(c *berth.Config, text string){
+	"Name":           func(c *berth.Config, text string) { c.Name = text },
+	"InstanceType":   func(c *berth.Config, text string) { c.InstanceType = text },
+	"Sharing.Tenant": func(c *berth.Config, text string) { c.Sharing.Tenant = text },
+	"Image":          func(c *berth.Config, text string) { c.Image = text },
+	"Egress.Mode":    func(c *berth.Config, text string) { c.Egress.Mode = orchestrator.EgressMode(text) },
+	"Egress.Allow": func(c *berth.Config, text string) {
+		c.Egress = orchestrator.Egress{Mode: orchestrator.EgressAllowList, Allow: []string{text}}
+	},
+	"Egress.Remotes": func(c *berth.Config, text string) { c.Egress.Remotes = []string{text} },
+	"Env":            func(c *berth.Config, text string) { c.Env = map[string]string{text: "v"} },
+	"Env's values":   func(c *berth.Config, text string) { c.Env = map[string]string{"K": text} },
+	"Caches.Name":    func(c *berth.Config, text string) { c.Caches[0].Name = text },
+	"Caches.Dir":     func(c *berth.Config, text string) { c.Caches[0].Dir = text },
+	"Caches.Files":   func(c *berth.Config, text string) { c.Caches[0].Files = []string{text} },
+	"Caches.Fill":    func(c *berth.Config, text string) { c.Caches[0].Fill = []string{text} },
+	"Runtime":        func(c *berth.Config, text string) { c.Runtime = text },
+	"UsageLabels":    func(c *berth.Config, text string) { c.UsageLabels = []string{text} },
+	"ImageFor": func(c *berth.Config, text string) {
+		c.ImageFor = func(naming.Repository) string { return text }
+	},
+	"EgressFor": func(c *berth.Config, text string) {
+		c.EgressFor = func(naming.Key) orchestrator.Egress { return orchestrator.Egress{Remotes: []string{text}} }
+	},
+	"Sharing.Key": func(c *berth.Config, text string) {
+		c.Sharing.Key = func(berth.AccessRequest) (string, error) { return text, nil }
+	},
+	"Sharing.Key's error": func(c *berth.Config, text string) {
+		c.Sharing.Key = func(berth.AccessRequest) (string, error) { return "", errors.New(text) }
+	},
+	"Sharing.Private's panic": func(c *berth.Config, text string) {
+		c.Sharing.Private = func(naming.Repository) bool { panic(text) }
+	},
+	"Authorize's error": func(c *berth.Config, text string) {
+		c.Authorize = func(context.Context, berth.AccessRequest) error { return errors.New(text) }
+	},
+	"Authorize's panic": func(c *berth.Config, text string) {
+		c.Authorize = func(context.Context, berth.AccessRequest) error { panic(text) }
+	},
+	"UserLimitsFor's panic": func(c *berth.Config, text string) { c.UserLimitsFor = func(string) berth.UserLimits { panic(text) } },
+}
+
+// TestEveryTextOfAConfigIsTried: a new field of text must join configTexts.
+func TestEveryTextOfAConfigIsTried(t *testing.T) {
+	var walk func(name string, kind reflect.Type)
+	walk = func(name string, kind reflect.Type) {
+		switch kind.Kind() {
+		case reflect.String, reflect.Map:
+			if configTexts[name] == nil {
+				t.Errorf("Config.%s is not tried", name)
+			}
+		case reflect.Slice:
+			walk(name, kind.Elem())
+		case reflect.Struct:
+			for field := range kind.Fields() {
+				if field.Name != "EC2" {
+					walk(strings.TrimPrefix(name+"."+field.Name, "."), field.Type)
+				}
+			}
+		}
+	}
+	walk("", reflect.TypeFor[berth.Config]())
+}
+
+// TestTextsOfAConfig tries dangerous texts in each field of a Config, and in what its functions return. New refuses the text in one line
+// for each fault, or works, and so does a session.
+func TestTextsOfAConfig(t *testing.T) {
+	for name, set := range configTexts {
+		for _, text := range append(slices.Clone(evilTexts), strings.Repeat("x", 1<<20)) {
+			synctest.Test(t, func(t *testing.T) {
+				tryConfig(t, fmt.Sprintf("%s %.40q", name, text), func(c *berth.Config) { set(c, text) })
+			})
+		}
+	}
+}
+
+func tryConfig(t *testing.T, what string, set func(*berth.Config)) {
+	var log world.Log
+	events := make(chan berth.Event, 1000)
+	cfg := berth.Config{
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), OnEvent: func(e berth.Event) { events <- e },
+		Caches: []orchestrator.Cache{{Name: "c", Dir: "c", Files: []string{"f"}, Fill: []string{"f"}}},
+	}
+	set(&cfg)
+	p, err := fake.NewProvider(fake.Options{Config: cfg, Instant: true})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err = p.CreateSession(ctx, world.Request("t", world.RepoA))
+		if failed := p.Destroy(ctx); failed != nil {
+			t.Errorf("%s: %v", what, failed)
+		}
+	}
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			if !isLine(line) || len(line) > 20<<10 || strings.HasPrefix(line, "level=") {
+				t.Errorf("%s: the error is %.300q", what, err)
+			}
+		}
+	}
+	close(events)
+	var all []berth.Event
+	for e := range events {
+		all = append(all, e)
+	}
+	checkEvents(t, all)
+	checkLog(t, log.String())
 }

@@ -332,5 +332,5 @@ func (c Console) wish(do func() error) error {
 		return err
 	}
 	defer c.p.calls.leave()
-	return do()
+	return plain.Error(do())
 }

@@ -177,11 +177,11 @@ func checkEnv(env map[string]string) error {
 	for k, v := range env {
 		switch {
 		case k == "" || strings.ContainsAny(k, "=\x00"):
-			return fmt.Errorf("the name %q is empty or holds '=' or NUL", k)
+			return fmt.Errorf("the name %.100q is empty or holds '=' or NUL", k)
 		case strings.ContainsRune(v, 0):
-			return fmt.Errorf("the value of %q holds NUL", k)
+			return fmt.Errorf("the value of %.100q holds NUL", k)
 		case len(k)+len(v) > maxEnvValue:
-			return fmt.Errorf("%q is longer than %d bytes", k, maxEnvValue)
+			return fmt.Errorf("%.100q is longer than %d bytes", k, maxEnvValue)
 		}
 		total += len(k) + len(v)
 	}

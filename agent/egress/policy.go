@@ -80,11 +80,11 @@ func parse(items []string, withNames bool) (nets []netip.Prefix, names []string,
 		name := strings.ToLower(item)
 		switch {
 		case err != errNoNet:
-			return nil, nil, &ItemError{Index: i, Reason: fmt.Sprintf("%q: %v", item, err)}
+			return nil, nil, &ItemError{Index: i, Reason: fmt.Sprintf("%.100q: %v", item, err)}
 		case !withNames:
-			return nil, nil, &ItemError{Index: i, Reason: fmt.Sprintf(`%q is no address and no CIDR; host names are for the mode "allow-list"`, item)}
+			return nil, nil, &ItemError{Index: i, Reason: fmt.Sprintf(`%.100q is no address and no CIDR; host names are for the mode "allow-list"`, item)}
 		case !isName(name):
-			return nil, nil, &ItemError{Index: i, Reason: fmt.Sprintf("%q is no address, no CIDR and no host name", item)}
+			return nil, nil, &ItemError{Index: i, Reason: fmt.Sprintf("%.100q is no address, no CIDR and no host name", item)}
 		}
 		names = append(names, name)
 	}
