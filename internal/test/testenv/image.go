@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/client"
+
 	"github.com/berth-go/berth/internal/test/workspace"
 )
 
@@ -25,12 +27,29 @@ var made struct {
 // for all test binaries of the machine.
 func Image(t testing.TB) string {
 	t.Helper()
-	docker := Docker(t)
 	made.Lock()
 	defer made.Unlock()
-	if made.image != "" {
-		return made.image
+	if made.image == "" {
+		made.image = makeImage(t, workspace.Ensure)
 	}
+	return made.image
+}
+
+// ImageWith returns the name of the workspace image with more of Debian's packages. The test is skipped where they cannot be had.
+func ImageWith(t testing.TB, packages ...string) string {
+	t.Helper()
+	return makeImage(t, func(ctx context.Context, docker *client.Client, progress func(string)) (string, error) {
+		image, err := workspace.With(ctx, docker, progress, packages...)
+		if err != nil && ctx.Err() == nil {
+			Missing(t, "needs the Debian packages %v: %v", packages, err)
+		}
+		return image, err
+	})
+}
+
+func makeImage(t testing.TB, ensure func(context.Context, *client.Client, func(string)) (string, error)) string {
+	t.Helper()
+	docker := Docker(t)
 	ctx, cancel := context.WithTimeout(t.Context(), imageTimeout)
 	defer cancel()
 	unlock, err := lock(filepath.Join(os.TempDir(), fmt.Sprintf("berth-workspace-%d.lock", os.Getuid())))
@@ -38,10 +57,9 @@ func Image(t testing.TB) string {
 		t.Fatalf("locking the workspace image against other test binaries: %v", err)
 	}
 	defer unlock()
-	image, err := workspace.Ensure(ctx, docker, func(line string) { t.Log(line) })
+	image, err := ensure(ctx, docker, func(line string) { t.Log(line) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	made.image = image
 	return image
 }

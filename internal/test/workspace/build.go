@@ -28,17 +28,17 @@ var (
 	}
 )
 
-// build makes the image from Debian packages and imports it.
-func build(ctx context.Context, docker *client.Client, progress func(string)) error {
+// build makes an image from Debian packages and their dependencies, and imports it.
+func build(ctx context.Context, docker *client.Client, image string, names []string, progress func(string)) error {
 	version, err := docker.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
 		return fmt.Errorf("asking the engine at %s for its architecture: %w", docker.DaemonHost(), err)
 	}
-	packages, debs, err := collect(ctx, version.Arch, progress)
+	packages, debs, err := collect(ctx, version.Arch, names, progress)
 	if err != nil {
 		return err
 	}
-	return importImage(ctx, docker, version.Arch, func(w io.Writer) error { return compose(w, packages, debs, progress) })
+	return importImage(ctx, docker, image, version.Arch, func(w io.Writer) error { return compose(w, packages, debs, progress) })
 }
 
 // A source is a source of packages.
@@ -52,7 +52,7 @@ type source interface {
 
 // collect gets the packages from the first source that has them: apt if the machine has it, or else the mirror that the
 // user named.
-func collect(ctx context.Context, arch string, progress func(string)) ([]*debPackage, [][]byte, error) {
+func collect(ctx context.Context, arch string, names []string, progress func(string)) ([]*debPackage, [][]byte, error) {
 	var faults []error
 	for _, open := range []func() (source, error){
 		func() (source, error) { return newApt(ctx, arch) },
@@ -63,7 +63,7 @@ func collect(ctx context.Context, arch string, progress func(string)) ([]*debPac
 			faults = append(faults, err)
 			continue
 		}
-		packages, debs, err := collectFrom(ctx, src, progress)
+		packages, debs, err := collectFrom(ctx, src, names, progress)
 		src.close()
 		if err == nil {
 			return packages, debs, nil
@@ -76,12 +76,12 @@ func collect(ctx context.Context, arch string, progress func(string)) ([]*debPac
 	return nil, nil, errors.Join(faults...)
 }
 
-func collectFrom(ctx context.Context, src source, progress func(string)) ([]*debPackage, [][]byte, error) {
+func collectFrom(ctx context.Context, src source, names []string, progress func(string)) ([]*debPackage, [][]byte, error) {
 	ix, err := src.index(ctx, progress)
 	if err != nil {
 		return nil, nil, err
 	}
-	packages, err := ix.closure(wanted, unwanted)
+	packages, err := ix.closure(names, unwanted)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,7 +114,7 @@ func compose(w io.Writer, packages []*debPackage, debs [][]byte, progress func(s
 var errStopped = errors.New("the engine stopped reading")
 
 // importImage makes an image of one layer from the tar stream of write.
-func importImage(ctx context.Context, docker *client.Client, arch string, write func(io.Writer) error) error {
+func importImage(ctx context.Context, docker *client.Client, image, arch string, write func(io.Writer) error) error {
 	content, w := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
@@ -122,7 +122,7 @@ func importImage(ctx context.Context, docker *client.Client, arch string, write 
 		w.CloseWithError(err)
 		written <- err
 	}()
-	importErr := readImport(ctx, docker, arch, content)
+	importErr := readImport(ctx, docker, image, arch, content)
 	content.CloseWithError(errStopped) // so that the writer ends
 	if err := <-written; err != nil && !errors.Is(err, errStopped) {
 		return err
@@ -130,8 +130,8 @@ func importImage(ctx context.Context, docker *client.Client, arch string, write 
 	return importErr
 }
 
-func readImport(ctx context.Context, docker *client.Client, arch string, content io.Reader) error {
-	answer, err := docker.ImageImport(ctx, client.ImageImportSource{Source: content, SourceName: "-"}, Image, client.ImageImportOptions{
+func readImport(ctx context.Context, docker *client.Client, image, arch string, content io.Reader) error {
+	answer, err := docker.ImageImport(ctx, client.ImageImportSource{Source: content, SourceName: "-"}, image, client.ImageImportOptions{
 		Message:  "git and a shell, from Debian packages",
 		Platform: ocispec.Platform{OS: "linux", Architecture: arch},
 		Changes: []string{

@@ -10,6 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -51,7 +53,7 @@ func Make(ctx context.Context, docker *client.Client, progress func(string)) (im
 		return "", fmt.Errorf("workspace: making image %s: %w", Image, context.Cause(ctx))
 	}
 	progress(fmt.Sprintf("%s cannot be pulled (%v); making the image from Debian packages", upstream, pullErr))
-	buildErr := build(ctx, docker, progress)
+	buildErr := build(ctx, docker, Image, wanted, progress)
 	if buildErr == nil {
 		return Image, nil
 	}
@@ -64,8 +66,21 @@ func Build(ctx context.Context, docker *client.Client, progress func(string)) (i
 	if progress == nil {
 		progress = func(string) {}
 	}
-	if err := build(ctx, docker, progress); err != nil {
+	if err := build(ctx, docker, Image, wanted, progress); err != nil {
 		return "", fmt.Errorf("workspace: %w", err)
 	}
 	return Image, nil
+}
+
+// With returns the name of the workspace image with more of Debian's packages, which a test needs. It is made from packages if the engine
+// does not have it.
+func With(ctx context.Context, docker *client.Client, progress func(string), packages ...string) (image string, err error) {
+	image = "berth-workspace-" + strings.Join(packages, "-") + ":bookworm"
+	if _, err := docker.ImageInspect(ctx, image); err == nil || !errdefs.IsNotFound(err) {
+		return image, err
+	}
+	if err := build(ctx, docker, image, slices.Concat(wanted, packages), progress); err != nil {
+		return "", fmt.Errorf("workspace: %w", err)
+	}
+	return image, nil
 }
