@@ -1,0 +1,60 @@
+package place
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// TestTrashRemovesInTheBackground: a path is free when Put returns, and in the end nothing is left, not even the directory.
+func TestTrashRemovesInTheBackground(t *testing.T) {
+	root := t.TempDir()
+	trash := newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler))
+	if err := trash.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put := func(name string) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Join(path, "below", "below"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "below", "file"), []byte("x"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := trash.Put(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Errorf("%s is there: %v", name, err)
+		}
+	}
+	put("before")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if trash.Wait(ended) == nil {
+		t.Error("Wait returns while something is left")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { trash.Run(ctx) })
+	for range 3 {
+		put("same name")
+		put("other")
+		if err := trash.Put(filepath.Join(root, "missing")); err != nil {
+			t.Error(err)
+		}
+		if err := trash.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	}
+	stop()
+	run.Wait()
+	put("after the end") // the agent's next start removes it
+}
