@@ -74,7 +74,7 @@ func (c *container) tryCheckout(dir string) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocks it: the thread ends with the goroutine, and its mounts with it
-		done <- c.mountTrial(dir)
+		done <- mountTrial(c, dir)
 	}()
 	return <-done
 }
@@ -82,7 +82,8 @@ func (c *container) tryCheckout(dir string) error {
 // trialUID is that of the session in a trial.
 const trialUID = 10000
 
-func (c *container) mountTrial(dir string) (err error) {
+// mountTrial is called by a thread that is lost afterwards.
+func mountTrial(c *container, dir string) (err error) {
 	f := furnisher{spec: room.Spec{UID: trialUID}}
 	defer f.close()
 	if f.userns, err = f.keep(userNamespace(room.LayerUID, trialUID)); err != nil {
