@@ -145,6 +145,7 @@ func TestUnusedTreesGo(t *testing.T) {
 		}
 		used.Release()
 		used.Release()
+		synctest.Wait() // for those that are being discarded
 		if got := s.names(); len(got) != 2 { // a, and c, which is in use
 			t.Errorf("there are %v", got)
 		}
@@ -167,6 +168,7 @@ func TestATreeThatCannotBeMade(t *testing.T) {
 			t.Error(use, err)
 		}
 		s.Want("a", s.maker)
+		synctest.Wait()
 		if s.made.Load() != 1 || len(s.names()) != 0 {
 			t.Errorf("it was tried %d times; there are %v", s.made.Load(), s.names())
 		}
