@@ -162,22 +162,25 @@ const maxIndex = 256 << 20
 
 // take moves a checkout to files, and its index to index. What git has written was decided by others, so neither may be a link.
 func take(checkout, files, index string) error {
-	repository := filepath.Join(filepath.Dir(checkout), "repository")
-	if err := os.Rename(filepath.Join(checkout, ".git"), repository); err != nil {
-		return err
-	}
+	repository := filepath.Join(checkout, ".git")
 	written := filepath.Join(repository, "index")
-	for name, mode := range map[string]os.FileMode{checkout: os.ModeDir, repository: os.ModeDir, written: 0} {
-		if info, err := os.Lstat(name); err != nil {
+	for _, part := range []struct {
+		name string
+		mode os.FileMode
+	}{{checkout, os.ModeDir}, {repository, os.ModeDir}, {written, 0}} { // from the top down
+		if info, err := os.Lstat(part.name); err != nil {
 			return err
-		} else if info.Mode().Type() != mode || mode == 0 && info.Size() > maxIndex {
-			return fmt.Errorf("%s is not what it is to be", name)
+		} else if info.Mode().Type() != part.mode || part.mode == 0 && info.Size() > maxIndex {
+			return fmt.Errorf("%s is not what it is to be", part.name)
 		}
 	}
 	if err := os.Rename(written, index); err != nil {
 		return err
 	}
 	if err := os.Chown(index, 0, 0); err != nil {
+		return err
+	}
+	if err := os.Rename(repository, filepath.Join(filepath.Dir(checkout), "repository")); err != nil {
 		return err
 	}
 	return os.Rename(checkout, files)

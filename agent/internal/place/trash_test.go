@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/berth-go/berth/agent/internal/mirror"
 )
 
 // TestTrashRemovesInTheBackground: a path is free when Put returns, and in the end nothing is left, not even the directory.
@@ -57,4 +59,30 @@ func TestTrashRemovesInTheBackground(t *testing.T) {
 	stop()
 	run.Wait()
 	put("after the end") // the agent's next start removes it
+}
+
+// TestRoomIsFreedForACheckout: before a checkout fails because the disk is full, what nobody needs is removed.
+func TestRoomIsFreedForACheckout(t *testing.T) {
+	root, shrunk := t.TempDir(), 0
+	p := &Places{Config: Config{Shrink: func() { shrunk++ }}, Trash: newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler))}
+	if err := p.fit(t.Context(), root, mirror.Tree{Bytes: 1, Files: 1}); err != nil || shrunk != 0 {
+		t.Errorf("with room: %v, %d", err, shrunk)
+	}
+	if err := os.Mkdir(filepath.Join(root, "gone"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Trash.Put(filepath.Join(root, "gone")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { p.Trash.Run(ctx) })
+	if err := p.fit(t.Context(), root, mirror.Tree{Bytes: 1 << 60}); err == nil || shrunk != 1 {
+		t.Errorf("without room: %v, %d", err, shrunk)
+	}
+	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	stop()
+	run.Wait()
 }

@@ -145,7 +145,7 @@ func TestUnusedTreesGo(t *testing.T) {
 		}
 		used.Release()
 		used.Release()
-		synctest.Wait() // for those that are being discarded
+		synctest.Wait()                      // for those that are being discarded
 		if got := s.names(); len(got) != 2 { // a, and c, which is in use
 			t.Errorf("there are %v", got)
 		}
