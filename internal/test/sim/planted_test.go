@@ -124,6 +124,11 @@ var planted = []struct {
 		"m.Ended = max(is.Ended.UnixMicro(), m.Begun)", "m.Ended = max(is.ended.UnixMicro(), m.Begun)"}}},
 	{"a machine that has no record is not accounted", []edit{{"internal/usage/ledger.go",
 		"if is := seen[id]; !known[id] && is.missing.IsZero() {", "if is := seen[id]; !known[id] && is.missing.IsZero() && id < \"i-8\" {"}}},
+	{"an empty container costs a task its room", []edit{{"orchestrator/empty.go", "	if surplus <= 0 {", "	if surplus <= 100 {"}}},
+	{"an empty container that is joined stays on the list", []edit{{"orchestrator/join.go",
+		"	if c.Sessions == 0 {\n		if err := store.UnlistEmpty", "	if c.Sessions < 0 {\n		if err := store.UnlistEmpty"}}},
+	{"an empty container stays for ever", []edit{{"internal/warmth/warmth.go", "timeout >= 0 && age >= timeout", "timeout > 24*age"}}},
+	{"a wish is fulfilled beyond the budget", []edit{{"internal/warmth/wish.go", "g.held(bound.instance) >= bound.most {", "g.held(bound.instance) > bound.most {"}}},
 	{"a call to an engine has no deadline", []edit{{"orchestrator/remove.go",
 		"ctx, cancelCall := context.WithTimeout(ctx, k.m.cfg.CallTimeout)", "ctx, cancelCall := context.WithCancel(ctx)"}}},
 }
