@@ -35,7 +35,7 @@ func TestLocalContainerStaysAndIsJoined(t *testing.T) {
 	begun := time.Now()
 	first := l.Create("first", url, "")
 	cold := time.Since(begun)
-	local.Sh(t, first, "echo secret > $HOME/left; echo secret > /tmp/left; (sleep 1000 &) ; mkdir -p /var/tmp/x && echo secret > /var/tmp/x/left")
+	local.Sh(t, first, "echo secret > $HOME/left; echo secret > /tmp/left; sleep 1000 >/dev/null 2>&1 &  mkdir -p /var/tmp/x && echo secret > /var/tmp/x/left")
 	if err := l.TerminateSession(t.Context(), first.ID()); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ var planted = []struct {
 	{"a process that was taken for dead frees a uid", []edit{{"internal/session/end.go",
 		"if s.Owner != m.cfg.Replica { // the new owner may be about to kill what runs under the session's uid\n\t\t\treturn errTakenOver\n\t\t}\n", ""}}},
 	{"a slot is not given back", []edit{{"internal/admission/release.go",
-		"return stopping, pool.Release(tx, s.Instance, s.UID, now)", "_ = pool.Release\n\treturn stopping, nil"}}},
+		"return left, pool.Release(tx, s.Instance, s.UID, now)", "_ = pool.Release\n\treturn left, nil"}}},
 	{"a session that has left the queue is still counted", []edit{{"internal/admission/cache.go", "	record.Queued--\n", ""}}},
 	{"who comes goes before who waits", []edit{{"internal/admission/admit.go", "if record.Queued == 0 {", "if record.Queued >= 0 {"}}},
 	{"the queue is served in the order of arrival alone", []edit{{"internal/admission/fair.go",
