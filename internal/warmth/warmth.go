@@ -50,10 +50,12 @@ func (k *Keeper) Empty() int { return int(k.empty.Load()) }
 // Warmed returns how many of these a host wants to be warm.
 func (k *Keeper) Warmed() int { return int(k.warm.Load()) }
 
-// Lead looks this often, and less often while no container may stay empty.
+// Lead looks this often, and less often while no container may stay empty. Between two looks is at least leastPause: each reads
+// all instances.
 const (
 	interval     = 5 * time.Second
 	restInterval = time.Minute
+	leastPause   = time.Second
 )
 
 // Lead gives up empty containers whose time is over, or whose instance takes no sessions any more, until ctx ends. It runs
@@ -66,11 +68,13 @@ func (k *Keeper) Lead(ctx context.Context, held store.Lease) {
 		if err := l.tend(ctx); err != nil && ctx.Err() == nil {
 			k.cfg.Failures.Report("cannot look after the empty containers", err)
 		}
-		pause := interval
+		pause, wake := interval, k.look.C()
 		if k.cfg.Timeout == 0 && k.cfg.Budget.Containers == 0 && len(l.seen) == 0 {
-			pause = restInterval
+			pause, wake = restInterval, nil // what happens in the pool is of no interest
 		}
-		_ = loop.Wait(ctx, pause, k.look.C()) // the loop's condition sees the end of ctx
+		if loop.Sleep(ctx, leastPause) == nil {
+			_ = loop.Wait(ctx, pause-leastPause, wake) // the loop's condition sees the end of ctx
+		}
 	}
 }
 
