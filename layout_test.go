@@ -169,7 +169,6 @@ var rooms = map[string][]string{
 	"internal/command":   nil,
 	"internal/teardown":  nil,
 	"internal/usage":     nil,
-	"internal/warmth":    nil,
 }
 
 // TestOnlyBerthImportsItsRooms: the root joins them, so that none knows another. External tests may import any.

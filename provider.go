@@ -12,7 +12,6 @@ import (
 	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/usage"
-	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/store"
@@ -57,7 +56,6 @@ type Provider struct {
 	queue      *admission.Queue
 	sessions   *session.Manager
 	usage      *usage.Accountant
-	warmth     *warmth.Keeper
 	proofs     *access.Cache // of users' access to repositories
 
 	events    *events

@@ -10,7 +10,6 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/naming"
-	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -253,7 +252,7 @@ func (s *state) containerState(c *store.Container) string {
 	if in := s.instances[c.Instance]; in == nil || in.State == store.InstanceLost {
 		return "lost"
 	}
-	return string(orchestrator.StateOf(c))
+	return string(c.State)
 }
 
 // look runs fn on what is known. The model does not change meanwhile.

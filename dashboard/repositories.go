@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
-	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -156,9 +155,7 @@ func (s *server) container(sc scope, c *store.Container, r *repo, now time.Time)
 		row.Failure = endText(c.Failure)
 	}
 	if sc.sees != nil {
-		if row.Tasks = 0; row.State == string(orchestrator.StateEmpty) {
-			row.State = string(store.ContainerReady) // which does not tell whether others have tasks in it
-		}
+		row.Tasks = 0
 		for _, t := range r.tasks {
 			if t.Container == c.ID && t.holds() {
 				row.Tasks++
