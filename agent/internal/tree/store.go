@@ -20,6 +20,8 @@ import (
 const (
 	// maxUnused is how many trees stay that no session uses: those that were used last.
 	maxUnused = 2
+	// wantPause is how long Want waits: the session that has just been opened begins its work in that time.
+	wantPause = time.Second
 	// tryAgain is after how long a tree that could not be made is tried again.
 	tryAgain = 10 * time.Minute
 )
@@ -58,6 +60,7 @@ type Store struct {
 	closed bool
 	clock  int // counts uses
 	trees  map[string]*tree
+	wanted map[string]bool // calls of Want that wait
 	making map[string]*making
 	failed map[string]time.Time
 }
@@ -81,7 +84,7 @@ type making struct {
 func Open(c Config) *Store {
 	s := &Store{
 		Config: c, turn: make(chan struct{}, max(2, runtime.NumCPU()/2)),
-		trees: make(map[string]*tree), making: make(map[string]*making), failed: make(map[string]time.Time),
+		trees: make(map[string]*tree), wanted: make(map[string]bool), making: make(map[string]*making), failed: make(map[string]time.Time),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -167,21 +170,39 @@ func (s *Store) Wait(ctx context.Context, commit string, maker Maker) (*Use, err
 	}
 }
 
-// Want has the tree of a commit made in the background, unless it is there. A failure is logged.
+// Want has the tree of a commit made in the background, a moment later, unless it is there. A failure is logged.
 func (s *Store) Want(commit string, maker Maker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.trees[commit] != nil || s.making[commit] != nil {
+	if s.trees[commit] != nil || s.making[commit] != nil || s.wanted[commit] || s.closed {
 		return
+	}
+	s.wanted[commit] = true
+	s.work.Go(func() {
+		select {
+		case <-time.After(wantPause):
+		case <-s.ctx.Done():
+		}
+		if m := s.joinWanted(commit, maker); m != nil {
+			<-m.done
+			s.leave(m)
+		}
+	})
+}
+
+// joinWanted does what join does for a call of Want. It returns nil if there is nothing to wait for.
+func (s *Store) joinWanted(commit string, maker Maker) *making {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.wanted, commit)
+	if s.trees[commit] != nil {
+		return nil
 	}
 	m, err := s.join(commit, maker)
 	if err != nil {
-		return
+		return nil
 	}
-	s.work.Go(func() {
-		<-m.done
-		s.leave(m)
-	})
+	return m
 }
 
 var (

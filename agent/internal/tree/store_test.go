@@ -114,7 +114,7 @@ func TestATreeInTheBackground(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *stage) {
 		s.Want("a", s.maker)
 		s.Want("a", s.maker)
-		time.Sleep(work + 1)
+		time.Sleep(wantPause + work + 1)
 		s.Want("a", s.maker)
 		synctest.Wait()
 		if use := s.Take("a"); use == nil || s.made.Load() != 1 {
@@ -168,6 +168,7 @@ func TestATreeThatCannotBeMade(t *testing.T) {
 			t.Error(use, err)
 		}
 		s.Want("a", s.maker)
+		time.Sleep(wantPause)
 		synctest.Wait()
 		if s.made.Load() != 1 || len(s.names()) != 0 {
 			t.Errorf("it was tried %d times; there are %v", s.made.Load(), s.names())
@@ -211,7 +212,7 @@ func TestATreeThatNobodyWaitsForIsGivenUp(t *testing.T) {
 func TestCloseEndsWhatIsBeingMade(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *stage) {
 		s.Want("a", s.maker)
-		time.Sleep(work / 2)
+		time.Sleep(wantPause + work/2)
 		s.Close()
 		if use, err := s.Wait(t.Context(), "a", s.maker); err == nil {
 			t.Errorf("after Close: %v", use)
