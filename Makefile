@@ -42,8 +42,8 @@ help: ## list the targets
 test: lint ## all checks, then all tests that this machine can run, those of real systems without the race detector
 	@.ci/need cgo
 	@.ci/need -skips git engine image postgres pgbouncer prometheus browser root nspawn quotas
-	$(GO) test -vet=off -p $(TESTP) -timeout 20m $(SYSTEM) $(VIRTUAL)
-	$(GO) test -race -vet=off -p $(TESTP) -timeout 20m $(SLOW) $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(SYSTEM) $(VIRTUAL))")
+	$(GO) test -vet=off -p $(TESTP) -timeout 40m $(SYSTEM) $(VIRTUAL)
+	$(GO) test -race -vet=off -p $(TESTP) -timeout 40m $(SLOW) $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(SYSTEM) $(VIRTUAL))")
 
 race: ## the tests of real engines and machines with the race detector, which "make test" runs without
 	@.ci/need cgo

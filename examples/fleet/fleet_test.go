@@ -107,7 +107,7 @@ func testInterrupted(t *testing.T, o options) {
 	f, err := newFleet(ctx, narrate.NewPrinter(t.Output()), testenv.PoolName(t), o)
 	skip(t, err)
 	defer f.close() // if the test ends early
-	eventually(t, 2*time.Minute, "a machine boots", func() bool {
+	eventually(t, 5*time.Minute, "a machine boots", func() bool {
 		instances := f.server.Instances()
 		return len(instances) > 0 && instances[0].State == ec2test.Running
 	})
@@ -230,7 +230,7 @@ func (f *fleetTest) replaced(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	eventually(t, 2*time.Minute, "a probe has refused the stranger", func() bool { return f.log.of(victim.ID) > 0 })
+	eventually(t, 5*time.Minute, "a probe has refused the stranger", func() bool { return f.log.of(victim.ID) > 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if out, err := f.tasks[4].session.Command(ctx, "true").CombinedOutput(); err == nil {
@@ -289,7 +289,7 @@ func (f *fleetTest) lost(t *testing.T, tasks ...*task) {
 	for _, task := range tasks {
 		select {
 		case <-task.session.Done():
-		case <-time.After(2 * time.Minute):
+		case <-time.After(5 * time.Minute):
 			t.Fatalf("%s does not end", task.name)
 		}
 		if err := task.session.Err(); !errors.Is(err, berth.ErrInstanceLost) {

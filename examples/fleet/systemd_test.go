@@ -40,7 +40,7 @@ func TestSystemdFleet(t *testing.T) {
 		return false
 	})
 	f.lost(t, task)
-	eventually(t, time.Minute, "EC2 has taken it back", func() bool { return f.server.Instance(first.CloudID).State == ec2test.Terminated })
+	eventually(t, 5*time.Minute, "EC2 has taken it back", func() bool { return f.server.Instance(first.CloudID).State == ec2test.Terminated })
 
 	f.step(t, f.start) // on the instance that replaces it
 	second := task.session.Info().Instance
@@ -51,7 +51,7 @@ func TestSystemdFleet(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	f.lost(t, task)
-	eventually(t, time.Minute, "an instance that powers itself off is terminated", func() bool {
+	eventually(t, 5*time.Minute, "an instance that powers itself off is terminated", func() bool {
 		i := f.server.Instance(second.CloudID)
 		return i.State == ec2test.Terminated && i.Reason == "Client.InstanceInitiatedShutdown"
 	})

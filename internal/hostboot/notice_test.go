@@ -170,7 +170,7 @@ func testDeadMan(t *testing.T, m *hostboottest.Machine, docker *client.Client) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after two minutes it does not hold that %s", what)
 		}

@@ -31,8 +31,8 @@ import (
 
 const (
 	imageTimeout = 8 * time.Minute // for the image of the machines, which is made once
-	bootsWithin  = 2 * time.Minute // a machine with systemd, on a busy computer
-	offWithin    = 2 * time.Minute
+	bootsWithin  = 5 * time.Minute // a machine with systemd, on a busy computer
+	offWithin    = 5 * time.Minute
 )
 
 // instance is an instance of a server that speaks EC2's protocol, with a machine that boots systemd and cloud-init.

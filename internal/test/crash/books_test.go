@@ -72,7 +72,7 @@ func (b *books) note(r report) {
 }
 
 // patience is how long a test waits for what comes within a few seconds on a machine that is not busy.
-const patience = 3 * time.Minute
+const patience = 5 * time.Minute
 
 // await waits until something was told so many times.
 func (b *books) await(o op, times int) {

@@ -255,7 +255,7 @@ func (w *worker) use(ctx context.Context, s *berth.Session) {
 }
 
 func (w *worker) end(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	w.say(report{Op: opEnding, Session: id})
 	if err := w.TerminateSession(ctx, id); err != nil {

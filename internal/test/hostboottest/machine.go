@@ -30,7 +30,7 @@ import (
 //go:embed init packages systemctl systemd-init systemd-start
 var programs embed.FS
 
-const bootTimeout = 2 * time.Minute
+const bootTimeout = 5 * time.Minute
 
 // Options describe a machine.
 type Options struct {

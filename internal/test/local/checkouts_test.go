@@ -25,7 +25,7 @@ func waitTree(l *local.Pool, s *berth.Session) {
 		testenv.Missing(l.T, "needs an engine with rooms: %s", i.Instance.IsolationReason)
 	}
 	commit := local.Sh(l.T, s, "git rev-parse HEAD")
-	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(trees(l, i.Container.ID), commit); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(trees(l, i.Container.ID), commit); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			l.T.Fatalf("the files of %s are not ready; there are %q", commit, trees(l, i.Container.ID))
 		}
@@ -149,7 +149,7 @@ func TestLocalALargeCheckoutIsMadeOnce(t *testing.T) {
 	if got := local.Sh(t, all[0], "git status --porcelain; cat dir3/file3"); got != "3" {
 		t.Errorf("after the others have ended, a session has %q", got)
 	}
-	for deadline := time.Now().Add(2 * time.Minute); l.Inside(container, "ls -d /sessions/.gone 2>/dev/null") != ""; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); l.Inside(container, "ls -d /sessions/.gone 2>/dev/null") != ""; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not removed: %s", l.Inside(container, "find /sessions/.gone | head"))
 		}

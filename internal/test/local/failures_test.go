@@ -84,7 +84,7 @@ func TestLocalContainerKilledFromOutside(t *testing.T) {
 	}
 	select {
 	case <-s.Done():
-	case <-time.After(2 * time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("Done was not closed")
 	}
 	if !errors.Is(s.Err(), berth.ErrContainerLost) {

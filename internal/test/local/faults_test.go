@@ -163,7 +163,7 @@ func TestLocalContainerRemovedFromOutside(t *testing.T) {
 	for _, s := range []*berth.Session{a, b} {
 		select {
 		case <-s.Done():
-		case <-time.After(2 * time.Minute):
+		case <-time.After(5 * time.Minute):
 			t.Fatal("Done was not closed")
 		}
 		if err := s.Err(); !errors.Is(err, berth.ErrContainerLost) || !strings.Contains(err.Error(), at.Name) {

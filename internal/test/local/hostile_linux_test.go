@@ -186,7 +186,7 @@ func (s *scene) checkUnharmed(t *testing.T) {
 // end with done.
 func (s *scene) run(t *testing.T, by *berth.Session, script string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	out, err := by.Command(ctx, "sh", "-c", "h="+s.hostile+"; "+script).CombinedOutput()
 	if err != nil || bytes.Contains(out, []byte("harm")) || !bytes.HasSuffix(out, []byte("done\n")) {

@@ -61,7 +61,7 @@ func (s *scene) takeConnections(t *testing.T) {
 // neighbour has 200 ports.
 func (s *scene) takePorts(t *testing.T, how string, by ...*berth.Session) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	some := s.neighbour.Command(ctx, "sh", "-c", s.hostile+" sockets 200")
 	in, err := some.StdinPipe()

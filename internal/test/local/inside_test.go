@@ -57,7 +57,7 @@ func checkAlone(l *local.Pool, s *berth.Session) {
 	}
 	left := asRoot(l, container, script)
 	// CreateSession may return before its work is undone, when its context has ended.
-	for deadline := time.Now().Add(2 * time.Minute); left != "" && time.Now().Before(deadline); left = asRoot(l, container, script) {
+	for deadline := time.Now().Add(5 * time.Minute); left != "" && time.Now().Before(deadline); left = asRoot(l, container, script) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	if left != "" {

@@ -75,7 +75,7 @@ func (l *planting) leakOnEngine(value string) (undo func()) {
 	leaked := func() bool { // the files are written before the container sleeps
 		return l.watch.Seen("sleep", 0) > 1 && l.search.Found("a process's arguments", control)
 	}
-	for deadline := time.Now().Add(time.Minute); !leaked() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Minute); !leaked() && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return undo

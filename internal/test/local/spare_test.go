@@ -27,7 +27,7 @@ func TestSessionsTakeTheRoomThatWasOpenedAhead(t *testing.T) {
 	container := first.Info().Container.ID
 	spares := func(want int) {
 		t.Helper()
-		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			got := len(strings.Fields(l.Inside(container, spareGroups)))
 			if got == want {
 				return
