@@ -63,7 +63,6 @@ type Daemon struct {
 	mirror    *mirror.Mirror
 	resolver  *resolver // nil = none
 	places    *place.Places
-	checkouts *checkouts
 	spares    *room.Spares // nil = rooms are opened when they are needed
 	opening   gate         // bounds the sessions that are being opened: work for the disk
 	clearing  gate         // bounds those that are being cleared. Neither slow checkouts nor removals of many files hold up the other
@@ -99,12 +98,9 @@ func Run(ctx context.Context, o Options) error {
 	defer close(stop)
 	defer d.killAll()
 	defer d.mirror.Close()
-	defer d.checkouts.trees.Close()
 	watching, end := context.WithCancel(ctx)
 	defer end()
 	loops.Go(func() { d.ports.Run(watching) })
-	loops.Go(func() { d.places.Trash.Run(watching) })
-	loops.Go(func() { d.checkouts.shared(watching) }) // so that no session waits for the answer
 	if d.resolver != nil {
 		defer d.resolver.close()
 	}
@@ -188,12 +184,10 @@ func setUp(o Options) (*Daemon, error) {
 			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")...)
 	}
 	var err error
-	shrink := func() { d.checkouts.trees.Shrink() }
-	d.places, err = place.Open(place.Config{Root: o.SessionsDir, Etc: o.EtcDir, Shared: d.Shared, Image: image, Shrink: shrink, Log: o.Log})
+	d.places, err = place.Open(place.Config{Root: o.SessionsDir, Etc: o.EtcDir, Shared: d.Shared, Image: image})
 	if err != nil {
 		return nil, err
 	}
-	d.checkouts = newCheckouts(d)
 	d.spares, d.ports = newSpares(d), newGuard(d)
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(o.SessionsDir, &fs); err != nil {

@@ -5,18 +5,12 @@ import (
 	"errors"
 
 	"github.com/berth-go/berth/agent/internal/proc"
-	"github.com/berth-go/berth/agent/internal/room"
 )
 
-// ClearRoom takes away what a session owned that had a room, after the room's end: its place, which is removed in the background. The
-// session could write nothing else of the container, and nothing of it runs. The account of the owner of layers stays, as that of the
-// mirror: several rooms may be its.
+// ClearRoom removes what a session owned that had a room, after the room's end: its place. The session could write nothing else of
+// the container, and nothing of it runs that could move its directories meanwhile.
 func (p *Places) ClearRoom(id string, uid int) error {
-	err := p.Trash.Put(p.Top(id))
-	if uid != room.LayerUID {
-		err = errors.Join(err, p.removeAccount(uid))
-	}
-	return err
+	return errors.Join(removeAll(p.Root, id), p.removeAccount(uid))
 }
 
 // Clear ends every process of a uid, and then removes all that the uid owned: its place, its files in shared directories at any

@@ -24,19 +24,9 @@ type entry struct {
 
 // An entered answers an entry. A descriptor of the init comes with it.
 type entered struct {
-	PID        int    `json:"pid,omitempty"` // of the init, as the container sees it
-	Error      string `json:"error,omitempty"`
-	Note       string `json:"note,omitempty"`        // why a cache is not shared
-	NoCheckout bool   `json:"no_checkout,omitempty"` // the error is room.ErrNoCheckout
-}
-
-// failure returns the error of an answer that has one.
-func (e *entered) failure() error {
-	err := errors.New(e.Error)
-	if e.NoCheckout {
-		return noCheckout{err}
-	}
-	return err
+	PID   int    `json:"pid,omitempty"` // of the init, as the container sees it
+	Error string `json:"error,omitempty"`
+	Note  string `json:"note,omitempty"` // why a cache is not shared
 }
 
 // Descriptors that Enter is started with.
@@ -44,7 +34,6 @@ const (
 	wardenFD    = 3 // takes entries, and answers each
 	profileFD   = 4 // a profile
 	namespaceFD = 5 // the container's cgroup namespace
-	programFD   = 6 // the program that it is
 )
 
 const (
@@ -59,7 +48,6 @@ func Enter(args []string) error {
 	if len(args) == 1 && args[0] == trialCommand {
 		return waitForEnd()
 	}
-	syscall.Close(programFD)
 	for _, fd := range []int{wardenFD, profileFD, namespaceFD} {
 		syscall.CloseOnExec(fd)
 	}
@@ -136,7 +124,7 @@ func (p *porter) answer(text []byte, fds []int) (answer entered, pidfd []int) {
 		runtime.LockOSThread() // and never unlocks it
 		pid, fd, note, err := p.open(text, fds)
 		if err != nil {
-			answer.Error, answer.NoCheckout = err.Error(), errors.Is(err, room.ErrNoCheckout)
+			answer.Error = err.Error()
 			return
 		}
 		answer.PID, pidfd = pid, []int{fd}
