@@ -34,6 +34,7 @@ const (
 	wardenFD    = 3 // takes entries, and answers each
 	profileFD   = 4 // a profile
 	namespaceFD = 5 // the container's cgroup namespace
+	programFD   = 6 // the program that it is
 )
 
 const (
@@ -48,6 +49,7 @@ func Enter(args []string) error {
 	if len(args) == 1 && args[0] == trialCommand {
 		return waitForEnd()
 	}
+	syscall.Close(programFD)
 	for _, fd := range []int{wardenFD, profileFD, namespaceFD} {
 		syscall.CloseOnExec(fd)
 	}

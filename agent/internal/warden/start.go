@@ -245,11 +245,6 @@ func (c *container) fork(socket int, pidfd *int) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	high, err := call("fcntl", syscall.SYS_FCNTL, at(exe), syscall.F_DUPFD_CLOEXEC, 64) // no descriptor of the child covers it
-	if err != nil {
-		return 0, err
-	}
-	files = append(files, int(high))
 	null, err := open("/dev/null", syscall.O_RDWR)
 	if err != nil {
 		return 0, err
@@ -261,7 +256,7 @@ func (c *container) fork(socket int, pidfd *int) (pid int, err error) {
 	attr := &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1"},
-		Files: []uintptr{uintptr(null), uintptr(null), 2, uintptr(socket), c.profile.Fd(), uintptr(namespace)},
+		Files: []uintptr{uintptr(null), uintptr(null), 2, uintptr(socket), c.profile.Fd(), uintptr(namespace), uintptr(exe)},
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: pidfd},
 	}
 	tasks, into := c.groups.porch()
@@ -283,7 +278,9 @@ func (c *container) fork(socket int, pidfd *int) (pid int, err error) {
 	if err := c.enterNamespaces(); err != nil {
 		return 0, err
 	}
-	pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(high)), []string{"berth-agent", "room"}, attr)
+	// The program is one of the child's Files: package syscall may put any other descriptor of this process out of its way, or another
+	// file in its place.
+	pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(programFD), []string{"berth-agent", "room"}, attr)
 	if err != nil {
 		return 0, fmt.Errorf("starting the process that makes rooms: %w", err)
 	}
