@@ -12,8 +12,9 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// connectTimeout bounds how long NewLocalProvider waits for the engine to answer.
-const connectTimeout = 10 * time.Second
+// connectTimeout bounds how long NewLocalProvider waits for the engine to answer. A probe gives a sixth of it to a ping, which a busy machine
+// answers late.
+const connectTimeout = 30 * time.Second
 
 // NewLocalProvider returns a Provider whose one instance is the Docker engine of this machine, or that of DOCKER_HOST. It
 // sets Config.Cloud, Engine, MinInstances, MaxInstances, InstanceIdleTimeout and MaxInstanceAge itself. If no engine
