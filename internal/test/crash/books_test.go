@@ -78,15 +78,19 @@ const patience = 5 * time.Minute
 func (b *books) await(o op, times int) {
 	b.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		b.mu.Lock()
-		n := b.counts[o]
-		b.mu.Unlock()
-		if n >= times {
+		if b.count(o) >= times {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	b.t.Fatalf("after %v, %q was not told %d times: %v", patience, o, times, b.counts)
+}
+
+// count returns how many times something was told.
+func (b *books) count(o op) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.counts[o]
 }
 
 func (b *books) log() {

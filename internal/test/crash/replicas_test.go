@@ -43,7 +43,12 @@ func TestReplicasOverPostgreSQL(t *testing.T) {
 	b.await(opCreated, 3)
 	random := rand.New(rand.NewPCG(2, uint64(length)))
 	harms := []func(i int){r.pause, r.kill, r.cut}
-	for n, end := 0, time.Now().Add(length); time.Now().Before(end) && !t.Failed(); n++ {
+	least := int(length / (6 * time.Second))
+	little := func() bool {
+		return b.count(opCreated) < least || b.count(opUsed) < least/2 || b.count(opEnded) < least/2
+	}
+	begin := time.Now()
+	for n := 0; (time.Since(begin) < length || little() && time.Since(begin) < length+patience) && !t.Failed(); n++ {
 		time.Sleep(2*time.Second + time.Duration(random.IntN(3000))*time.Millisecond)
 		harms[n%len(harms)](random.IntN(len(r.all)))
 		time.Sleep(time.Duration(random.IntN(2000)) * time.Millisecond)
@@ -58,7 +63,7 @@ func TestReplicasOverPostgreSQL(t *testing.T) {
 	r.all[0].kill()
 	r.all[1].close()
 	r.all[2].close()
-	if least := int(length / (6 * time.Second)); b.counts[opCreated] < least || b.counts[opUsed] < least/2 || b.counts[opEnded] < least/2 {
+	if little() {
 		t.Errorf("little was done: %v", b.counts)
 	}
 	b.check(st, testenv.Docker(t), o.Pool)

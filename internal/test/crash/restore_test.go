@@ -31,10 +31,7 @@ func TestRestoredFromACopyTakenUnderLoad(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), "VACUUM INTO ?", backup); err != nil {
 		t.Fatal(err)
 	}
-	b.mu.Lock()
-	before := b.counts[opCreated]
-	b.mu.Unlock()
-	b.await(opCreated, before+5)
+	b.await(opCreated, b.count(opCreated)+5)
 	p.kill()
 	db.Close()
 	for _, suffix := range []string{"", "-wal", "-shm"} {
