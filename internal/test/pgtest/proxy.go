@@ -158,47 +158,40 @@ func (p *Proxy) pump(from, to net.Conn, side Side) {
 			return
 		}
 		m.From = side
-		if !p.pass(m) {
+		if err := p.pass(to, raw, m); err != nil {
 			return
 		}
-		if _, err := to.Write(raw); err != nil {
-			return
-		}
-		p.passed(m)
 	}
 }
 
-// pass waits while the proxy is mute, and reports whether the message may pass.
-func (p *Proxy) pass(m Message) bool {
-	for {
-		p.mu.Lock()
+var errCut = errors.New("pgtest: the connections are cut")
+
+// pass waits while the proxy is mute, and then passes a message on, unless it cuts the connections before.
+func (p *Proxy) pass(to net.Conn, raw []byte, m Message) error {
+	p.mu.Lock()
+	for p.mute != nil {
 		mute := p.mute
-		if mute == nil {
-			defer p.mu.Unlock()
-			if p.counts(m) && p.left == 0 {
-				p.cut()
-				return false
-			}
-			return true
-		}
 		p.mu.Unlock()
 		<-mute
+		p.mu.Lock()
 	}
+	if p.counts(m) {
+		if p.left--; p.left <= 0 {
+			defer p.mu.Unlock() // no answer passes before the cut
+			if p.left == 0 {
+				to.Write(raw)
+			}
+			p.cut()
+			return errCut
+		}
+	}
+	p.mu.Unlock()
+	_, err := to.Write(raw)
+	return err
 }
 
 func (p *Proxy) counts(m Message) bool {
 	return p.left >= 0 && m.From == p.from && (p.pattern == nil || p.pattern(m))
-}
-
-// passed counts a message that has passed.
-func (p *Proxy) passed(m Message) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.counts(m) {
-		if p.left--; p.left <= 0 {
-			p.cut()
-		}
-	}
 }
 
 // read reads one message.
