@@ -89,8 +89,11 @@ func servePackages(t *testing.T, packed []byte) (address string, downloads *atom
 }
 
 // TestLocalPipSharesItsCache has a real pip: what the fill has downloaded no session downloads again, and a session that changes all
-// of its cache changes what it installs itself, at most.
+// of its cache changes what it installs itself, at most. Its image takes longer to make than most tests, so that only "make soak" does.
 func TestLocalPipSharesItsCache(t *testing.T) {
+	if !testenv.Soak() {
+		t.Skip("a test of make soak: it installs python3-pip")
+	}
 	t.Parallel()
 	image := testenv.ImageWith(t, "python3-pip")
 	packed := wheel(t, "words = 'honest'\n")
