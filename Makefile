@@ -9,16 +9,14 @@ COVERFILE   ?= coverage.out
 ARGS        ?=
 # The number of packages that are tested at a time: one more than there are CPUs, because tests of real systems wait a lot.
 TESTP       ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-# The packages that test berth against real engines, machines and processes, the slowest first: "go test" starts packages in the order in
-# which they are named, and tests none twice. Those that keep the Docker engine busy stand apart from each other. "make test" runs them
-# without the race detector, with which the programs that they start need several times as much CPU and memory. "make race" runs them with it.
-SYSTEM       = ./orchestrator/dockerengine ./agent ./internal/hostboot ./internal/test/local ./pool/ec2cloud \
-               ./internal/test/crash ./agent/internal/warden ./agent/internal/wall ./examples/fleet ./examples/replicas
-# The packages that simulate days of a pool in virtual time. "make test" runs them without the race detector, which makes them take five
-# times as long, and whose own tables sometimes break in bubbles of synctest that live that long (Go 1.26.8). "make soak" runs them with it.
+# The slowest packages first: "go test" starts packages in the order in which they are named, and tests none twice. Those that keep the
+# Docker engine busy stand apart from each other.
+SLOW         = ./orchestrator/dockerengine ./agent ./internal/hostboot ./internal/test/local . ./internal/test/sim \
+               ./internal/test/crash ./agent/internal/warden ./agent/internal/wall ./examples/fleet ./store/pgstore \
+               ./store/sqlitestore ./examples/replicas ./pool ./dashboard ./examples/dashboard ./agent/embedded ./internal/test/docs
+# The packages that simulate days of a pool in virtual time. "make race" leaves them out: the race detector makes them take five times as
+# long, and its own tables sometimes break in bubbles of synctest that live that long (Go 1.26.8). "make soak" has them.
 VIRTUAL      = ./internal/test/sim ./pool
-# The slowest of the others.
-SLOW         = ./store/pgstore ./store/sqlitestore ./examples/dashboard
 # The packages that "make test-fast" leaves out: they test real systems, build programs, or need root for most of their tests.
 REAL         = /(agent|agent/embedded|agent/internal/(wall|warden)|examples/(dashboard|fleet|replicas)|internal/hostboot|internal/test/(crash|docs|hostboottest|local|pgtest|workspace)|orchestrator/dockerengine|store/pgstore)$$
 # The tests of other packages that it leaves out, because each takes seconds of CPU.
@@ -32,23 +30,23 @@ SYSTEMS      = linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 .PHONY: help test race test-fast soak vm fuzz bench cover cross demo dashboard fleet replicas image agent \
 	lint fmt fmt-check vet staticcheck apidiff vulncheck release-check
 
-# The race detector needs cgo. A program with it waits for a second at its end, unless told otherwise.
-test race soak fuzz: export CGO_ENABLED = 1
-test race soak fuzz: export GORACE = atexit_sleep_ms=0
+# The race detector needs cgo. A program with it waits for a second at its end, unless told otherwise. Without cgo, tests use the
+# packages of Go's library that are compiled for the agents already.
+race soak fuzz: export CGO_ENABLED = 1
+race soak fuzz: export GORACE = atexit_sleep_ms=0
+test: export CGO_ENABLED = 0
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: lint ## all checks, then all tests that this machine can run, those of real systems without the race detector
+test: lint ## all checks, then all tests that this machine can run
+	@.ci/need -skips git engine image postgres pgbouncer prometheus browser root nspawn quotas
+	$(GO) test -vet=off -p $(TESTP) -timeout 40m $(SLOW) ./...
+
+race: ## all tests with the race detector, but for those of virtual time; it takes much longer than "make test"
 	@.ci/need cgo
 	@.ci/need -skips git engine image postgres pgbouncer prometheus browser root nspawn quotas
-	$(GO) test -vet=off -p $(TESTP) -timeout 40m $(SYSTEM) $(VIRTUAL)
-	$(GO) test -race -vet=off -p $(TESTP) -timeout 40m $(SLOW) $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(SYSTEM) $(VIRTUAL))")
-
-race: ## the tests of real engines and machines with the race detector, which "make test" runs without
-	@.ci/need cgo
-	@.ci/need -skips git engine image root nspawn quotas
-	$(GO) test -race -vet=off -p $(TESTP) -timeout 1h $(SYSTEM)
+	$(GO) test -race -vet=off -p $(TESTP) -timeout 1h $(filter-out $(VIRTUAL),$(SLOW)) $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(VIRTUAL))")
 
 test-fast: ## the tests for the inner loop: without Docker, PostgreSQL, root and the race detector, in less than a minute
 	@DOCKER_HOST=unix:///nonexistent $(GO) test -short -vet=off -skip '$(LONG)' -p $(TESTP) -timeout 5m $$($(GO) list ./... | grep -v -E '$(REAL)')
@@ -56,7 +54,7 @@ test-fast: ## the tests for the inner loop: without Docker, PostgreSQL, root and
 soak: ## the long versions of random and crash tests, then every fuzz test for FUZZTIME
 	@.ci/need cgo
 	@.ci/need -skips git engine image postgres pgbouncer prometheus browser root nspawn quotas
-	BERTH_SOAK=1 $(GO) test -race -vet=off -count=1 -timeout 2h $(SYSTEM) $(SLOW) ./...
+	BERTH_SOAK=1 $(GO) test -race -vet=off -count=1 -timeout 2h $(SLOW) ./...
 	$(MAKE) fuzz
 
 vm: ## the tests of rooms on a virtual machine with cgroups of version 2 and AppArmor; ARGS='-driver cgroupfs'
