@@ -119,7 +119,8 @@ var passing = []string{
 	"SSL connection timeout",
 	"Connection reset",
 	"Connection closed by",
-	"Connection was reset",
+	"closed by remote host",
+	"was reset", // a connection, or an HTTP/2 stream
 	"Couldn't connect to server",
 	"No route to host",
 	"Host is unreachable", // the same in musl's words
@@ -129,7 +130,15 @@ var passing = []string{
 	"Empty reply from server",
 	"Proxy CONNECT aborted",
 	"transfer closed with",
-	"was not closed cleanly", // an HTTP/2 stream
+	"Transferred a partial file",
+	"Failure when receiving data from the peer",
+	"Failed sending data to the peer",
+	"Server returned nothing",
+	"Timeout was reached",
+	"was not closed cleanly",         // an HTTP/2 stream
+	"was closed cleanly, but before", // the same
+	"in the HTTP2 framing layer",
+	"in the HTTP/2 framing layer",
 	"SSL_ERROR_SYSCALL",
 	"SSL_ERROR_ZERO_RETURN",
 	"unexpected eof while reading",
@@ -141,4 +150,5 @@ var passing = []string{
 	"the remote end hung up",
 	"The remote end hung up",
 	"bytes of body are still expected",
+	"expected flush after",
 }
