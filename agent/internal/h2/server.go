@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/berth-go/berth/agent/internal/pause"
 )
 
 // Limits of the server.
@@ -45,19 +47,13 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 		return ErrClosed
 	}
-	for pause := time.Duration(0); ; {
-		conn, err := l.Accept()
-		var passing interface{ Temporary() bool }
+	for {
+		conn, err := pause.Accept(l, func(err error) { s.Log.Error("cannot accept a connection", "error", err) })
 		switch {
 		case err == nil:
-			pause = 0
 			go s.ServeConn(conn) // ends with the connection, which Close closes
 		case s.isClosed():
 			return ErrClosed
-		case errors.As(err, &passing) && passing.Temporary():
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.Log.Error("cannot accept a connection", "error", err)
-			time.Sleep(pause)
 		default:
 			return err
 		}

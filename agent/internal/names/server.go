@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/berth-go/berth/agent/egress"
+	"github.com/berth-go/berth/agent/internal/pause"
 	"github.com/berth-go/berth/agent/internal/sockdiag"
 )
 
@@ -146,7 +147,7 @@ func (s *Server) ServePacket(c net.PacketConn) error {
 // Serve answers the queries that come over TCP, until the listener is closed.
 func (s *Server) Serve(l net.Listener) error {
 	for {
-		conn, err := l.Accept()
+		conn, err := pause.Accept(l, func(error) {})
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent/egress"
+	"github.com/berth-go/berth/agent/internal/pause"
 	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/wall"
 )
@@ -100,17 +101,17 @@ func (w *Warden) Run(ctx context.Context) error {
 	defer serving.Wait()
 	serving.Go(func() { w.keep(ctx) })
 	for {
-		conn, err := listener.AcceptUnix()
+		accepted, err := pause.Accept(listener, func(err error) { w.Log.Error("cannot accept a connection", "error", err) })
 		if ctx.Err() != nil {
+			if err == nil {
+				accepted.Close()
+			}
 			return nil
-		}
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ECONNABORTED) {
-			time.Sleep(10 * time.Millisecond)
-			continue
 		}
 		if err != nil {
 			return err
 		}
+		conn := accepted.(*net.UnixConn)
 		if !w.enter() {
 			conn.Close()
 			continue
