@@ -144,11 +144,22 @@ func (b *bucket) Read(ctx context.Context, name string) (io.ReadCloser, snapshot
 	if err != nil {
 		return nil, snapshots.Object{}, wrap("GetObject "+name, err)
 	}
-	return got.Body, object(name, got.ContentLength, got.LastModified), nil
+	o, err := object(name, got.ContentLength, got.LastModified)
+	if err != nil {
+		got.Body.Close()
+		return nil, o, wrap("GetObject "+name, err)
+	}
+	return got.Body, o, nil
 }
 
-func object(name string, size *int64, at *time.Time) snapshots.Object {
-	return snapshots.Object{Name: name, Size: aws.ToInt64(size), Time: aws.ToTime(at)}
+// errLacks says that an answer is not whole. Collect would take an object without a time for one of long ago, and remove it.
+var errLacks = errors.New("the answer lacks a name, a size, a time, or where it goes on")
+
+func object(name string, size *int64, at *time.Time) (snapshots.Object, error) {
+	if name == "" || size == nil || at == nil {
+		return snapshots.Object{}, errLacks
+	}
+	return snapshots.Object{Name: name, Size: *size, Time: *at}, nil
 }
 
 // Stat implements [snapshots.Bucket].
@@ -157,7 +168,8 @@ func (b *bucket) Stat(ctx context.Context, name string) (snapshots.Object, error
 	if err != nil {
 		return snapshots.Object{}, wrap("HeadObject "+name, err)
 	}
-	return object(name, got.ContentLength, got.LastModified), nil
+	o, err := object(name, got.ContentLength, got.LastModified)
+	return o, wrap("HeadObject "+name, err)
 }
 
 // List implements [snapshots.Bucket].
@@ -171,16 +183,26 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[snapshots.Ob
 				return
 			}
 			for _, o := range page.Contents {
-				if !yield(object(strings.TrimPrefix(aws.ToString(o.Key), b.prefix), o.Size, o.LastModified), nil) {
+				found, err := object(strings.TrimPrefix(aws.ToString(o.Key), b.prefix), o.Size, o.LastModified)
+				if !yield(found, wrap("ListObjectsV2 "+prefix, err)) || err != nil {
 					return
 				}
 			}
 			if !aws.ToBool(page.IsTruncated) {
 				return
 			}
+			if !goesOn(in.ContinuationToken, page.NextContinuationToken) {
+				yield(snapshots.Object{}, wrap("ListObjectsV2 "+prefix, errLacks))
+				return
+			}
 			in.ContinuationToken = page.NextContinuationToken
 		}
 	}
+}
+
+// goesOn reports whether a list goes on at another place than the last request began at.
+func goesOn(began, next *string) bool {
+	return aws.ToString(next) != "" && aws.ToString(next) != aws.ToString(began)
 }
 
 // Remove implements [snapshots.Bucket].
@@ -201,7 +223,10 @@ func (b *bucket) RemoveStages(ctx context.Context, before time.Time) (n int, err
 			return n, wrap("ListMultipartUploads", err)
 		}
 		for _, u := range page.Uploads {
-			if !aws.ToTime(u.Initiated).Before(before) {
+			if u.Key == nil || u.UploadId == nil || u.Initiated == nil {
+				return n, wrap("ListMultipartUploads", errLacks)
+			}
+			if !u.Initiated.Before(before) {
 				continue
 			}
 			if err := b.abort(ctx, u.Key, u.UploadId); err != nil {
@@ -211,6 +236,9 @@ func (b *bucket) RemoveStages(ctx context.Context, before time.Time) (n int, err
 		}
 		if !aws.ToBool(page.IsTruncated) {
 			return n, nil
+		}
+		if !goesOn(in.KeyMarker, page.NextKeyMarker) && !goesOn(in.UploadIdMarker, page.NextUploadIdMarker) {
+			return n, wrap("ListMultipartUploads", errLacks)
 		}
 		in.KeyMarker, in.UploadIdMarker = page.NextKeyMarker, page.NextUploadIdMarker
 	}

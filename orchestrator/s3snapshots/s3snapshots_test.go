@@ -285,6 +285,7 @@ func TestAStoreThatCannotBeReached(t *testing.T) {
 			return false
 		}
 		w.Header().Set("Content-Length", "7")
+		w.Header().Set("Last-Modified", "Fri, 02 Jan 2026 03:04:05 GMT")
 		io.WriteString(w, "con")
 		return true
 	})

@@ -89,6 +89,9 @@ func (b *bucket) sendParts(ctx context.Context, name string, content io.ReaderAt
 	if err != nil {
 		return wrap("CreateMultipartUpload "+name, err)
 	}
+	if made.UploadId == nil {
+		return wrap("CreateMultipartUpload "+name, errLacks)
+	}
 	parts, err := b.send(ctx, name, made.UploadId, content, size)
 	if err == nil {
 		_, err = b.api.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
