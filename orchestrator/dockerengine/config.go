@@ -22,6 +22,15 @@ const (
 // of a session, which run under a uid of their own.
 var capabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}
 
+// serveOptions are those of the agent of a container without rooms.
+func (e *ensuring) serveOptions(b bounds) agent.ServeOptions {
+	l := e.spec.Limits
+	return agent.ServeOptions{
+		MaxProcesses: b.ofSession, Repository: l.Repository, Egress: agent.Egress(e.spec.Egress),
+		Disk: agent.DiskLimits{Bytes: l.Session.DiskBytes, Files: l.Session.DiskFiles, Parts: cmp.Or(e.spec.Sessions, usualSessions)},
+	}
+}
+
 // config describes the container. It holds no secret, because every client of the engine can read it.
 func (e *ensuring) config(image, network string) client.ContainerCreateOptions {
 	labels := func(kind string) map[string]string {
@@ -33,10 +42,7 @@ func (e *ensuring) config(image, network string) client.ContainerCreateOptions {
 	l := labels(kindContainer)
 	l[labelAgent], l[labelRooms] = e.installer.version, string(e.isolation.Level)
 	b := boundsOf(e.spec, e.machine)
-	serve := agent.ServeOptions{MaxProcesses: b.ofSession, Repository: e.spec.Limits.Repository, Egress: agent.Egress(e.spec.Egress)}
-	serve.Disk = agent.DiskLimits{
-		Bytes: e.spec.Limits.Session.DiskBytes, Files: e.spec.Limits.Session.DiskFiles, Parts: cmp.Or(e.spec.Sessions, usualSessions),
-	}
+	serve := e.serveOptions(b)
 	var sysctls map[string]string
 	mounts := []mount.Mount{
 		e.installer.mount(true),

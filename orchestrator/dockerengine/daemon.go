@@ -44,6 +44,15 @@ func unbroken(ctx context.Context, d time.Duration) (context.Context, context.Ca
 	return context.WithTimeout(context.WithoutCancel(ctx), d)
 }
 
+// discard kills and removes a container of berth's own, with its unnamed volumes. It is a success if another process is removing it.
+func (d *daemon) discard(ctx context.Context, id string) error {
+	_, err := d.docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	if errdefs.IsConflict(err) {
+		return nil
+	}
+	return ignoreAbsent(err)
+}
+
 // ignoreAbsent makes the removal of a thing that is gone a success.
 func ignoreAbsent(err error) error {
 	if errdefs.IsNotFound(err) {

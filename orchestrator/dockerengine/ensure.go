@@ -64,12 +64,19 @@ func (h *host) undo(made orchestrator.Container) {
 }
 
 // run makes attempts until one succeeds, or fails for a reason of its own.
-func (e *ensuring) run(ctx context.Context) (orchestrator.Container, error) {
-	deadline := time.Now().Add(settleTimeout)
-	var made orchestrator.Container
-	var err error
-	ended := loop.Retry(ctx, settlePauses, func() (done bool) {
+func (e *ensuring) run(ctx context.Context) (made orchestrator.Container, err error) {
+	err = settle(ctx, func() (err error) {
 		made, err = e.once(ctx)
+		return err
+	})
+	return made, err
+}
+
+// settle repeats attempts while their errors are againErrors, for settleTimeout at most.
+func settle(ctx context.Context, once func() error) (err error) {
+	deadline := time.Now().Add(settleTimeout)
+	ended := loop.Retry(ctx, settlePauses, func() (done bool) {
+		err = once()
 		again, ok := errors.AsType[againError](err)
 		if ok && time.Now().After(deadline) {
 			err = fmt.Errorf("its state did not settle in %v: %w", settleTimeout, again.error)
@@ -77,7 +84,7 @@ func (e *ensuring) run(ctx context.Context) (orchestrator.Container, error) {
 		}
 		return !ok
 	})
-	return made, cmp.Or(ended, err)
+	return cmp.Or(ended, err)
 }
 
 // once makes one attempt. If it fails, nothing of it is left.

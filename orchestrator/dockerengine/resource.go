@@ -49,8 +49,7 @@ func (r *resources) removeHelper(ctx context.Context, id, kind string) error {
 	if found.State.Running && found.Config.Labels[labelPoolUID] != r.at.PoolUID {
 		return errOtherPool(r.at.Pool)
 	}
-	_, err = r.docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	return ignoreAbsent(err)
+	return r.discard(ctx, id)
 }
 
 // removeWarden removes a warden. ErrInUse: a container of this pool, or of another store's pool of that name, needs it. The
@@ -67,8 +66,7 @@ func (r *resources) removeWarden(ctx context.Context, id string) error {
 	if len(served) > 0 {
 		return fmt.Errorf("%w: container %s has rooms from it", orchestrator.ErrInUse, nameOf(served[0].Names))
 	}
-	_, err = r.docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	return ignoreAbsent(err)
+	return r.discard(ctx, id)
 }
 
 func (r *resources) removeNetwork(ctx context.Context, id, kind string) error {

@@ -3,10 +3,13 @@ package dockerengine_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -162,4 +165,29 @@ func TestThingsOfALaterVersionArePurged(t *testing.T) {
 			t.Errorf("after Purge, the engine says of the %s: %v; want that it is not found", what, err)
 		}
 	}
+}
+
+// TestRemovalByAnotherProcess: two processes remove one thing. The engine refuses the second removal while the first is under way.
+func TestRemovalByAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, kind := range []string{"helper", "warden"} {
+			s, removals := newStub(t), 0
+			s.also = func(w http.ResponseWriter, r *http.Request) bool {
+				switch path := r.URL.Path; {
+				case r.Method == http.MethodDelete:
+					removals++
+					http.Error(w, `{"message":"removal of container c is already in progress"}`, http.StatusConflict)
+				case strings.HasSuffix(path, "/containers/c/json"):
+					fmt.Fprintf(w, `{"Id":"c","Name":"/c","State":{"Status":"exited"},"Config":{"Labels":{"berth.pool":%q,"berth.pool-uid":"one","berth.kind":%q}}}`, stubPool, kind)
+				default:
+					return false
+				}
+				return true
+			}
+			err := s.connect(t).RemoveResource(t.Context(), orchestrator.Resource{Kind: kind, Type: "container", ID: "c"})
+			if err != nil || removals != 1 {
+				t.Errorf("a %s: %v, after %d requests", kind, err, removals)
+			}
+		}
+	})
 }

@@ -1,7 +1,6 @@
 package dockerengine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/berth-go/berth/agent"
-	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
@@ -168,17 +166,11 @@ type settling struct {
 
 // run makes attempts until one succeeds, or fails for a reason of its own.
 func (s *settling) run(ctx context.Context) (found orchestrator.Isolation, err error) {
-	deadline := time.Now().Add(settleTimeout)
-	ended := loop.Retry(ctx, settlePauses, func() (done bool) {
+	err = settle(ctx, func() (err error) {
 		found, err = s.once(ctx)
-		again, ok := errors.AsType[againError](err)
-		if ok && time.Now().After(deadline) {
-			err = fmt.Errorf("its state did not settle in %v: %w", settleTimeout, again.error)
-			return true
-		}
-		return !ok
+		return err
 	})
-	return found, cmp.Or(ended, err)
+	return found, err
 }
 
 // once makes the warden, or uses the one that is there. If that one does not answer, it is replaced, but only once.
@@ -308,9 +300,5 @@ func (w *warden) keep(ctx context.Context, id string) error {
 func (w *warden) remove(ctx context.Context, id string) error {
 	ctx, cancel := unbroken(ctx, w.opts.StartTimeout)
 	defer cancel()
-	_, err := w.docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	if errdefs.IsConflict(err) { // another process is removing it
-		err = nil
-	}
-	return ignoreAbsent(err)
+	return w.discard(ctx, id)
 }
