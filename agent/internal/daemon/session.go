@@ -264,18 +264,23 @@ func (d *Daemon) furnish(ctx context.Context, w wire.Session, refs *mirror.Refs,
 	return s, nil
 }
 
-// clear ends the processes of a session and removes its files.
+// clear ends the processes of a session and removes its files. It may be repeated.
 func (d *Daemon) clear(ctx context.Context, s *session) error {
-	if s.room == nil {
-		return d.places.Clear(ctx, s.ID, s.UID)
-	}
-	if err := s.room.Close(ctx); err != nil {
-		return err
+	if s.room != nil {
+		if err := s.room.Close(ctx); err != nil {
+			return err
+		}
 	}
 	if s.quota {
 		d.bound(ctx, s.ID, place.Usage{})
 	}
-	if err := d.places.ClearRoom(s.ID, s.UID); err != nil {
+	var err error
+	if s.room == nil {
+		err = d.places.Clear(ctx, s.ID, s.UID) // also ends its processes, by the uid
+	} else {
+		err = d.places.ClearRoom(s.ID, s.UID)
+	}
+	if err != nil {
 		return err
 	}
 	for _, release := range s.layers {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-go/berth/agent/internal/cache"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/proc"
 	"github.com/berth-go/berth/agent/internal/wire"
@@ -59,9 +60,9 @@ func TestOneAtATimePerSessionAndUID(t *testing.T) {
 
 func init() { proc.Main() } // as in the agent's program: some tests end the processes of a uid
 
-// TestOpeningAndClearingAreApart: as many slow checkouts as there may be do not keep a session from being cleared.
-func TestOpeningAndClearingAreApart(t *testing.T) {
-	need.Root(t)
+// newPlaces returns places in a directory of the test.
+func newPlaces(t *testing.T) *place.Places {
+	t.Helper()
 	etc := t.TempDir()
 	for _, name := range []string{"passwd", "group"} {
 		if err := os.WriteFile(filepath.Join(etc, name), nil, 0o644); err != nil {
@@ -72,6 +73,13 @@ func TestOpeningAndClearingAreApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return places
+}
+
+// TestOpeningAndClearingAreApart: as many slow checkouts as there may be do not keep a session from being cleared.
+func TestOpeningAndClearingAreApart(t *testing.T) {
+	need.Root(t)
+	places := newPlaces(t)
 	d := &Daemon{opening: make(gate, 1), clearing: make(gate, 1), places: places}
 	s := &session{Session: wire.Session{ID: "s", UID: 59_998}}
 	if err := places.Reserve(s.ID); err != nil {
@@ -89,5 +97,48 @@ func TestOpeningAndClearingAreApart(t *testing.T) {
 	cancel()
 	if err := d.empty(ended, s); !errors.Is(err, context.Canceled) {
 		t.Errorf("with no place to clear: %v", err)
+	}
+}
+
+// TestASessionThatFailsReleasesItsLayers: the directory of a cache cannot be made, as on a full disk. The layers that the session was to
+// have go when there are newer ones.
+func TestASessionThatFailsReleasesItsLayers(t *testing.T) {
+	need.Root(t)
+	places := newPlaces(t)
+	dir := filepath.Join(t.TempDir(), "caches")
+	caches, err := cache.Open(dir, os.Getuid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := func() {
+		t.Helper()
+		top := t.TempDir()
+		if err := errors.Join(os.Mkdir(filepath.Join(top, "deps"), 0o755), os.WriteFile(filepath.Join(top, "deps/f"), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := caches.Put("deps", "key", top, "deps", 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill()
+	d := &Daemon{places: places, caches: caches}
+	s := &session{Session: wire.Session{ID: "s", UID: 59_997, Caches: []wire.SharedDir{{Name: "deps", Dir: "deps"}}}}
+	if err := places.Reserve(s.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(places.Top(s.ID), "home"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.share(s); err == nil {
+		t.Fatal("a directory was made below a file")
+	}
+	for range 2 { // it may be repeated
+		if err := d.clear(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill()
+	if layers, err := filepath.Glob(filepath.Join(dir, "deps", "*")); err != nil || len(layers) != 2 {
+		t.Errorf("%v are left, %v; want the new layer, and the file that names it", layers, err)
 	}
 }
