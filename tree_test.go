@@ -17,6 +17,7 @@ import (
 // Bounds of the tree. A file, a type or a directory that passes one should become two.
 const (
 	maxLines     = 400 // of a file
+	maxFunction  = 60  // lines of a function
 	maxMethods   = 40  // of a type
 	maxRootFiles = 16  // of Go in the root, without tests
 	maxRootTests = 20  // files of tests in the root
@@ -70,6 +71,28 @@ func TestFilesAreShort(t *testing.T) {
 		content := read(t, path)
 		if n := bytes.Count(content, []byte("\n")); n > maxLines && !generated.Match(content) {
 			t.Errorf("%s has %d lines; a file has at most %d", path, n, maxLines)
+		}
+	}
+}
+
+// function matches a function of more than one line.
+var function = regexp.MustCompile(`(?m)^func .*[({]$(?s:.*?)^}$`)
+
+// TestFunctionsAreShort leaves test kits out: they play whole systems.
+func TestFunctionsAreShort(t *testing.T) {
+	for _, path := range treeFiles(t) {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || under(path, kits) {
+			continue
+		}
+		content := read(t, path)
+		if generated.Match(content) {
+			continue
+		}
+		for _, f := range function.FindAll(content, -1) {
+			if n := 1 + bytes.Count(f, []byte("\n")); n > maxFunction {
+				name, _, _ := bytes.Cut(f, []byte("\n"))
+				t.Errorf("%s: %s has %d lines; a function has at most %d", path, name, n, maxFunction)
+			}
 		}
 	}
 }

@@ -55,10 +55,15 @@ func (h *host) ensure(ctx context.Context, r reply, spec orchestrator.ContainerS
 		return *adopted, nil
 	}
 
+	return n.start(ctx, c, helper)
+}
+
+// start pulls the image of a container that was made, and starts it. helper is a helper container, which it needs meanwhile.
+func (n *node) start(ctx context.Context, c *container, helper *resource) (orchestrator.Container, error) {
 	began := time.Now()
-	pulled, err := n.pull(ctx, spec.Image, c.dead)
+	pulled, err := n.pull(ctx, c.spec.Image, c.dead)
 	if err == nil {
-		err = sleep(ctx, e.opts.Latency.Start, c.dead)
+		err = sleep(ctx, n.engine.opts.Latency.Start, c.dead)
 	}
 	if err == errCut {
 		err = fmt.Errorf("the container was removed while it started")
@@ -73,9 +78,9 @@ func (h *host) ensure(ctx context.Context, r reply, spec orchestrator.ContainerS
 		err = fmt.Errorf("the container was removed while it started")
 	}
 	if err != nil {
-		after = n.forget(c)
+		after := n.forget(c)
 		if c.firstOfMirror && !c.mirror.whole {
-			delete(n.mirrors, spec.Name)
+			delete(n.mirrors, c.spec.Name)
 		}
 		n.mu.Unlock()
 		after()

@@ -93,9 +93,17 @@ func newFleet(ctx context.Context, out *narrate.Printer, pool string, o options)
 	}
 	f.machines = newMachines(ctx, out, o.systemd, filepath.Dir(tarball))
 	f.closers = append(f.closers, f.machines.close)
+	if err := f.openPool(ctx, pool, o, tarball); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// openPool makes the Provider. The instances load their image from tarball.
+func (f *fleet) openPool(ctx context.Context, pool string, o options, tarball string) error {
 	taken, err := addressesOf(f.repos[0])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	network := fmt.Sprintf("10.218.%d.0/24", rand.IntN(256)) // at random, because fleets may run side by side
 	subnet := f.server.AddSubnet(zone, network)
@@ -114,10 +122,10 @@ func newFleet(ctx context.Context, out *narrate.Printer, pool string, o options)
 		},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f.closers = append(f.closers, f.destroy)
-	return f, nil
+	return nil
 }
 
 // saveImage writes the workspace image to a file, because the instances reach no registry.

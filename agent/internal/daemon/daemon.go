@@ -138,18 +138,9 @@ func Run(ctx context.Context, o Options) error {
 
 // setUp prepares the container.
 func setUp(o Options) (*Daemon, error) {
-	syscall.Umask(0o022) // The sessions' commands inherit it. Directories that others must not enter get their modes explicitly.
-	if os.Getpid() != 1 {
-		if err := proc.AdoptOrphans(); err != nil {
-			return nil, err
-		}
-	}
-	if err := errors.Join(
-		syscall.Setgroups(nil), proc.LimitProcesses(o.MaxProcesses), proc.LimitFiles(o.MaxFiles), proc.LimitCores(),
-	); err != nil {
+	if err := limitProcess(o); err != nil {
 		return nil, err
 	}
-	proc.Prewarm(spareThreads)
 	program := o.Program
 	if program == "" {
 		var err error
@@ -161,6 +152,35 @@ func setUp(o Options) (*Daemon, error) {
 	if err := table.Guard(program, "guard"); err != nil {
 		return nil, err
 	}
+	d := newDaemon(o, program, table)
+	image := environ.Read(os.Environ(), o.EtcDir)
+	if err := openPlaces(d, image); err != nil {
+		return nil, err
+	}
+	if err := openMirror(d, image, program); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// limitProcess sets what the sessions' commands inherit.
+func limitProcess(o Options) error {
+	syscall.Umask(0o022) // Directories that others must not enter get their modes explicitly.
+	if os.Getpid() != 1 {
+		if err := proc.AdoptOrphans(); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(
+		syscall.Setgroups(nil), proc.LimitProcesses(o.MaxProcesses), proc.LimitFiles(o.MaxFiles), proc.LimitCores(),
+	); err != nil {
+		return err
+	}
+	proc.Prewarm(spareThreads)
+	return nil
+}
+
+func newDaemon(o Options, program string, table *proc.Table) *Daemon {
 	d := &Daemon{
 		Options:  o,
 		boot:     rand.Text(),
@@ -177,47 +197,52 @@ func setUp(o Options) (*Daemon, error) {
 		managers: managers{now: make(map[string]int), left: make(map[string]time.Time), since: time.Now()},
 	}
 	d.endings = newEndings(d.sessions.known)
-	image := environ.Read(os.Environ(), o.EtcDir)
+	d.spares, d.ports = newSpares(d), newGuard(d)
+	return d
+}
+
+// openPlaces makes the sessions' directories, and what measures them.
+func openPlaces(d *Daemon, image *environ.Image) (err error) {
 	if d.Shared == nil {
-		excluded := []string{"/proc", "/sys", "/berth", o.MirrorDir, o.SessionsDir}
+		excluded := []string{"/proc", "/sys", "/berth", d.MirrorDir, d.SessionsDir}
 		d.Shared = place.Writable("/", excluded, append(place.Outside(excluded, image.Open()),
 			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")...)
 	}
-	var err error
-	d.places, err = place.Open(place.Config{Root: o.SessionsDir, Etc: o.EtcDir, Shared: d.Shared, Image: image})
+	d.places, err = place.Open(place.Config{Root: d.SessionsDir, Etc: d.EtcDir, Shared: d.Shared, Image: image})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d.spares, d.ports = newSpares(d), newGuard(d)
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(o.SessionsDir, &fs); err != nil {
-		return nil, fmt.Errorf("the disk of %s: %w", o.SessionsDir, err)
+	if err := syscall.Statfs(d.SessionsDir, &fs); err != nil {
+		return fmt.Errorf("the disk of %s: %w", d.SessionsDir, err)
 	}
-	d.meter = newMeter(d, o.Disk.set(fs), fs)
+	d.meter = newMeter(d, d.Disk.set(fs), fs)
+	return nil
+}
+
+// openMirror opens the mirror, its caches, and the resolver.
+func openMirror(d *Daemon, image *environ.Image, program string) (err error) {
 	var nameserver netip.AddrPort
-	if o.Resolver.IsValid() {
-		if d.resolver, err = startResolver(o); err != nil {
-			return nil, err
+	if d.Resolver.IsValid() {
+		if d.resolver, err = startResolver(d.Options); err != nil {
+			return err
 		}
 		nameserver = d.resolver.upstream
 	}
 	d.mirror, err = mirror.Open(mirror.Config{
-		Dir: o.MirrorDir, Image: image, Askpass: program, Egress: o.Egress, Nameserver: nameserver, Table: d.table, Log: o.Log,
+		Dir: d.MirrorDir, Image: image, Askpass: program, Egress: d.Egress, Nameserver: nameserver, Table: d.table, Log: d.Log,
 		FreePorts:  d.ports.Free,
 		Borrowed:   func() bool { return len(d.sessions.list()) > 0 },
-		FewThreads: o.MaxProcesses < proc.UsualProcesses,
-		Limits:     o.Repository.Set(),
+		FewThreads: d.MaxProcesses < proc.UsualProcesses,
+		Limits:     d.Repository.Set(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("mirror: %w", err)
+		return fmt.Errorf("mirror: %w", err)
 	}
-	if d.caches, err = cache.Open(filepath.Join(o.MirrorDir, mirror.CachesName), room.LayerUID); err != nil {
-		return nil, fmt.Errorf("caches: %w", err)
+	if d.caches, err = cache.Open(filepath.Join(d.MirrorDir, mirror.CachesName), room.LayerUID); err != nil {
+		return fmt.Errorf("caches: %w", err)
 	}
-	if err := d.places.AddMirror(mirror.UID, o.MirrorDir); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return d.places.AddMirror(mirror.UID, d.MirrorDir)
 }
 
 // spareThreads is more than the agent ever has in system calls at once: 8 that open and 8 that clear sessions, 8 that list

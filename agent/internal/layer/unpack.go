@@ -225,28 +225,12 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	dir, base := u.stack[len(u.stack)-1].fd, path.Base(name)
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if len(u.stack) > maxDepth {
-			return fmt.Errorf("%w: it is %d directories deep", ErrTooLarge, len(u.stack))
-		}
-		if err := syscall.Mkdirat(dir, base, 0o700); err != nil {
-			return made(err)
-		}
-		fd, err := syscall.Openat(dir, base, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
-		if err != nil {
+		if err := u.enter(name, dir, base); err != nil {
 			return err
 		}
-		u.stack = append(u.stack, level{path: name, fd: fd})
 		return u.directory(h, attributes)
 	case tar.TypeSymlink:
-		if err := symlinkat(h.Linkname, dir, base); err != nil {
-			return made(err)
-		}
-		if owner := u.options.Owner; owner != nil {
-			if err := lchownat(dir, base, owner.UID, owner.GID); err != nil {
-				return err
-			}
-		}
-		return setTimes(dir, base, h.ModTime)
+		return u.symlink(h, dir, base)
 	case tar.TypeLink:
 		if !u.linked[h.Linkname] {
 			return fmt.Errorf("%w: a hard link to %.200q, which is no earlier file with links", ErrUnsafe, h.Linkname)
@@ -260,6 +244,34 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		u.linked[name] = true
 	}
 	return u.file(h, dir, base, attributes, content)
+}
+
+// enter makes a directory, and puts it on the stack.
+func (u *unpacker) enter(name string, dir int, base string) error {
+	if len(u.stack) > maxDepth {
+		return fmt.Errorf("%w: it is %d directories deep", ErrTooLarge, len(u.stack))
+	}
+	if err := syscall.Mkdirat(dir, base, 0o700); err != nil {
+		return made(err)
+	}
+	fd, err := syscall.Openat(dir, base, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	u.stack = append(u.stack, level{path: name, fd: fd})
+	return nil
+}
+
+func (u *unpacker) symlink(h *tar.Header, dir int, base string) error {
+	if err := symlinkat(h.Linkname, dir, base); err != nil {
+		return made(err)
+	}
+	if owner := u.options.Owner; owner != nil {
+		if err := lchownat(dir, base, owner.UID, owner.GID); err != nil {
+			return err
+		}
+	}
+	return setTimes(dir, base, h.ModTime)
 }
 
 // made explains why something was not made: two entries of one name are no tree.

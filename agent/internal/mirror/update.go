@@ -140,15 +140,7 @@ func (m *Mirror) clone(ctx context.Context, r wire.Fetch, progress func(wire.Pro
 	// the old one, which keeps this directory's name after the exchange, until the agent starts again.
 	if m.Borrowed() {
 		keep = true
-		info := filepath.Join(dir, "objects", "info")
-		if err := os.MkdirAll(info, 0o755); err != nil {
-			return err
-		}
-		file := filepath.Join(info, "alternates")
-		if err := os.WriteFile(file, []byte(filepath.Join(dir, "objects")+"\n"), 0o644); err != nil {
-			return err
-		}
-		if err := errors.Join(os.Chmod(info, 0o755), os.Chmod(file, 0o644), os.Chown(file, UID, UID)); err != nil {
+		if err := borrowFrom(dir, dir); err != nil {
 			return err
 		}
 	}
@@ -160,6 +152,19 @@ func (m *Mirror) clone(ctx context.Context, r wire.Fetch, progress func(wire.Pro
 	}
 	dropBroken(dir, hashSize(m.refs.Load()))
 	return nil
+}
+
+// borrowFrom makes a repository borrow the objects of the one that is, or will be, in the directory other.
+func borrowFrom(repo, other string) error {
+	info := filepath.Join(repo, "objects", "info")
+	if err := os.MkdirAll(info, 0o755); err != nil {
+		return err
+	}
+	file := filepath.Join(info, "alternates")
+	if err := os.WriteFile(file, []byte(filepath.Join(other, "objects")+"\n"), 0o644); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(info, 0o755), os.Chmod(file, 0o644), os.Chown(file, UID, UID))
 }
 
 // load packs the refs of a repository and reads them. They are the mirror's when it is in its place.
