@@ -57,10 +57,10 @@
 // uid of its own and, where the engine allows it, a room: namespaces and limits that keep a hostile task from its
 // neighbours. docs/security.md in the source is the threat model.
 //
-// A session ends in one of three ways: by [Provider.TerminateSession]; when its lease runs out, because it had neither a
-// command nor a [Session.KeepAlive] for its IdleTimeout; or when its container or its instance is lost. [Session.Done]
-// tells when, and [Session.Err] tells why. When TerminateSession returns, every process of the session is dead, and its
-// files are gone.
+// A session ends by [Provider.TerminateSession] or [Provider.Revoke]; when its lease runs out, because it had neither a
+// command nor a [Session.KeepAlive] for its IdleTimeout; when it has more on the disk than its limit; or when its container
+// or its instance is lost. [Session.Done] tells when, and [Session.Err] tells why. When TerminateSession returns, every
+// process of the session is dead, and its files are gone.
 //
 // [Session.Command] has the shape of os/exec. The command is killed when its context or its session ends. It goes on when
 // this process ends, and keeps its session alive.
