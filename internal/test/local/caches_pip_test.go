@@ -55,8 +55,8 @@ func wheel(t *testing.T, module string) []byte {
 	return b.Bytes()
 }
 
-// servePackages serves an index with one package where containers reach it, and counts the downloads of the package.
-func servePackages(t *testing.T, packed []byte) (address string, downloads *atomic.Int64) {
+// serveHTTP serves where containers reach it, and returns the address.
+func serveHTTP(t *testing.T, handlers map[string]http.HandlerFunc) (address string) {
 	t.Helper()
 	git, err := url.Parse(gittest.NewSmartServer(t).Create("org/x", gittest.Small()).URL())
 	if err != nil {
@@ -69,23 +69,33 @@ func servePackages(t *testing.T, packed []byte) (address string, downloads *atom
 	if err != nil {
 		t.Fatal(err)
 	}
-	downloads = new(atomic.Int64)
-	const file = "/files/planted-1.0-py3-none-any.whl"
 	mux := http.NewServeMux()
-	mux.HandleFunc("/simple/planted/", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, `<!DOCTYPE html><html><body><a href="%s#sha256=%x">planted-1.0-py3-none-any.whl</a></body></html>`, file, sha256.Sum256(packed))
-	})
-	mux.HandleFunc(file, func(w http.ResponseWriter, _ *http.Request) {
-		downloads.Add(1)
-		w.Header().Set("Cache-Control", "max-age=31536000, immutable, public") // as PyPI says of its files
-		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Write(packed)
-	})
+	for path, handler := range handlers {
+		mux.HandleFunc(path, handler)
+	}
 	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: mux}}
 	server.Start()
 	t.Cleanup(server.Close)
-	return l.Addr().String(), downloads
+	return l.Addr().String()
+}
+
+// servePackages serves an index with one package, and counts the downloads of the package.
+func servePackages(t *testing.T, packed []byte) (address string, downloads *atomic.Int64) {
+	t.Helper()
+	downloads = new(atomic.Int64)
+	const file = "/files/planted-1.0-py3-none-any.whl"
+	return serveHTTP(t, map[string]http.HandlerFunc{
+		"/simple/planted/": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintf(w, `<!DOCTYPE html><html><body><a href="%s#sha256=%x">planted-1.0-py3-none-any.whl</a></body></html>`, file, sha256.Sum256(packed))
+		},
+		file: func(w http.ResponseWriter, _ *http.Request) {
+			downloads.Add(1)
+			w.Header().Set("Cache-Control", "max-age=31536000, immutable, public") // as PyPI says of its files
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Write(packed)
+		},
+	}), downloads
 }
 
 // TestLocalPipSharesItsCache has a real pip: what the fill has downloaded no session downloads again, and a session that changes all

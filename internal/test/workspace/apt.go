@@ -43,6 +43,10 @@ func newApt(ctx context.Context, arch string) (*apt, error) {
 			return nil, err
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "status"), nil, 0o600); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
 	return &apt{dir: dir}, nil
 }
 
@@ -52,7 +56,7 @@ func (a *apt) command(ctx context.Context, tool string, args ...string) *exec.Cm
 	cmd := exec.CommandContext(ctx, tool, append([]string{
 		"-q",
 		"-o", "Dir::State=" + filepath.Join(a.dir, "state"),
-		"-o", "Dir::State::status=/var/lib/dpkg/status",
+		"-o", "Dir::State::status=" + filepath.Join(a.dir, "status"), // empty: what the machine has installed may be in no archive
 		"-o", "Dir::Cache=" + filepath.Join(a.dir, "cache"),
 		"-o", "APT::Sandbox::User=root", // its other user may not read the directory
 		"-o", "Acquire::Retries=3",
