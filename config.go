@@ -242,7 +242,7 @@ func (c Config) validate() error {
 	}
 	check(poolName.MatchString(c.Name), "Name", "must be 1 to 40 letters, digits and inner '-'")
 	check(c.MaxInstances >= 1, "MaxInstances", "must be at least 1")
-	check(c.MinInstances >= 0 && c.MinInstances <= c.MaxInstances, "MinInstances", "must be from 0 to MaxInstances")
+	check(c.MinInstances >= 0 && c.MinInstances <= max(c.MaxInstances, 1), "MinInstances", "must be from 0 to MaxInstances")
 	check(c.MaxTasksPerInstance >= 1 && c.MaxTasksPerInstance <= store.MaxUID-store.MinUID+1, "MaxTasksPerInstance",
 		"must be from 1 to 50001, the number of uids that an instance has")
 	check(c.LaunchRate >= -1, "LaunchRate", "must not be negative, except -1 for any number")
