@@ -108,7 +108,7 @@ func prepare(ctx context.Context, o options, tests []string, top string) error {
 		pkg, pattern, _ := strings.Cut(test, ":")
 		name := path.Base(pkg)
 		fmt.Fprintf(&plan, "%s %s -test.timeout %v -test.v -test.run %s\n", name, path.Clean(pkg), o.timeout, pattern)
-		if err := command(ctx, "go", "test", "-c", "-o", filepath.Join(top, "tests", name), pkg); err != nil {
+		if err := command(ctx, "go", "test", "-vet=off", "-c", "-o", filepath.Join(top, "tests", name), pkg); err != nil {
 			return err
 		}
 	}
