@@ -51,6 +51,7 @@ type Client struct {
 	boot    string        // identifies the agent's start, once known
 
 	canFollow bool // wire.Hello.Follow of that agent
+	canFiles  bool // wire.Hello.Files of that agent
 
 	closed bool // last takes no more
 }

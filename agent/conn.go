@@ -115,7 +115,7 @@ func (c *Client) greeted(h wire.Hello) error {
 	if c.boot != "" && c.boot != h.Boot {
 		return fmt.Errorf("%w: it was restarted", ErrGone)
 	}
-	c.boot, c.canFollow = h.Boot, h.Follow
+	c.boot, c.canFollow, c.canFiles = h.Boot, h.Follow, h.Files
 	return nil
 }
 
@@ -124,6 +124,19 @@ func (c *Client) follows() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.canFollow
+}
+
+// servesFiles waits for a connection, and returns an error if the agent serves no files.
+func (c *Client) servesFiles(ctx context.Context) error {
+	if _, err := c.current(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.canFiles {
+		return fmt.Errorf("the agent is too old to serve files; a container that starts anew can: %w", errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // publish tells all waiting requests that there is a connection, or why there is none.

@@ -44,6 +44,13 @@ func (c *cutter) Dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// connections returns how many connections there were.
+func (c *cutter) connections() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dials
+}
+
 // Cut breaks the present connections.
 func (c *cutter) Cut() {
 	c.mu.Lock()

@@ -41,12 +41,18 @@ const short = 30 * time.Second
 // first, nothing of the command is left running: the client tells the agent to kill it as soon as there is a connection,
 // unless the client is closed before.
 //
-// Start returns ErrUnknownSession if the session is not open, and ErrNotExecutable if the program cannot be run.
+// Start returns ErrUnknownSession if the session is not open, ErrNotExecutable if the program cannot be run, and
+// errors.ErrUnsupported if the agent is too old to serve files.
 func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	shared := SameWriter(cmd.Stdout, cmd.Stderr)
 	start := wire.Start{
 		Session: cmd.Session, Args: bytesOf(cmd.Args), Env: bytesOf(cmd.Env), Dir: []byte(cmd.Dir),
-		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil,
+		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil, Files: cmd.Files,
+	}
+	if cmd.Files {
+		if err := c.servesFiles(ctx); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case shared:

@@ -99,6 +99,10 @@ type Command struct {
 	// WaitDelay bounds how long Wait copies after the program has ended, as in os/exec: a child that the program left behind
 	// may hold the pipes open. 0 = no bound.
 	WaitDelay time.Duration
+	// Files starts the program that serves the session's files in place of Args, Env and Dir: package filewire is what it speaks on Stdin
+	// and Stdout. It is not one of the session's commands: Client.Commands leaves it out, and only what is written to it counts as a
+	// use of the session.
+	Files bool
 	// Ended, unless nil, is called by Wait when the program has ended, before Wait waits for the streams. It can end a
 	// Stdin that would never return. lost says why the exit will never be known; nil = exit is the program's exit.
 	Ended func(exit Exit, lost error)

@@ -149,7 +149,8 @@ type Inside interface {
 	// errors.ErrUnsupported: the container's agent is too old for it.
 	Renew(ctx context.Context, session string) error
 	// Start runs a command. ctx bounds the start only. If it ends first, a command that was started is killed as soon as
-	// the host can be reached. agent.ErrUnknownSession, agent.ErrOverLimit, agent.ErrNotExecutable.
+	// the host can be reached. agent.ErrUnknownSession, agent.ErrOverLimit, agent.ErrNotExecutable. With Files of the command:
+	// errors.ErrUnsupported, if the container's agent is too old to serve files.
 	Start(ctx context.Context, c agent.Command) (Process, error)
 	// Commands returns the commands of a session that were started after the one whose Seq is after, in the order of their starts:
 	// see agent.Client.Commands. It does not matter which process has started them. agent.ErrUnknownSession, agent.ErrOverLimit.

@@ -7,6 +7,7 @@
 //	berth-agent init    is the first process of a session's room, and starts the session's commands for the agent
 //	berth-agent warden  opens rooms for the agents of a machine's containers
 //	berth-agent room    is started by warden, and makes one room
+//	berth-agent files   runs in a session's room, and serves the session's files
 //	berth-agent isolation   prints what the warden's rooms do
 //	berth-agent version prints the protocol that it speaks
 //
@@ -25,6 +26,7 @@ import (
 	"syscall"
 
 	"github.com/berth-go/berth/agent/internal/daemon"
+	"github.com/berth-go/berth/agent/internal/filetree"
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/privacy"
 	"github.com/berth-go/berth/agent/internal/proc"
@@ -80,6 +82,8 @@ func main() {
 		err = runWarden(os.Args[2:])
 	case "room":
 		err = warden.Enter(os.Args[2:])
+	case "files":
+		err = files(os.Args[2:])
 	case "isolation":
 		err = isolation(os.Args[2:])
 	case "version":
@@ -94,6 +98,14 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// files serves the files of the session that it runs in, relative to its checkout.
+func files(args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: berth-agent files CHECKOUT")
+	}
+	return filetree.Main(args[0], os.Stdin, os.Stdout)
 }
 
 func serve(args []string) error {

@@ -26,7 +26,8 @@ type command struct {
 	proc  *proc.Process
 	in    *input
 	out   *output
-	errs  *output // nil if shared with out, or not wanted
+	errs  *output  // nil if shared with out, or not wanted
+	files *session // whose files it serves; nil = it is a command of a session
 
 	ended chan struct{} // closed when proc has ended and its session knows; over is set before
 	over  string        // why its session was ended by the agent, if that killed it
@@ -143,14 +144,18 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	}
 	sess, err := d.sessions.enter(s.Session)
 	if err == nil {
-		if err = d.launch(c, sess, s); err != nil {
-			d.sessions.leave(sess, false)
+		if s.Files {
+			c.files = sess
+			s.Args, s.Env, s.Dir = d.filesProgram(sess)
+		}
+		if err = d.launch(c, sess, s); err != nil || s.Files {
+			d.sessions.leave(sess, err == nil)
 		}
 		sess.starting.Done()
 	}
 	c.err = err
 	var told *record
-	if err == nil {
+	if err == nil && !s.Files {
 		told = sess.history.begin(c, s.Args)
 	}
 	close(c.ready)
@@ -161,11 +166,15 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	}
 	go func() {
 		<-c.proc.Done()
-		d.sessions.leave(sess, true)
+		if !s.Files {
+			d.sessions.leave(sess, true)
+		}
 		if _, signal := c.proc.Exit(); signal != 0 {
 			c.over = d.sessions.whyEnded(sess)
 		}
-		sess.history.end(told, c.exit())
+		if told != nil {
+			sess.history.end(told, c.exit())
+		}
 		close(c.ended)
 		d.commands.retire(id)
 	}()
@@ -179,6 +188,9 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	c.uid = sess.UID
 
 	env := append(append(append([]string(nil), sess.place.Env...), stringsOf(sess.Env)...), stringsOf(s.Env)...)
+	if s.Files {
+		env = nil // its settings are none of the session's
+	}
 	dir := filepath.Join(sess.place.Workdir, string(s.Dir))
 	if filepath.IsAbs(string(s.Dir)) {
 		dir = string(s.Dir)

@@ -148,6 +148,7 @@ func setUp(o Options) (*Daemon, error) {
 			return nil, err
 		}
 	}
+	o.Program = program
 	table := proc.NewTable()
 	if err := table.Guard(program, "guard"); err != nil {
 		return nil, err

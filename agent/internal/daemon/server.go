@@ -26,7 +26,7 @@ func (d *Daemon) server() *h2.Server {
 }
 
 func (d *Daemon) hello(r *request) error {
-	return writeJSON(r, wire.Hello{Protocol: wire.Protocol, Oldest: wire.Oldest, Build: d.build(), Boot: d.boot, Follow: true})
+	return writeJSON(r, wire.Hello{Protocol: wire.Protocol, Oldest: wire.Oldest, Build: d.build(), Boot: d.boot, Follow: true, Files: true})
 }
 
 func (d *Daemon) state(r *request) error {
@@ -262,6 +262,9 @@ func (d *Daemon) commandInput(r *request) error {
 	b, free, err := r.Body()
 	if err != nil {
 		return err
+	}
+	if c.files != nil {
+		d.sessions.touch(c.files)
 	}
 	state, err := c.in.put(r.Context(), at, part{b, free}, r.query.Get("end") == "1")
 	if err != nil {

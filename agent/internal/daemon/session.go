@@ -149,6 +149,13 @@ func (ss *sessions) renew(id string) error {
 	return err
 }
 
+// touch is renew for a session that is known to be open.
+func (ss *sessions) touch(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.since = time.Now()
+}
+
 // find returns the session of an ID, and whether another session has the uid.
 func (ss *sessions) find(id string, uid int) (s *session, taken bool) {
 	ss.mu.Lock()

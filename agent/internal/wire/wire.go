@@ -81,6 +81,7 @@ type Hello struct {
 	Build    string `json:"build"`
 	Boot     string `json:"boot"`
 	Follow   bool   `json:"follow,omitempty"`
+	Files    bool   `json:"files,omitempty"` // missing in that of an agent that serves no files
 }
 
 // State says whether others use the agent.
@@ -208,6 +209,9 @@ type Start struct {
 	Stdin   bool     `json:"stdin,omitempty"`
 	Stdout  bool     `json:"stdout,omitempty"`
 	Stderr  string   `json:"stderr,omitempty"`
+	// Files starts the program that serves the session's files in place of Args: see package filewire. It is no command: it keeps no
+	// session in use and is not listed. What is written to it counts as a use. Only if Hello.Files
+	Files bool `json:"files,omitempty"`
 }
 
 // Exit is agent.Exit.
