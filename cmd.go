@@ -289,10 +289,10 @@ func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
 	return r, nil
 }
 
-// commandHost is the command.Host of a session, for one command.
+// commandHost is the command.Host of a session, for one command, and the filehelper.Host of its files.
 type commandHost struct {
 	s     *Session
-	trace string // the ID of the session's trace; "" = none, or Use was not called
+	trace string // the ID of the session's trace; "" = none, or Use was not called, of which one call at a time may be under way
 }
 
 // ID implements command.Host.

@@ -163,12 +163,13 @@ func TestImportDirections(t *testing.T) {
 
 // rooms are the packages that a Provider is made of, each with the other rooms that it may import.
 var rooms = map[string][]string{
-	"internal/session":   {"internal/admission"},
-	"internal/admission": nil,
-	"internal/replica":   nil,
-	"internal/command":   nil,
-	"internal/teardown":  nil,
-	"internal/usage":     nil,
+	"internal/session":    {"internal/admission"},
+	"internal/admission":  nil,
+	"internal/replica":    nil,
+	"internal/command":    nil,
+	"internal/filehelper": nil,
+	"internal/teardown":   nil,
+	"internal/usage":      nil,
 }
 
 // TestOnlyBerthImportsItsRooms: the root joins them, so that none knows another. External tests may import any.

@@ -117,6 +117,7 @@ func (p *Provider) Close() error {
 		close(ended)
 	}()
 	_ = loop.Wait(context.Background(), closeGrace, ended) // after that, what goes on is cut off
+	p.files.Close()
 	p.stop()
 	p.containers.Close()
 	<-ended

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/admission"
+	"github.com/berth-go/berth/internal/filehelper"
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/session"
@@ -46,9 +47,7 @@ type Provider struct {
 	id    string // this process, as records name it
 	store store.Store
 	calls *gate
-	ctx   context.Context // of the background work; ends with Close
-	stop  context.CancelFunc
-	loops sync.WaitGroup // of the background work
+	background
 
 	pool       *pool.Manager
 	containers *orchestrator.Manager
@@ -56,11 +55,19 @@ type Provider struct {
 	queue      *admission.Queue
 	sessions   *session.Manager
 	usage      *usage.Accountant
-	proofs     *access.Cache // of users' access to repositories
+	files      filehelper.Manager // the programs that serve the sessions' files
+	proofs     *access.Cache      // of users' access to repositories
 
 	events    *events
 	failures  *loop.Failures
 	destroyed atomic.Bool // Destroy has done its work
+}
+
+// background is the work of a Provider that no call waits for.
+type background struct {
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	loops sync.WaitGroup
 }
 
 // String returns the pool's name. It shows none of the settings, which may hold secrets.

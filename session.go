@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/files"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/store"
@@ -162,6 +163,13 @@ func (s *Session) Done() <-chan struct{} { return s.status.Done() }
 // a *StartError, which matches the most telling sentinel of what the failed CreateSession returned; ErrSessionNotFound if
 // its record was removed before this process noticed the end. It is nil before Done is closed.
 func (s *Session) Err() error { return s.status.Err() }
+
+// FS returns the file system of the session, rooted at its checkout: an io/fs.FS that can also be written to, with the rights of the
+// session. ctx bounds what is done with it. It costs nothing: the first use starts a program in the session's container, in a few
+// milliseconds. Package files says more of names, rights and errors.
+func (s *Session) FS(ctx context.Context) *files.FS {
+	return files.New(ctx, s.p.files.Of(&commandHost{s: s}), s.Info().Workdir)
+}
 
 // KeepAlive renews the session's lease, as a running command does: the session lives for at least its IdleTimeout from now
 // on, even if wall clocks are changed. At most once in a tenth of the IdleTimeout, it writes to the store and notifies the

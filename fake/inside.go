@@ -226,7 +226,7 @@ func (i *inside) idle(session string) (time.Duration, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case len(s.processes) > 0:
+	case slices.ContainsFunc(s.processes, func(p *process) bool { return !p.started.Files }):
 		return 0, nil
 	}
 	return time.Since(s.since), nil
@@ -259,7 +259,9 @@ func (i *inside) renew(session string) error {
 func (s *session) remove(p *process) {
 	if at := slices.Index(s.processes, p); at >= 0 {
 		s.processes = slices.Delete(s.processes, at, at+1)
-		s.since = time.Now()
+		if !p.started.Files {
+			s.since = time.Now()
+		}
 	}
 }
 

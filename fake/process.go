@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/filewire"
 	"github.com/berth-go/berth/orchestrator"
 )
 
@@ -94,6 +95,9 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Files {
+		return i.startFiles(s, r, c)
+	}
 	if len(c.Args) == 0 {
 		return nil, fmt.Errorf("%w: no program is named", agent.ErrNotExecutable)
 	}
@@ -110,24 +114,10 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 		s.since = time.Now()
 		return p, nil
 	}
-	if !i.host.runs.add(p) {
-		return nil, agent.ErrClosed
+	ctx, err := p.prepare()
+	if err != nil {
+		return nil, err
 	}
-	p.idle = make(chan struct{})
-	var ctx context.Context
-	ctx, p.cancel = context.WithCancel(context.Background())
-	p.ended = make(chan struct{})
-	if c.Stdin != nil {
-		p.stdin, p.feed = io.Pipe()
-	}
-	if s.files == nil {
-		s.files = new(Files)
-	}
-	p.stdout = p.newOutput(c.Stdout)
-	if p.stderr = p.stdout; !agent.SameWriter(c.Stdout, c.Stderr) {
-		p.stderr = p.newOutput(c.Stderr)
-	}
-	s.processes = append(s.processes, p)
 	p.record = s.history.begin(s.id, p)
 	dir := s.workdir()
 	if !path.IsAbs(c.Dir) {
@@ -137,10 +127,80 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	}
 	command := Command{
 		Container: i.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
-		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: s.files,
+		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: i.filesOf(s),
 	}
 	e.running.Go(func() { p.run(ctx, e.opts.Run, command) })
 	return p, nil
+}
+
+// prepare makes the streams of a process that is about to run, in the context that it returns. The caller holds the node's mu.
+func (p *process) prepare() (context.Context, error) {
+	if !p.inside.host.runs.add(p) {
+		return nil, agent.ErrClosed
+	}
+	c, s := p.started, p.session
+	p.idle = make(chan struct{})
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(context.Background())
+	p.ended = make(chan struct{})
+	if c.Stdin != nil {
+		p.stdin, p.feed = io.Pipe()
+	}
+	p.stdout = p.newOutput(c.Stdout)
+	if p.stderr = p.stdout; !agent.SameWriter(c.Stdout, c.Stderr) {
+		p.stderr = p.newOutput(c.Stderr)
+	}
+	s.processes = append(s.processes, p)
+	return ctx, nil
+}
+
+// startFiles starts the program that serves the files of a session. It is not one of its commands. The caller holds the node's mu.
+func (i *inside) startFiles(s *session, r reply, c agent.Command) (*process, error) {
+	p := &process{inside: i, session: s, started: c, reply: r, oomKills: i.container.oomKills}
+	ctx, err := p.prepare()
+	if err != nil {
+		return nil, err
+	}
+	s.since = time.Now()
+	files := i.filesOf(s)
+	serve := func(_ context.Context, c Command) int {
+		if filewire.Serve(touching{c.Stdin, p}, c.Stdout, tree{files}) != nil {
+			return 1
+		}
+		return 0
+	}
+	i.container.node.engine.running.Go(func() { p.run(ctx, serve, Command{Stdin: input{p}, Stdout: p.stdout}) })
+	return p, nil
+}
+
+// touching is the input of the program that serves a session's files: what comes counts as a use of the session.
+type touching struct {
+	r io.Reader
+	p *process
+}
+
+func (t touching) Read(b []byte) (int, error) {
+	n, err := t.r.Read(b)
+	node := t.p.inside.container.node
+	node.mu.Lock()
+	defer node.mu.Unlock()
+	if n > 0 {
+		t.p.session.since = time.Now()
+	}
+	return n, err
+}
+
+// filesOf returns the files of a session. The caller holds the node's mu.
+func (i *inside) filesOf(s *session) *Files {
+	if s.files == nil {
+		n := i.container.node
+		s.files = newFiles(s, func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return n.full
+		})
+	}
+	return s.files
 }
 
 // run runs a command to its end.
@@ -166,7 +226,9 @@ func (p *process) run(ctx context.Context, run func(context.Context, Command) in
 func (p *process) end(exit agent.Exit, gone error) {
 	p.settle.Do(func() {
 		p.exit, p.gone = exit, gone
-		p.session.history.end(p.record, exit)
+		if p.record != nil {
+			p.session.history.end(p.record, exit)
+		}
 		p.cancel()
 		close(p.ended)
 	})

@@ -149,6 +149,9 @@ func (c *Conn) deliver(id uint32, a Answer) error {
 // Call makes a request and waits for its answer. The error is the answer's own, the cause of ctx, or one that wraps ErrLost. If it is not
 // the answer's own, the request may have been carried out, or may still be.
 func (c *Conn) Call(ctx context.Context, r *Request) (Answer, error) {
+	if err := r.check(); err != nil {
+		return Answer{}, err
+	}
 	waits := r.Op == OpRead && r.Size == 0 // of events
 	if !waits {
 		select {

@@ -81,6 +81,28 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
+// TestRequestsThatAreTooLarge do not reach the program, which would end.
+func TestRequestsThatAreTooLarge(t *testing.T) {
+	asked, requests := io.Pipe()
+	answers, _ := io.Pipe()
+	c := NewConn(requests, answers)
+	defer c.Close(ErrLost)
+	go func() {
+		if n, _ := asked.Read(make([]byte, 1)); n > 0 {
+			t.Error("a request was sent")
+		}
+	}()
+	for _, r := range []Request{
+		{Op: OpStat, Paths: []string{strings.Repeat("n", maxPath+1)}},
+		{Op: OpCopyOut, Paths: make([]string, maxPaths+1)},
+		{Op: OpCopyOut, Paths: []string{strings.Repeat("n", maxPath)}, Data: make([]byte, maxFrame)},
+	} {
+		if _, err := c.Call(context.Background(), &r); err == nil || errors.Is(err, ErrLost) {
+			t.Errorf("Call returned %v", err)
+		}
+	}
+}
+
 // TestGivenUp: what a call has opened whose caller has given up is closed.
 func TestGivenUp(t *testing.T) {
 	asked, requests := io.Pipe()

@@ -99,6 +99,9 @@ type unpacker struct {
 
 func unpack(t Tree, dir string, in *tar.Reader) error {
 	u := unpacker{tree: t, dir: dir, in: in, known: map[string]bool{path.Clean(dir): true}, buf: make([]byte, 128<<10)}
+	if err := t.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
 	var dirs []made
 	for {
 		h, err := in.Next()
