@@ -146,7 +146,7 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	if err == nil {
 		if s.Files {
 			c.files = sess
-			s.Args, s.Env, s.Dir = d.filesProgram(sess)
+			s.Args, s.Env, s.Dir = sess.filesProgram(d.Program)
 		}
 		if err = d.launch(c, sess, s); err != nil || s.Files {
 			d.sessions.leave(sess, err == nil)
