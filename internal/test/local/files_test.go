@@ -103,6 +103,17 @@ func commandsSee(t *testing.T, s *berth.Session, fsys *files.FS) {
 	if got, err := fsys.ReadFile("made"); err != nil || string(got) != "by a command\n" {
 		t.Errorf("ReadFile returned %q, %v", got, err)
 	}
+	watch := fsys.Watch(t.Context(), ".")
+	local.Sh(t, s, "echo x >> a/b/c.txt; mkdir a/new; echo y > a/new/file")
+	want := map[string]bool{"a/b/c.txt": true, "a/new": true, "a/new/file": true}
+	for e, err := range watch {
+		if err != nil {
+			t.Fatalf("the watch ended with %v, and has not told of %v", err, want)
+		}
+		if delete(want, e.Name); len(want) == 0 {
+			break
+		}
+	}
 	for c, err := range s.Commands(t.Context()) {
 		if err != nil || c.Args[0] != "sh" {
 			t.Errorf("the session has the command %q, %v", c.Args, err)
