@@ -8,18 +8,17 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/command"
-	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/orchestrator"
-	"github.com/berth-go/berth/store"
 )
 
 // Cmd is a command to run in a session, in the shape of os/exec's. Session.Command prepares it. It is run once, and used
-// by one goroutine at a time.
+// by one goroutine at a time, apart from what says otherwise.
 type Cmd struct {
 	// Args holds the program and its arguments. A program without a slash is looked up in the session's PATH.
 	Args []string
@@ -36,6 +35,14 @@ type Cmd struct {
 	// other Writer.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+
+	// TTY, unless nil, gives the program a terminal of that size, which is its controlling terminal. What is read from Stdin is
+	// typed there, Stdout gets what the program shows, with both of its outputs in one, and Stderr is nil or equal to Stdout. As
+	// at every terminal, lines that are shown end with "\r\n", and what is typed is shown too, unless the program changes that.
+	// The end of Stdin types the character for the end of a file, Ctrl-D, if the program reads lines; a nil Stdin types nothing.
+	// When the terminal is closed, as by closing a StdoutPipe, the program gets SIGHUP. TERM is xterm unless Env or the
+	// session's environment has another one.
+	TTY *TTYSize
 
 	// WaitDelay bounds how long Wait waits for the streams after the program has ended: a child may hold them open, a
 	// Reader or a Writer may block. 0 = without bound, as long as the context is not done. When it has passed, Wait's error
@@ -91,6 +98,9 @@ func exitError(exit agent.Exit) error {
 	return &ExitError{Code: exit.Code, Signal: exit.Signal, OutOfMemory: exit.OutOfMemory, Reason: exit.Reason}
 }
 
+// TTYSize is the size of a terminal in characters. Zero rows or columns mean that the program does not know the size.
+type TTYSize struct{ Rows, Cols uint16 }
+
 // ID returns what tells the command from all others in its session: see CommandInfo. "" = it was not started.
 func (c *Cmd) ID() string { return c.running.ID() }
 
@@ -142,9 +152,6 @@ func (i CommandInfo) GoString() string { return i.String() }
 // LogValue implements slog.LogValuer: it is String.
 func (i CommandInfo) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
-// listTimeout bounds each question of Commands.
-const listTimeout = 30 * time.Second
-
 // Commands returns the commands of the session in the order of their starts: those that run, and the last ones that have ended, at most
 // 100, and 64 KiB of their arguments. A command that could not be started is none. Each 100 of them are one question to the container's
 // agent, which forgets them with the session. To ask does not renew the session's lease. An error comes with a zero CommandInfo, and
@@ -153,7 +160,11 @@ const listTimeout = 30 * time.Second
 func (s *Session) Commands(ctx context.Context) iter.Seq2[CommandInfo, error] {
 	return func(yield func(CommandInfo, error) bool) {
 		for after, last := uint64(0), false; !last; {
-			page, err := (&commandHost{s: s}).list(ctx, after)
+			var page []agent.CommandInfo
+			err := (&commandHost{s: s}).ask(ctx, "list its commands", func(ctx context.Context, inside orchestrator.Inside) (err error) {
+				page, err = inside.Commands(ctx, s.id, after)
+				return err
+			})
 			if err != nil {
 				yield(CommandInfo{}, err)
 				return
@@ -194,8 +205,25 @@ func (c *Cmd) Start() error {
 	return c.running.Start(command.Spec{
 		Args: c.Args, Env: c.Env, Dir: c.Dir,
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: c.WaitDelay,
+		Terminal: (*agent.Size)(c.TTY),
 	})
 }
+
+// Signal sends a signal to the program, as os.Process.Signal does; sig is a syscall.Signal. It has been sent when Signal returns.
+// What the program has started does not get it, unless the program passes it on: see SignalGroup. Signal may be used while
+// another goroutine is in Wait. os.ErrProcessDone: the program has ended. Signal gives up when the container's agent has not answered
+// for 30 s (ErrUnavailable); the program may have got the signal then. Other errors are as for Start. errors.ErrUnsupported: the
+// container runs an agent of an older version, or sig is no signal of Linux.
+func (c *Cmd) Signal(sig os.Signal) error { return c.running.Signal(sig, false) }
+
+// SignalGroup is Signal for the program's process group: the program and what it has started, unless that has made a group or a
+// session of its own. A shell without a terminal leaves all its children in its group. To end everything that a command has started,
+// end its context.
+func (c *Cmd) SignalGroup(sig os.Signal) error { return c.running.Signal(sig, true) }
+
+// Resize sets the size of the terminal of a command that has a TTY. Its program gets SIGWINCH. Resize may be used while another
+// goroutine is in Wait. Errors are as for Signal; a command without a TTY is one too.
+func (c *Cmd) Resize(size TTYSize) error { return c.running.Resize(agent.Size(size)) }
 
 // Wait returns when the command has ended and its streams are copied. Its error is the first of these:
 //
@@ -229,7 +257,7 @@ func (c *Cmd) Output() ([]byte, error) {
 	var out bytes.Buffer
 	c.Stdout = &out
 	var tail *command.Tail
-	if c.Stderr == nil {
+	if c.Stderr == nil && c.TTY == nil {
 		tail = new(command.Tail)
 		c.Stderr = tail
 	}
@@ -287,95 +315,4 @@ func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
 	r, w := c.running.OutputPipe()
 	c.Stderr = w
 	return r, nil
-}
-
-// commandHost is the command.Host of a session, for one command, and the filehelper.Host of its files.
-type commandHost struct {
-	s     *Session
-	trace string // the ID of the session's trace; "" = none, or Use was not called, of which one call at a time may be under way
-}
-
-// ID implements command.Host.
-func (h *commandHost) ID() string { return h.s.id }
-
-// Use implements command.Host.
-func (h *commandHost) Use(ctx context.Context, start func(inside orchestrator.Inside, release func()) error) error {
-	p := h.s.p
-	if err := p.calls.enter(); err != nil {
-		return err
-	}
-	defer p.calls.leave()
-	inside, record, err := h.inside(ctx)
-	if err != nil {
-		return err
-	}
-	h.trace = record.TraceID()
-	return start(inside, p.sessions.Using(record))
-}
-
-// inside connects to the session's container.
-func (h *commandHost) inside(ctx context.Context) (orchestrator.Inside, *store.Session, error) {
-	inside, record, err := h.s.p.sessions.Inside(ctx, h.s.id)
-	switch {
-	case errors.Is(err, agent.ErrGone): // the store may have been set back to a time when the container was there
-		err = h.Explain(ctx, err)
-	case err != nil:
-		err = h.s.p.sessions.ExplainClosed(ctx, h.s.id, err)
-	}
-	return inside, record, err
-}
-
-// list asks for some of the session's commands.
-func (h *commandHost) list(ctx context.Context, after uint64) ([]agent.CommandInfo, error) {
-	if err := h.s.p.calls.enter(); err != nil {
-		return nil, err
-	}
-	defer h.s.p.calls.leave()
-	asking, cancel := context.WithTimeoutCause(ctx, listTimeout,
-		fmt.Errorf("%w: the agent of the container has not answered for %v", ErrUnavailable, listTimeout))
-	defer cancel()
-	inside, _, err := h.inside(asking)
-	if err != nil {
-		return nil, err
-	}
-	page, err := inside.Commands(asking, h.s.id, after)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, h.Explain(ctx, fmt.Errorf("session %s: cannot list its commands: %w", h.s.id, err))
-	}
-	return page, nil
-}
-
-// Explain implements command.Host.
-func (h *commandHost) Explain(ctx context.Context, err error) error {
-	return h.s.p.sessions.Explain(ctx, h.s.id, h.s.status, err)
-}
-
-// Go implements command.Host.
-func (h *commandHost) Go(fn func()) { h.s.p.loops.Go(fn) }
-
-// Report implements command.Host.
-func (h *commandHost) Report(ctx context.Context, what string, err error) {
-	about := []any{"session", h.s.id}
-	args := h.s.p.events.telemetry.LogArgs(ctx, about...)
-	if len(args) == len(about) && h.trace != "" {
-		args = append(args, telemetry.LogTrace, h.trace)
-	}
-	h.s.p.failures.Report(what, err, args...)
-}
-
-// Ended implements command.Host. It counts an *ExitError that has OutOfMemory, and sends its event.
-func (h *commandHost) Ended(err error) {
-	e, ok := errors.AsType[*ExitError](err)
-	if !ok || !e.OutOfMemory {
-		return
-	}
-	info := h.s.Info()
-	h.s.p.events.outOfMemory.Add(1)
-	h.s.p.events.emit(Event{
-		Type: EventOutOfMemory, SessionID: info.ID, TaskID: info.TaskID, UserID: info.UserID, Repository: info.Repository,
-		Container: info.Container.Name, Instance: info.Instance.ID, Start: info.Start, Err: e,
-	})
 }

@@ -63,7 +63,7 @@
 // process of the session is dead, and its files are gone.
 //
 // [Session.Command] has the shape of os/exec. The command is killed when its context or its session ends. It goes on when
-// this process ends, and keeps its session alive.
+// this process ends, and keeps its session alive. [Session.Dial] connects with a server that runs in the session.
 //
 // # Errors
 //
@@ -88,7 +88,8 @@
 //
 // # Concurrency
 //
-// Providers and sessions are safe for concurrent use. A [Cmd] is not, as in os/exec.
+// Providers and sessions are safe for concurrent use. A [Cmd] is not, as in os/exec, apart from
+// its methods that say so.
 //
 // # Testing
 //

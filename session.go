@@ -2,12 +2,16 @@ package berth
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/files"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -181,4 +185,63 @@ func (s *Session) KeepAlive(ctx context.Context) error {
 	}
 	defer s.p.calls.leave()
 	return s.p.sessions.Renew(ctx, s.id)
+}
+
+// Dial connects with a server that runs in the session: it can be the DialContext of an http.Transport. network is "tcp", "tcp4" or
+// "tcp6". The host of address is empty or localhost, or an address of the container, such as 127.0.0.1. Dial reaches what processes of this
+// session listen on, and nothing else: not other sessions of the container, nor berth's own ports.
+//
+// ctx bounds the dialling only. The connection has the methods of a net.TCPConn for deadlines and for closing one direction (CloseWrite).
+// It outlasts short interruptions of the network: no byte is lost or comes twice. Read returns io.EOF only if the server has closed the
+// connection or has ended. If the connection is lost, because the session or the container ended, the instance was lost, or the Provider was
+// closed, Read and Write return that as an error. While it is open, it renews the session's lease, as a running command does. A session
+// may have 1024 connections at a time.
+//
+// syscall.ECONNREFUSED: the session does not listen there. If the session has ended, the error is that of Session.Err;
+// ErrSessionStarting; ErrUnavailable: the agent has not answered for 30 s; errors.ErrUnsupported: the container runs an agent of an older
+// version.
+func (s *Session) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	h := &commandHost{s: s}
+	var conn net.Conn
+	err := h.Use(ctx, func(inside orchestrator.Inside, release func()) error {
+		ended := make(chan struct{})
+		h.Go(func() { // ends with the connection, and so soon after Close
+			<-ended
+			release()
+		})
+		dialling, cancel := context.WithTimeoutCause(ctx, askTimeout, errNoAnswer)
+		defer cancel()
+		made, err := inside.Dial(dialling, agent.Dial{Session: s.id, Network: network, Address: address, Ended: func() { close(ended) }})
+		if err != nil {
+			close(ended)
+			return h.asked(ctx, "dial "+address, err)
+		}
+		conn = made
+		return nil
+	})
+	return conn, err
+}
+
+// PortInfo describes a port of TCP on which a session listens.
+type PortInfo struct {
+	// Address is what it listens on. An unspecified address means all addresses of its family; that of IPv6 mostly those of IPv4 too.
+	Address netip.AddrPort
+	// Pid is a process that has the port, as the processes of the session see it, and Program its name, of which Linux keeps 15 bytes.
+	// 0 and "" = it is not known.
+	Pid     int
+	Program string
+}
+
+// Ports returns the ports on which processes of the session listen, in order. Dial reaches them. To ask does not renew the session's
+// lease. Errors are as for Dial.
+func (s *Session) Ports(ctx context.Context) ([]PortInfo, error) {
+	var ports []PortInfo
+	err := (&commandHost{s: s}).ask(ctx, "list its ports", func(ctx context.Context, inside orchestrator.Inside) error {
+		all, err := inside.Ports(ctx, s.id)
+		for _, p := range all {
+			ports = append(ports, PortInfo{Address: p.Addr, Pid: p.Pid, Program: p.Program})
+		}
+		return err
+	})
+	return ports, err
 }

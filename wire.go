@@ -278,3 +278,103 @@ func (c *Config) sharedDirs() (dirs []agent.SharedDir) {
 	}
 	return dirs
 }
+
+// commandHost is the command.Host of a session, for one command, and the filehelper.Host of its files.
+type commandHost struct {
+	s     *Session
+	trace string // the ID of the session's trace; "" = none, or Use was not called, of which one call at a time may be under way
+}
+
+// ID implements command.Host.
+func (h *commandHost) ID() string { return h.s.id }
+
+// Use implements command.Host.
+func (h *commandHost) Use(ctx context.Context, start func(inside orchestrator.Inside, release func()) error) error {
+	p := h.s.p
+	if err := p.calls.enter(); err != nil {
+		return err
+	}
+	defer p.calls.leave()
+	inside, record, err := h.inside(ctx)
+	if err != nil {
+		return err
+	}
+	h.trace = record.TraceID()
+	return start(inside, p.sessions.Using(record))
+}
+
+// inside connects to the session's container.
+func (h *commandHost) inside(ctx context.Context) (orchestrator.Inside, *store.Session, error) {
+	inside, record, err := h.s.p.sessions.Inside(ctx, h.s.id)
+	switch {
+	case errors.Is(err, agent.ErrGone): // the store may have been set back to a time when the container was there
+		err = h.Explain(ctx, err)
+	case err != nil:
+		err = h.s.p.sessions.ExplainClosed(ctx, h.s.id, err)
+	}
+	return inside, record, err
+}
+
+// ask asks the agent of the session's container something that it answers at once. what is "cannot ..." without these words.
+func (h *commandHost) ask(ctx context.Context, what string, question func(context.Context, orchestrator.Inside) error) error {
+	if err := h.s.p.calls.enter(); err != nil {
+		return err
+	}
+	defer h.s.p.calls.leave()
+	asking, cancel := context.WithTimeoutCause(ctx, askTimeout, errNoAnswer)
+	defer cancel()
+	inside, _, err := h.inside(asking)
+	if err != nil {
+		return err
+	}
+	return h.asked(ctx, what, question(asking, inside))
+}
+
+// asked returns the error of a question to the agent. ctx is that of the caller.
+func (h *commandHost) asked(ctx context.Context, what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return h.Explain(ctx, fmt.Errorf("session %s: cannot %s: %w", h.s.id, what, err))
+}
+
+// askTimeout bounds each question to the agent of a container.
+const askTimeout = 30 * time.Second
+
+// errNoAnswer is the cause with which a question is given up.
+var errNoAnswer = fmt.Errorf("%w: the agent of the container has not answered for %v", ErrUnavailable, askTimeout)
+
+// Explain implements command.Host.
+func (h *commandHost) Explain(ctx context.Context, err error) error {
+	return h.s.p.sessions.Explain(ctx, h.s.id, h.s.status, err)
+}
+
+// Go implements command.Host.
+func (h *commandHost) Go(fn func()) { h.s.p.loops.Go(fn) }
+
+// Report implements command.Host.
+func (h *commandHost) Report(ctx context.Context, what string, err error) {
+	about := []any{"session", h.s.id}
+	args := h.s.p.events.telemetry.LogArgs(ctx, about...)
+	if len(args) == len(about) && h.trace != "" {
+		args = append(args, telemetry.LogTrace, h.trace)
+	}
+	h.s.p.failures.Report(what, err, args...)
+}
+
+// Ended implements command.Host. It counts an *ExitError that has OutOfMemory, and sends its event.
+func (h *commandHost) Ended(err error) {
+	e, ok := errors.AsType[*ExitError](err)
+	if !ok || !e.OutOfMemory {
+		return
+	}
+	info := h.s.Info()
+	h.s.p.events.outOfMemory.Add(1)
+	h.s.p.events.emit(Event{
+		Type: EventOutOfMemory, SessionID: info.ID, TaskID: info.TaskID, UserID: info.UserID, Repository: info.Repository,
+		Container: info.Container.Name, Instance: info.Instance.ID, Start: info.Start, Err: e,
+	})
+}

@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/berth-go/berth/agent/gitremote"
@@ -226,6 +228,8 @@ func fromWire(e *wire.Error) error {
 		wire.CodeOverLimit:      ErrOverLimit,
 		wire.CodeBranchNotFound: ErrBranchNotFound,
 		wire.CodeNotExecutable:  ErrNotExecutable,
+		wire.CodeEnded:          os.ErrProcessDone,
+		wire.CodeRefused:        syscall.ECONNREFUSED,
 		wire.CodeProofRequired:  ErrProofRequired,
 		wire.CodeAddressRefused: ErrAddressRefused,
 	}[e.Code]

@@ -285,7 +285,8 @@ func (l *link) do(ctx context.Context, r request) error {
 		}
 		known := json.Unmarshal(b, &e) == nil && e.Code != ""
 		switch {
-		case !known && resp.StatusCode == http.StatusNotFound: // the agent does not have the path
+		case !known && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed):
+			// The agent does not have the path, or takes it for another one.
 			return fmt.Errorf("the agent is too old for %s %s: %w", r.method, r.path, errors.ErrUnsupported)
 		case !known:
 			return fmt.Errorf("the agent answered %s to %s %s", resp.Status, r.method, r.path)

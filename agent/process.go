@@ -42,7 +42,7 @@ const short = 30 * time.Second
 // unless the client is closed before.
 //
 // Start returns ErrUnknownSession if the session is not open, ErrNotExecutable if the program cannot be run, and
-// errors.ErrUnsupported if the agent is too old to serve files.
+// errors.ErrUnsupported if the agent is too old for a Terminal, or to serve files.
 func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	shared := SameWriter(cmd.Stdout, cmd.Stderr)
 	start := wire.Start{
@@ -60,13 +60,22 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	case cmd.Stderr != nil:
 		start.Stderr = "pipe"
 	}
+	id := rand.Text()
+	path := "commands/" + id
+	post := path
+	if cmd.Terminal != nil {
+		if cmd.Stderr != nil && !shared {
+			return nil, errOneOutput
+		}
+		start.Terminal, start.Stderr = (*wire.Size)(cmd.Terminal), ""
+		post += "/start"
+	}
 	body, err := json.Marshal(start)
 	if err != nil {
 		return nil, err
 	}
-	id := rand.Text()
-	p := &Process{c: c, id: id, path: "commands/" + id, delay: cmd.WaitDelay, onEnd: cmd.Ended, ended: make(chan struct{})}
-	if err := c.do(ctx, request{method: http.MethodPost, path: p.path, body: body, timeout: longPoll}); err != nil {
+	p := &Process{c: c, id: id, path: path, delay: cmd.WaitDelay, onEnd: cmd.Ended, ended: make(chan struct{})}
+	if err := c.do(ctx, request{method: http.MethodPost, path: post, body: body, timeout: longPoll}); err != nil {
 		if ctx.Err() != nil {
 			c.abandon(p.path)
 		}
@@ -231,4 +240,5 @@ var (
 	errDropped    = errors.New("the agent does not hold the command's output any more")
 	errTooMuch    = errors.New("the agent sends more than it may")
 	errLostCount  = errors.New("the agent has lost count of stdin")
+	errOneOutput  = errors.New("a terminal has one output: Stderr must be nil or Stdout")
 )

@@ -31,7 +31,7 @@ func TestWith(t *testing.T) {
 			TestAWriterThatFailsStopsTheProgram, TestASlowReaderHoldsTheProgramBack, TestWaitDelayBoundsPipesThatAreHeldOpen,
 			TestKillReachesWhatHasLeftTheProcessGroup, TestAForkBombIsKilled, TestKillCatchesWhatKeepsMoving,
 			TestCommandsMayOpenManyFiles, TestASessionHasNoPowerOverTheAgent, TestASessionHasANameAndAHome,
-			TestASessionThatStopsItsOwnStartsHoldsUpNobody, TestASelfContainedCheckout,
+			TestASessionThatStopsItsOwnStartsHoldsUpNobody, TestASelfContainedCheckout, TestTerminal,
 		} {
 			name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
 			t.Run(name[strings.LastIndex(name, ".Test")+len(".Test"):], test)

@@ -96,6 +96,10 @@ type Command struct {
 	// that the order of the output is kept.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Terminal, unless nil, gives the program a terminal of that size in place of pipes: Stdin is typed, and Stdout gets what is
+	// shown. Stderr is nil or equal to Stdout. The end of Stdin types the character for the end of a file, if the program reads
+	// lines; a nil Stdin types nothing. TERM is xterm unless the environment has another one.
+	Terminal *Size
 	// WaitDelay bounds how long Wait copies after the program has ended, as in os/exec: a child that the program left behind
 	// may hold the pipes open. 0 = no bound.
 	WaitDelay time.Duration
@@ -107,6 +111,9 @@ type Command struct {
 	// Stdin that would never return. lost says why the exit will never be known; nil = exit is the program's exit.
 	Ended func(exit Exit, lost error)
 }
+
+// Size is the size of a terminal in characters.
+type Size struct{ Rows, Cols uint16 }
 
 // Exit says how a program ended.
 type Exit struct {

@@ -39,7 +39,11 @@ const (
 	FillCaches     Verb = "inside.FillCaches"
 	Start          Verb = "inside.Start"
 	Commands       Verb = "inside.Commands"
+	Dial           Verb = "inside.Dial"
+	Ports          Verb = "inside.Ports"
 	Kill           Verb = "process.Kill"
+	Signal         Verb = "process.Signal"
+	Resize         Verb = "process.Resize"
 	Deliver        Verb = "process.Deliver" // of a chunk of output; an error is a connection that breaks, and is made again
 )
 

@@ -43,6 +43,8 @@ type session struct {
 	files                   *Files            // nil until a command asks
 	processes               []*process        // those that run
 	history                 *history          // nil until a command starts
+	listeners               []*listener       // in the order of their ports
+	lines                   int               // connections of Dial
 	over                    string            // why the agent has ended it; "" = it has not
 	since                   time.Time         // when the last command ended, or when the session was opened if there was none
 }

@@ -110,7 +110,8 @@ func NewEngine(opts EngineOptions) *Engine {
 		e.remotes.byIdentity[identity(spelling)] = newRemote(spelling, r)
 	}
 	e.init(opts.Fault, Connect, Probe, Ensure, List, Remove, RemoveMirror, RemoveResource, Purge, Attach,
-		Fetch, Open, CloseSession, Sessions, Idle, Renew, FillCaches, Start, Commands, Kill, Deliver)
+		Fetch, Open, CloseSession, Sessions, Idle, Renew, FillCaches, Start, Commands, Dial, Ports, Kill, Signal, Resize,
+		Deliver)
 	if opts.Cloud != nil {
 		opts.Cloud.mu.Lock()
 		opts.Cloud.engines = append(opts.Cloud.engines, e)

@@ -226,7 +226,7 @@ func (i *inside) idle(session string) (time.Duration, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case slices.ContainsFunc(s.processes, func(p *process) bool { return !p.started.Files }):
+	case s.lines > 0, slices.ContainsFunc(s.processes, func(p *process) bool { return !p.started.Files }):
 		return 0, nil
 	}
 	return time.Since(s.since), nil

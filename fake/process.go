@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"os/exec"
 	"path"
 	"strings"
@@ -34,6 +36,14 @@ type Command struct {
 	Stdout    io.Writer         // never nil, as Stderr: fails when the command is killed
 	Stderr    io.Writer
 	Files     *Files // the session's, shared by its commands and gone when it ends
+	// Signals asks for the signals that the command gets, as signal.Notify does, and returns their channel, which holds 16. Before,
+	// a signal ends the command if that is what it does to a program by default. Signal 9 always does.
+	Signals func() <-chan os.Signal
+	// Terminal is the command's terminal; nil = it has none. It passes on what is typed and shown as it is.
+	Terminal *Terminal
+	// Listen listens on a port of the session: 0 chooses one. Session.Dial reaches it, at any address of the loopback. The command's
+	// end closes the listener and its connections.
+	Listen func(port int) (net.Listener, error)
 }
 
 // process is a started command.
@@ -53,6 +63,8 @@ type process struct {
 	input agent.StreamEnd // why it ended; set before fed is closed
 
 	stdout, stderr *output // equal if they share the caller's writer
+	signals        signals
+	terminal       *Terminal // nil = none
 
 	ended  chan struct{} // closed when exit and gone are final; nil if it ended as it started
 	idle   chan struct{} // closed when its function has returned
@@ -105,6 +117,12 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 		return nil, fmt.Errorf("%w: %q: executable file not found in $PATH", agent.ErrNotExecutable, c.Args[0])
 	}
 	p := &process{inside: i, session: s, started: c, reply: r, oomKills: i.container.oomKills}
+	if c.Terminal != nil {
+		if c.Stderr != nil && !agent.SameWriter(c.Stdout, c.Stderr) {
+			return nil, errOneOutput
+		}
+		p.terminal = &Terminal{size: *c.Terminal, changed: make(chan struct{})}
+	}
 	if s.history == nil {
 		s.history = new(history)
 	}
@@ -127,7 +145,8 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	}
 	command := Command{
 		Container: i.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
-		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: i.filesOf(s),
+		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: i.filesOf(s), Signals: p.signals.notify, Terminal: p.terminal,
+		Listen: p.listen,
 	}
 	e.running.Go(func() { p.run(ctx, e.opts.Run, command) })
 	return p, nil
@@ -147,7 +166,7 @@ func (p *process) prepare() (context.Context, error) {
 		p.stdin, p.feed = io.Pipe()
 	}
 	p.stdout = p.newOutput(c.Stdout)
-	if p.stderr = p.stdout; !agent.SameWriter(c.Stdout, c.Stderr) {
+	if p.stderr = p.stdout; p.terminal == nil && !agent.SameWriter(c.Stdout, c.Stderr) {
 		p.stderr = p.newOutput(c.Stderr)
 	}
 	s.processes = append(s.processes, p)
@@ -333,14 +352,18 @@ func (p *process) Kill(ctx context.Context) error {
 }
 
 func (p *process) kill() {
-	if p.ended == nil {
-		return
+	if p.ended != nil {
+		p.finish(exitKilled)
 	}
+}
+
+// finish ends a command whose function may not have returned.
+func (p *process) finish(exit agent.Exit) {
 	n := p.inside.container.node
 	n.mu.Lock()
 	p.session.remove(p)
 	n.mu.Unlock()
-	p.end(exitKilled, nil)
+	p.end(exit, nil)
 }
 
 // abandonTime bounds how long a command whose start was given up may run while its host cannot be reached. The client

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -139,8 +140,8 @@ type Inside interface {
 	// still returns it until CloseSession, and its other calls fail with agent.ErrOverLimit. A command that died so has
 	// Exit.OverLimit. errors.ErrUnsupported: the container's agent is too old for it.
 	EndedSessions(ctx context.Context, seen int) ([]agent.EndedSession, error)
-	// Idle returns for how long a session has had no running command, by a monotonic clock. It is 0 while a command runs.
-	// Else it is the time since the last of these events: a command ended, the first Open, a Renew. A command runs until
+	// Idle returns for how long a session has had no running command and no connection of Dial, by a monotonic clock. It is 0 while there is one.
+	// Else it is the time since the last of these events: a command or a connection ended, the first Open, a Renew. A command runs until
 	// the agent has seen it end. It does not matter which process started it, or whether one is attached. Processes that a
 	// command left in the background do not count. agent.ErrUnknownSession. errors.ErrUnsupported: the container's agent
 	// is too old for it.
@@ -149,13 +150,20 @@ type Inside interface {
 	// errors.ErrUnsupported: the container's agent is too old for it.
 	Renew(ctx context.Context, session string) error
 	// Start runs a command. ctx bounds the start only. If it ends first, a command that was started is killed as soon as
-	// the host can be reached. agent.ErrUnknownSession, agent.ErrOverLimit, agent.ErrNotExecutable. With Files of the command:
-	// errors.ErrUnsupported, if the container's agent is too old to serve files.
+	// the host can be reached. agent.ErrUnknownSession, agent.ErrOverLimit, agent.ErrNotExecutable. errors.ErrUnsupported: the
+	// container's agent is too old for a Terminal, or to serve Files.
 	Start(ctx context.Context, c agent.Command) (Process, error)
 	// Commands returns the commands of a session that were started after the one whose Seq is after, in the order of their starts:
 	// see agent.Client.Commands. It does not matter which process has started them. agent.ErrUnknownSession, agent.ErrOverLimit.
 	// errors.ErrUnsupported: the container's agent is too old for it.
 	Commands(ctx context.Context, session string, after uint64) ([]agent.CommandInfo, error)
+	// Dial connects with what a session listens on, and with nothing else. ctx bounds the dialling only; the connection ends with
+	// the Inside. While it is open, the session is not idle. agent.ErrUnknownSession, agent.ErrOverLimit. syscall.ECONNREFUSED: the
+	// session does not listen there. errors.ErrUnsupported: the container's agent is too old for it.
+	Dial(ctx context.Context, d agent.Dial) (*agent.Conn, error)
+	// Ports returns the ports of TCP on which the processes of a session listen, in order. agent.ErrUnknownSession,
+	// agent.ErrOverLimit. errors.ErrUnsupported: the container's agent is too old for it.
+	Ports(ctx context.Context, session string) ([]agent.Port, error)
 	// Done returns a channel that is closed when the container is gone for good or Close is called.
 	Done() <-chan struct{}
 	// Err says why Done is closed: agent.ErrGone, agent.ErrIncompatible or agent.ErrClosed. It is nil before.
@@ -181,6 +189,11 @@ type Process interface {
 	// Kill kills the command and everything that it started, including processes that left its process group. It returns
 	// when they are dead. Killing a command that has ended is a success.
 	Kill(ctx context.Context) error
+	// Signal signals the program, or with group its process group, once. os.ErrProcessDone: the program has ended.
+	// errors.ErrUnsupported: the container's agent is too old for it.
+	Signal(ctx context.Context, sig syscall.Signal, group bool) error
+	// Resize sets the size of the terminal of a command that was started with one. os.ErrProcessDone: the terminal is closed.
+	Resize(ctx context.Context, size agent.Size) error
 }
 
 // ContainerSpec describes the container of one sharing key.

@@ -41,6 +41,7 @@ type Spec struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	WaitDelay      time.Duration
+	Terminal       *agent.Size
 }
 
 // A Command is one command. It is run once, and used by one goroutine at a time.

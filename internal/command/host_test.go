@@ -18,6 +18,7 @@ import (
 // A session is a Host, the connection to its container, and the only process in it.
 type session struct {
 	orchestrator.Inside
+	orchestrator.Process
 	refused error // of Start
 	exit    agent.Exit
 	over    chan struct{} // closed when the process ends by itself

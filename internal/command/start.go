@@ -51,6 +51,7 @@ func (c *Command) startInside(inside orchestrator.Inside, release func()) error 
 	process, err := inside.Start(ctx, agent.Command{
 		Session: c.host.ID(), Args: c.spec.Args, Env: c.spec.Env, Dir: c.spec.Dir,
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.spec.WaitDelay, Ended: c.programEnded,
+		Terminal: c.spec.Terminal,
 	})
 	if err != nil {
 		c.release()

@@ -13,7 +13,7 @@ import (
 func (c *Command) Wait() (code int, err error) {
 	switch {
 	case c.process == nil:
-		return c.code, errors.New("berth: the command was not started")
+		return c.code, errNotStarted
 	case c.waited:
 		return c.code, errors.New("berth: Wait was called before")
 	}

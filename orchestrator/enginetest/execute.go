@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"slices"
 	"strings"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/loop"
 )
 
@@ -19,6 +22,9 @@ type Invocation struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Files          Files
+	Signals        func() <-chan os.Signal                     // asks for the command's signals
+	Size           func() (size agent.Size, c <-chan struct{}) // of its terminal; nil = it has none
+	Listen         func(port int) (net.Listener, error)
 }
 
 // Files are the files of one session. Names are as commands give them: relative names are relative to the checkout.
@@ -45,6 +51,22 @@ var executed = []struct {
 	{cmdTree, waits},
 	{cmdHog, waits},
 	{cmdHogChild, waits},
+	{cmdTrap, traps},
+	{cmdTrapTree, traps},
+	{cmdServe, serves},
+	{cmdTerminal, func(_ context.Context, c Invocation) int {
+		in := bufio.NewReader(c.Stdin)
+		shown := func() {
+			size, _ := c.Size()
+			print(c.Stdout, fmt.Sprintf("%d %d\r\n", size.Rows, size.Cols))
+		}
+		shown()
+		line, _ := in.ReadString('\n')
+		line = strings.TrimSuffix(line, "\n")
+		print(c.Stdout, line+"\r\ngot "+line+"\r\n")
+		shown()
+		return 5
+	}},
 	{cmdBrief, func(ctx context.Context, _ Invocation) int {
 		if loop.Sleep(ctx, brief) != nil {
 			return killed
@@ -101,6 +123,41 @@ func ends(result int) func(context.Context, Invocation) int {
 func waits(ctx context.Context, _ Invocation) int {
 	<-ctx.Done()
 	return killed
+}
+
+// traps waits for a signal.
+func traps(ctx context.Context, c Invocation) int {
+	signals := c.Signals()
+	print(c.Stdout, "ready\n")
+	select {
+	case <-signals:
+		return 7
+	case <-ctx.Done():
+		return killed
+	}
+}
+
+// serves answers as cmdServe does.
+func serves(_ context.Context, c Invocation) int {
+	l, err := c.Listen(servePort)
+	if err != nil {
+		return 1
+	}
+	print(c.Stdout, "ready\n")
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return killed
+		}
+		go func() { // ends with the connection
+			defer conn.Close()
+			request, err := bufio.NewReader(conn).ReadString(0)
+			_, path, _ := strings.Cut(strings.TrimSuffix(request, "\x00"), " ")
+			if err == nil {
+				print(conn, refusal(path))
+			}
+		}()
+	}
 }
 
 // stores writes the command's input to files.

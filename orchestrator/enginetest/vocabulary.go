@@ -24,12 +24,19 @@ var (
 	cmdWrite    = []string{"sh", "-c", "cat > note"}   // cmdRead of the file's path reads it
 	cmdHog      = []string{"tail", "-c", "1000000000"} // keeps its input in memory
 	cmdHogChild = []string{"sh", "-c", "head -c 1000000000 /dev/zero | tail -c 1000000000 >/dev/null; exit 3"}
-	cmdAbsent   = []string{"no-such-program"}
+	cmdTrap     = []string{"sh", "-c", `trap "exit 7" USR1; echo ready; sleep 100000 >/dev/null & wait`}
+	cmdTrapTree = []string{"sh", "-c", `trap "exit 7" USR1; echo ready; sleep 100000; exit 8`} // only the group's signal ends it
+	cmdTerminal = []string{"sh", "-c", `stty size; read line; echo "got $line"; stty size; test -t 0 -a -t 1 -a -t 2 && exit 5`}
+	// cmdServe listens on servePort, for any number of connections, and says a line then. It refuses each repository.
+	cmdServe  = []string{"sh", "-c", "exec git daemon --listen=127.0.0.1 --port=8123 --reuseaddr --max-connections=0 --verbose --log-destination=stderr 2>&1"}
+	cmdAbsent = []string{"no-such-program"}
 	// cmdKeep writes its input to the home and to the temporary directory, and prints both files' names.
 	cmdKeep = []string{"sh", "-c", `tee "$HOME/note" > "$TMPDIR/note"; echo "$HOME/note"; echo "$TMPDIR/note"`}
 )
 
 const (
+	servePort = 8123
+
 	zeros = 8 << 20     // how many bytes cmdZeros prints
 	page  = 20000       // how many bytes cmdPage prints: they fit into a pipe
 	brief = time.Second // how long cmdBrief runs
@@ -38,4 +45,4 @@ const (
 func cmdRead(path string) []string { return []string{"cat", path} }
 
 // Programs are the programs that the suite starts. It expects each of them in a container.
-var Programs = []string{"cat", "echo", "false", "head", "pwd", "sh", "sleep", "tail", "tee", "true"}
+var Programs = []string{"cat", "echo", "false", "git", "head", "pwd", "sh", "sleep", "stty", "tail", "tee", "true"}

@@ -18,16 +18,20 @@ import (
 // A command is a program that a client started. It stays known after its end, until the client has taken the exit code and the
 // rest of the output.
 type command struct {
-	id  string
-	uid int
+	id string
 
-	ready chan struct{} // closed when the start is decided; the fields below are set before
-	err   error
-	proc  *proc.Process
-	in    *input
-	out   *output
-	errs  *output  // nil if shared with out, or not wanted
-	files *session // whose files it serves; nil = it is a command of a session
+	ready    chan struct{} // closed when the start is decided; the fields below are set before
+	err      error
+	session  *session
+	proc     *proc.Process
+	terminal bool
+	line     *connection // nil = it is a program
+	in       *input
+	out      *output
+	errs     *output  // nil if shared with out, or not wanted
+	files    *session // whose files it serves; nil = it is a command of a session
+	signals  signals
+	signaller
 
 	ended chan struct{} // closed when proc has ended and its session knows; over is set before
 	over  string        // why its session was ended by the agent, if that killed it
@@ -58,6 +62,8 @@ type commands struct {
 	mu    sync.Mutex // protects what follows
 	byID  map[string]*command
 	ended []string // oldest first; may hold IDs that are gone
+
+	lines *lines // those of them that are connections
 }
 
 // get waits until the command's start is decided.
@@ -89,7 +95,10 @@ func (cs *commands) add(id string) (c *command, fresh bool) {
 }
 
 // release forgets a command and closes its streams.
-func (cs *commands) release(id string) {
+func (cs *commands) release(id string) { cs.end(id, false) }
+
+// end is release. A connection may be reset.
+func (cs *commands) end(id string, reset bool) {
 	cs.mu.Lock()
 	c := cs.byID[id]
 	delete(cs.byID, id)
@@ -98,11 +107,15 @@ func (cs *commands) release(id string) {
 		return
 	}
 	<-c.ready // soon: a start is bounded
-	if c.in != nil {
-		c.in.close()
+	if c.line != nil {
+		cs.lines.close(c, reset)
+		return
 	}
 	if c.out != nil {
-		c.out.drop()
+		c.out.drop() // of a terminal, it ends the input, too
+	}
+	if c.in != nil {
+		c.in.close()
 	}
 	if c.errs != nil {
 		c.errs.drop()
@@ -185,7 +198,10 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	if len(s.Args) == 0 || len(s.Args[0]) == 0 {
 		return &wire.Error{Code: wire.CodeNotExecutable, Message: "no program named"}
 	}
-	c.uid = sess.UID
+	c.session, c.signaller = sess, d.table
+	if sess.room != nil {
+		c.signaller = sess.room
+	}
 
 	env := append(append(append([]string(nil), sess.place.Env...), stringsOf(sess.Env)...), stringsOf(s.Env)...)
 	if s.Files {
@@ -197,18 +213,29 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	}
 	sess.starts <- struct{}{} // not bounded by ctx: a repetition of the request means this start
 	defer sess.starts.leave()
-	streams, err := openStreams(s, sess.UID)
+	var size *proc.Size
+	wanted := s
+	if s.Terminal != nil {
+		size, wanted = &proc.Size{Rows: s.Terminal.Rows, Cols: s.Terminal.Cols}, wire.Start{}
+		if lookup(env, "TERM") == "" {
+			env = append(env, "TERM=xterm")
+		}
+	}
+	streams, err := openStreams(wanted, sess.UID)
 	if err != nil {
 		return err
 	}
 	c.proc, err = d.starter(sess).Start(proc.Spec{
 		Args: stringsOf(s.Args), Env: env, Path: lookup(env, "PATH"), Dir: dir,
-		UID: sess.UID, Files: streams.child,
+		UID: sess.UID, Files: streams.child, Terminal: size,
 	})
 	streams.closeChild()
 	if err != nil {
 		streams.closeOurs()
 		return environ.StartError(string(s.Args[0]), dir, sess.UID, err)
+	}
+	if size != nil {
+		c.openTerminal(s, &d.kept)
 	}
 	if streams.in != nil {
 		c.in = newInput(streams.in)
@@ -244,7 +271,7 @@ func stringsOf(bs [][]byte) []string {
 func (d *Daemon) kill(ctx context.Context, c *command) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, wire.Poll)
 	defer cancel()
-	err := proc.Kill(ctx, c.proc.Mark, c.uid)
+	err := proc.Kill(ctx, c.proc.Mark, c.session.UID)
 	if err == nil {
 		select {
 		case <-c.ended:

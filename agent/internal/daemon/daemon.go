@@ -128,6 +128,7 @@ func Run(ctx context.Context, o Options) error {
 		case err := <-served:
 			return err
 		case <-tick.C:
+			d.commands.lines.hangUp(nil)
 			if n, idle := d.managers.others(""); o.OrphanTimeout > 0 && n == 0 && idle > o.OrphanTimeout {
 				d.Log.Warn("no manager has come back: the agent ends", "idle", idle.Round(time.Second))
 				return nil
@@ -198,6 +199,7 @@ func newDaemon(o Options, program string, table *proc.Table) *Daemon {
 		managers: managers{now: make(map[string]int), left: make(map[string]time.Time), since: time.Now()},
 	}
 	d.endings = newEndings(d.sessions.known)
+	d.commands.lines = &lines{commands: &d.commands, sessions: &d.sessions, managers: &d.managers, kept: &d.kept}
 	d.spares, d.ports = newSpares(d), newGuard(d)
 	return d
 }

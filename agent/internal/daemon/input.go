@@ -3,7 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"sync"
 
 	"github.com/berth-go/berth/agent/internal/wire"
@@ -11,7 +11,7 @@ import (
 
 // An input is the stdin of a command. At most one chunk waits for the program to read it.
 type input struct {
-	pipe *os.File
+	pipe io.WriteCloser
 
 	mu       sync.Mutex    // protects what follows
 	changed  chan struct{} // closed and replaced whenever something below changes
@@ -27,7 +27,7 @@ type part struct {
 	free func()
 }
 
-func newInput(pipe *os.File) *input {
+func newInput(pipe io.WriteCloser) *input {
 	in := &input{pipe: pipe, changed: make(chan struct{})}
 	go in.pump()
 	return in
@@ -39,6 +39,35 @@ func (in *input) close() {
 	in.signal()
 	in.mu.Unlock()
 	in.pipe.Close()
+}
+
+// finish waits until what was taken is written, and closes the input.
+func (in *input) finish() {
+	for {
+		in.mu.Lock()
+		closed := in.closed
+		if !closed && !in.ending {
+			in.ending = true
+			in.signal()
+		}
+		changed := in.changed
+		in.mu.Unlock()
+		if closed {
+			return
+		}
+		<-changed
+	}
+}
+
+// abandon closes the input of a connection at once, and does not tell the other side that it has ended.
+func (in *input) abandon() {
+	in.mu.Lock()
+	in.closed = true
+	in.signal()
+	in.mu.Unlock()
+	if h, ok := in.pipe.(half); ok {
+		h.File.Close()
+	}
 }
 
 // signal wakes all who wait for a change. The lock is held.

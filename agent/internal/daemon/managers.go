@@ -62,3 +62,17 @@ func (m *managers) others(but string) (n int, idle time.Duration) {
 	}
 	return 0, time.Since(latest)
 }
+
+// away returns for how long a manager has not been connected. One that is not known counts as away since the agent's start.
+func (m *managers) away(id string) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now[id] > 0 {
+		return 0
+	}
+	left, ok := m.left[id]
+	if !ok {
+		left = m.since
+	}
+	return time.Since(left)
+}

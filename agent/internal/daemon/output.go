@@ -17,6 +17,7 @@ import (
 type output struct {
 	pipe   *os.File
 	budget *budget
+	unread bool // nobody will ask for it: it is read and dropped
 
 	mu      sync.Mutex    // protects what follows
 	changed chan struct{} // closed and replaced whenever something below changes
@@ -28,8 +29,10 @@ type output struct {
 
 const pipeSize = 128 << 10
 
-func newOutput(pipe *os.File, b *budget) *output {
-	o := &output{pipe: pipe, budget: b, changed: make(chan struct{})}
+func newOutput(pipe *os.File, b *budget) *output { return startOutput(&output{pipe: pipe, budget: b}) }
+
+func startOutput(o *output) *output {
+	o.changed = make(chan struct{})
 	go o.pump()
 	return o
 }
@@ -84,6 +87,8 @@ func (o *output) readPipe() (failure error) {
 			case err == syscall.EINTR:
 			case err == syscall.EAGAIN:
 				return false // called again when there is something
+			case err == syscall.EIO: // a terminal that no process has open any more
+				open = false
 			case err != nil:
 				open, failure = false, err
 			default:
@@ -129,6 +134,9 @@ func (o *output) add(buf *readBuffer, n int) bool {
 		return false
 	}
 	o.kept.take(buf, n)
+	if o.unread {
+		o.forget(n)
+	}
 	o.signal()
 	return true
 }

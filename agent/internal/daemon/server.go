@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"strconv"
 	"time"
 
@@ -176,12 +177,12 @@ func (d *Daemon) releaseCommand(r *request) error {
 			}
 		}
 	}
-	d.commands.release(id)
+	d.commands.end(id, r.query.Get("reset") == "1")
 	return nil
 }
 
 func (d *Daemon) killCommand(r *request) error {
-	c, err := d.commands.get(r.Context(), r.values["id"])
+	c, err := d.commands.program(r)
 	if err != nil {
 		return err
 	}
@@ -192,8 +193,17 @@ func (d *Daemon) killCommand(r *request) error {
 	return err
 }
 
+// program returns the command that a request names, which is no connection.
+func (cs *commands) program(r *request) (*command, error) {
+	c, err := cs.get(r.Context(), r.values["id"])
+	if err == nil && c.proc == nil {
+		return nil, &wire.Error{Code: wire.CodeInvalid, Message: "it is no program"}
+	}
+	return c, err
+}
+
 func (d *Daemon) commandExit(r *request) error {
-	c, err := d.commands.get(r.Context(), r.values["id"])
+	c, err := d.commands.program(r)
 	if err != nil {
 		return err
 	}
@@ -214,7 +224,7 @@ func (d *Daemon) closeOutput(r *request) error {
 		return err
 	}
 	if stream := c.stream(r.values["stream"]); stream != nil {
-		stream.close()
+		stream.close() // of a terminal, it hangs up
 	}
 	return nil
 }
@@ -315,6 +325,8 @@ func coded(err error) *wire.Error {
 		return known
 	case errors.As(err, &failed):
 		return &wire.Error{Code: wire.CodeGit, Op: failed.Op, Message: failed.Message}
+	case errors.Is(err, os.ErrProcessDone):
+		return &wire.Error{Code: wire.CodeEnded, Message: err.Error()}
 	case errors.As(err, new(*egress.Refused)):
 		return &wire.Error{Code: wire.CodeAddressRefused, Message: err.Error()}
 	case errors.Is(err, mirror.ErrBranchNotFound):

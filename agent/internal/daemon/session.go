@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-go/berth/agent/internal/mirror"
@@ -26,6 +27,7 @@ type session struct {
 	quota    bool           // the file system bounds what it has on the disk
 	starting sync.WaitGroup // starts that got in before closing
 	history  history        // of its commands
+	lines    atomic.Int32   // connections of clients
 
 	// sessions.mu protects what follows.
 	closing bool      // takes no new command
@@ -335,6 +337,7 @@ func (d *Daemon) stop(ctx context.Context, s *session) error {
 		}
 	}
 	s.starting.Wait() // starts that came before; a start is bounded
+	d.commands.lines.hangUp(s)
 	return nil
 }
 

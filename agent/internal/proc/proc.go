@@ -64,12 +64,16 @@ type Spec struct {
 	Helper bool
 	// Files become the process's descriptors 0, 1 and 2.
 	Files [3]uintptr
+	// Terminal, unless nil, gives it a new terminal of that size in place of Files. It is its controlling terminal.
+	Terminal *Size
 }
 
 // A Process is a started process.
 type Process struct {
 	Pid  int // in the PID namespace of the program that started it; 0 = it is not known yet
 	Mark int // the group number that it and its descendants carry
+	// Master is the other end of its terminal, which its starter closes; 0 = it has none.
+	Master int
 
 	kills  func() int64  // counts the processes that the kernel has killed for lack of memory
 	before int64         // the count when it was started
@@ -149,10 +153,33 @@ func (t *Table) Start(s Spec) (*Process, error) {
 	if err := checkDir(s.Dir); err != nil {
 		return nil, err
 	}
+	master := 0
+	if s.Terminal != nil {
+		var side int
+		if master, side, err = openTerminal(s.UID, *s.Terminal); err != nil {
+			return nil, err
+		}
+		defer syscall.Close(side)
+		attr.Files = []uintptr{uintptr(side), uintptr(side), uintptr(side)}
+		attr.Sys.Setctty = true // Ctty 0 is the process's descriptor
+	}
+	p, err := t.startPatiently(candidates, s.Args, attr, mark)
+	if err != nil {
+		if master > 0 {
+			syscall.Close(master)
+		}
+		return nil, err
+	}
+	p.Master = master
+	encourageOOM(p.Pid, s.Helper)
+	return p, nil
+}
+
+// startPatiently tries again for a moment while the process table is full.
+func (t *Table) startPatiently(candidates, args []string, attr *syscall.ProcAttr, mark int) (*Process, error) {
 	for pause := 2 * time.Millisecond; ; pause *= 2 {
-		p, err := t.startOne(candidates, s.Args, attr, mark)
+		p, err := t.startOne(candidates, args, attr, mark)
 		if err == nil {
-			encourageOOM(p.Pid, s.Helper)
 			return p, nil
 		}
 		if !errors.Is(err, syscall.EAGAIN) || pause > time.Second {

@@ -79,9 +79,9 @@ func TestAMessageThatIsWrongIsAnError(t *testing.T) {
 		"no order":         append([]byte{last}, "nonsense"...),
 		"half a greeting":  append([]byte{last}, `g{"max_files":`...),
 		"half a start":     {last, isStart, 1, 2},
-		"a long argument":  {last, isStart, 1, 2, 3, 1, 0, 0, 0, 200, 'a'},
-		"many arguments":   {last, isStart, 1, 2, 3, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0, 0, 0},
-		"too much at last": {last, isStart, 1, 2, 3, 0, 0, 0, 0, 'x'},
+		"a long argument":  {last, isStart, 1, 2, 3, 0, 1, 0, 0, 0, 200, 'a'},
+		"many arguments":   {last, isStart, 1, 2, 3, 0, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0, 0, 0},
+		"too much at last": {last, isStart, 1, 2, 3, 0, 0, 0, 0, 0, 'x'},
 		"only a header":    {last},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/berth-go/berth/agent/internal/environ"
@@ -45,7 +46,8 @@ func Init(control *os.File) error {
 	defer c.Close()
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
-	i := &initial{conn: c, table: proc.NewPlainTable(), starts: make(chan struct{}, initStarts), ended: make(chan error, 1)}
+	i := &initial{conn: c, table: proc.NewPlainTable(), starts: make(chan struct{}, initStarts), ended: make(chan error, 1),
+		running: make(map[uint64]*proc.Process)}
 	go i.table.Run(nil, children) // for as long as the program runs
 	go i.listen()
 	return <-i.ended
@@ -57,6 +59,9 @@ type initial struct {
 	table  *proc.Table
 	starts chan struct{}
 	ended  chan error // has room for why there are no more orders
+
+	mu      sync.Mutex // protects running
+	running map[uint64]*proc.Process
 }
 
 // listen takes the next order. It performs a start itself, and meanwhile another goroutine listens: so a start waits for no other
@@ -71,6 +76,8 @@ func (i *initial) listen() {
 			return
 		case err == nil && o.Greet != nil:
 			err = i.greet(*o.Greet)
+		case err == nil && o.Signal != nil:
+			i.signal(*o.Signal)
 		case err == nil && o.Start != nil:
 			i.starts <- struct{}{}
 			go i.listen()
@@ -109,10 +116,37 @@ func (i *initial) start(s *start, files []int) {
 	}
 	seq := s.Seq
 	s = nil // it may be large
-	i.conn.write(report{Seq: seq, Started: true, Pid: p.Pid})
+	i.note(seq, p)
+	var master []int
+	if p.Master > 0 {
+		master = []int{p.Master}
+	}
+	i.conn.write(report{Seq: seq, Started: true, Pid: p.Pid}, master...)
+	closeAll(master)
 	<-p.Done()
+	i.note(seq, nil)
 	status := p.Status()
 	i.conn.write(report{Seq: seq, Ended: &status})
+}
+
+// note notes what runs under a number; nil = nothing any more.
+func (i *initial) note(seq uint64, p *proc.Process) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if p == nil {
+		delete(i.running, seq)
+	} else {
+		i.running[seq] = p
+	}
+}
+
+// signal signals what runs under a number. What has ended meanwhile gets none.
+func (i *initial) signal(s signalling) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if p := i.running[s.Seq]; p != nil {
+		i.table.Signal(p, s.Number, s.Group)
+	}
 }
 
 func (i *initial) launch(s *start, files []int) (*proc.Process, *wire.Error) {
@@ -120,7 +154,7 @@ func (i *initial) launch(s *start, files []int) (*proc.Process, *wire.Error) {
 		return nil, &wire.Error{Code: wire.CodeInternal, Message: "too many open files: the streams of the command did not arrive"}
 	}
 	spec := proc.Spec{
-		Args: s.Args, Env: s.Env, Path: s.Path, Dir: s.Dir, UID: s.UID, Mark: s.Mark,
+		Args: s.Args, Env: s.Env, Path: s.Path, Dir: s.Dir, UID: s.UID, Mark: s.Mark, Terminal: s.Terminal,
 	}
 	for n, fd := range files {
 		spec.Files[n] = uintptr(fd)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/berth-go/berth/agent/internal/proc"
@@ -120,6 +122,21 @@ func (k *Keeper) Start(s proc.Spec) (*proc.Process, error) {
 		}
 		<-r.Done() // soon: it ends, and with it what was started, if it was
 	}
+}
+
+// Signal signals a process that Start has returned: see [Room.Signal].
+func (k *Keeper) Signal(p *proc.Process, sig syscall.Signal, group bool) error {
+	ctx, cancel := context.WithTimeout(k.ctx, startTime)
+	defer cancel()
+	if err := k.enter(ctx); err != nil {
+		return err
+	}
+	r := k.room
+	k.leave()
+	if r == nil {
+		return os.ErrProcessDone
+	}
+	return r.Signal(p, sig, group)
 }
 
 // Close kills every process of the session, and returns when none is left. No process is started afterwards. Close may be

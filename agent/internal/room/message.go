@@ -10,10 +10,11 @@ import (
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// An order is a message of the agent to an init: one of Greet and Start.
+// An order is a message of the agent to an init: one of Greet, Start and Signal.
 type order struct {
-	Greet *Settings // the first; answered by Ready
-	Start *start
+	Greet  *Settings // the first; answered by Ready
+	Start  *start
+	Signal *signalling // without an answer
 }
 
 // Settings are what an init must know before it starts commands.
@@ -28,6 +29,14 @@ type start struct {
 	Mark, UID int
 	Path, Dir string
 	Args, Env []string
+	Terminal  *proc.Size // its terminal, whose other end comes with Started; nil = it has its streams
+}
+
+// signalling is a signal for what was started under a number, if it runs.
+type signalling struct {
+	Seq    uint64         `json:"seq"`
+	Number syscall.Signal `json:"number"`
+	Group  bool           `json:"group,omitempty"`
 }
 
 // A report is a message of an init to the agent: one of Ready, Started, Failed and Ended.
@@ -45,23 +54,39 @@ const streams = len(proc.Spec{}.Files)
 
 // The first byte of an order. A start is not JSON: its arguments may be any bytes, and each command waits for it.
 const (
-	isGreet = 'g'
-	isStart = 's'
+	isGreet  = 'g'
+	isStart  = 's'
+	isSignal = 'k'
 )
 
 func (o order) MarshalBinary() ([]byte, error) {
+	if o.Signal != nil {
+		text, err := json.Marshal(o.Signal)
+		return append([]byte{isSignal}, text...), err
+	}
 	if o.Start == nil {
 		text, err := json.Marshal(o.Greet)
 		return append([]byte{isGreet}, text...), err
 	}
 	s := o.Start
 	b := []byte{isStart}
-	for _, n := range []uint64{s.Seq, uint64(s.Mark), uint64(s.UID), uint64(len(s.Args)), uint64(len(s.Env))} {
+	for _, n := range []uint64{s.Seq, uint64(s.Mark), uint64(s.UID), s.terminal(), uint64(len(s.Args)), uint64(len(s.Env))} {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = appendStrings(b, s.Path, s.Dir)
 	b = appendStrings(b, s.Args...)
 	return appendStrings(b, s.Env...), nil
+}
+
+// hasTerminal is set in the number of a terminal's size.
+const hasTerminal = 1 << 32
+
+// terminal returns the size of the terminal as a number; 0 = there is none.
+func (s *start) terminal() uint64 {
+	if s.Terminal == nil {
+		return 0
+	}
+	return hasTerminal | uint64(s.Terminal.Rows)<<16 | uint64(s.Terminal.Cols)
 }
 
 func appendStrings(b []byte, ss ...string) []byte {
@@ -82,11 +107,14 @@ func (o *order) UnmarshalBinary(b []byte) error {
 	if kind == isGreet {
 		return json.Unmarshal(b, &o.Greet)
 	}
+	if kind == isSignal {
+		return json.Unmarshal(b, &o.Signal)
+	}
 	if kind != isStart {
 		return errMessage
 	}
 	rest := string(b) // the parts share its memory
-	var numbers [5]uint64
+	var numbers [6]uint64
 	for i := range numbers {
 		n, size := binary.Uvarint(b)
 		if size <= 0 {
@@ -94,7 +122,7 @@ func (o *order) UnmarshalBinary(b []byte) error {
 		}
 		numbers[i], b, rest = n, b[size:], rest[size:]
 	}
-	args, env := numbers[3], numbers[4]
+	args, env := numbers[4], numbers[5]
 	if args > uint64(len(b)) || env > uint64(len(b)) {
 		return errMessage
 	}
@@ -113,6 +141,9 @@ func (o *order) UnmarshalBinary(b []byte) error {
 	o.Start = &start{
 		Seq: numbers[0], Mark: int(numbers[1]), UID: int(numbers[2]), Path: parts[0], Dir: parts[1],
 		Args: parts[2 : 2+args], Env: parts[2+args:],
+	}
+	if n := numbers[3]; n&hasTerminal != 0 {
+		o.Start.Terminal = &proc.Size{Rows: uint16(n >> 16), Cols: uint16(n)}
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ type pendingStart struct {
 	process  *proc.Process
 	uid      int
 	since    time.Time
+	terminal bool       // it has one
 	answered chan error // has room for the answer
 	given    bool       // its caller has given up
 }
@@ -126,16 +127,18 @@ func (r *Room) listen() {
 		if m.Ready && r.kills == nil && len(files) == 1 {
 			r.kills, files = os.NewFile(uintptr(files[0]), "memory"), nil
 		}
+		if r.heed(m, files) {
+			files = nil
+		}
 		closeAll(files)
-		r.heed(m)
 	}
 	signalPidfd(r.pidfd, syscall.SIGKILL)
 	<-r.gone
 	r.end()
 }
 
-// heed takes one report.
-func (r *Room) heed(m report) {
+// heed takes one report. It reports whether it has taken the files, too.
+func (r *Room) heed(m report, files []int) (taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch start, p := r.pending[m.Seq], r.running[m.Seq]; {
@@ -149,6 +152,9 @@ func (r *Room) heed(m report) {
 		delete(r.pending, m.Seq)
 		r.running[m.Seq] = start.process
 		start.process.Pid = m.Pid
+		if start.terminal && len(files) == 1 {
+			start.process.Master, taken = files[0], true
+		}
 		if start.given {
 			go killLate(start)
 		}
@@ -160,6 +166,7 @@ func (r *Room) heed(m report) {
 		delete(r.running, m.Seq)
 		p.End(*m.Ended)
 	}
+	return taken
 }
 
 // killed is the status of a process that SIGKILL has ended.
@@ -197,18 +204,45 @@ func (r *Room) Start(s proc.Spec) (*proc.Process, error) {
 		return nil, err
 	}
 	p := proc.NewProcess(s.Mark, func() int64 { return proc.OOMKills(r.kills) })
-	pending := &pendingStart{process: p, uid: s.UID, since: time.Now(), answered: make(chan error, 1)}
+	pending := &pendingStart{process: p, uid: s.UID, since: time.Now(), terminal: s.Terminal != nil, answered: make(chan error, 1)}
 	seq, ok := r.register(pending)
 	if !ok {
 		return nil, errEnded
 	}
 	err := r.conn.write(order{Start: &start{
-		Seq: seq, Mark: s.Mark, UID: s.UID, Path: s.Path, Dir: s.Dir, Args: s.Args, Env: s.Env,
+		Seq: seq, Mark: s.Mark, UID: s.UID, Path: s.Path, Dir: s.Dir, Args: s.Args, Env: s.Env, Terminal: s.Terminal,
 	}}, int(s.Files[0]), int(s.Files[1]), int(s.Files[2]))
 	if err != nil {
 		signalPidfd(r.pidfd, syscall.SIGKILL) // it may have a part of the message
 	}
-	return p, r.await(pending)
+	if err := r.await(pending); err != nil {
+		return nil, err
+	}
+	if pending.terminal && p.Master == 0 { // this program has too many open files
+		go killLate(pending)
+		return nil, &wire.Error{Code: wire.CodeInternal, Message: "too many open files: the terminal of the command did not arrive"}
+	}
+	return p, nil
+}
+
+// Signal signals a process that Start has returned, or with group its process group. It returns os.ErrProcessDone if it has ended.
+func (r *Room) Signal(p *proc.Process, sig syscall.Signal, group bool) error {
+	r.mu.Lock()
+	var seq uint64
+	for n, other := range r.running {
+		if other == p {
+			seq = n
+		}
+	}
+	r.mu.Unlock()
+	if seq == 0 {
+		return os.ErrProcessDone
+	}
+	if err := r.conn.write(order{Signal: &signalling{Seq: seq, Number: sig, Group: group}}); err != nil {
+		signalPidfd(r.pidfd, syscall.SIGKILL) // as in Start
+		return errEnded
+	}
+	return nil
 }
 
 func (r *Room) register(start *pendingStart) (seq uint64, ok bool) {
@@ -276,6 +310,9 @@ func (r *Room) giveUp(start *pendingStart) error {
 
 // killLate kills the process of a start that was given up.
 func killLate(start *pendingStart) {
+	if start.process.Master > 0 {
+		syscall.Close(start.process.Master)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
 	proc.Kill(ctx, start.process.Mark, start.uid)

@@ -44,12 +44,19 @@ func (p *ports) add(port uint16) bool {
 
 // list calls a function for each socket.
 func list(family, protocol byte, each func(uid uint32, port uint16)) error {
+	return dump(newRequest(family, protocol, syscall.NLM_F_DUMP), func(data []byte) {
+		each(binary.NativeEndian.Uint32(data[diagMessageUID:]), binary.BigEndian.Uint16(data[diagMessagePort:]))
+	})
+}
+
+// dump calls a function for each message about a socket that answers a request.
+func dump(request []byte, each func(data []byte)) error {
 	fd, err := open()
 	if err != nil {
 		return err
 	}
 	defer syscall.Close(fd)
-	if err := syscall.Sendto(fd, newRequest(family, protocol, syscall.NLM_F_DUMP), 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
+	if err := syscall.Sendto(fd, request, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
 		return err
 	}
 	for buffer := make([]byte, 32<<10); ; {
@@ -71,7 +78,7 @@ func list(family, protocol byte, each func(uid uint32, port uint16)) error {
 			case m.Header.Type == syscall.NLMSG_ERROR && len(m.Data) >= 4:
 				return syscall.Errno(-int32(binary.NativeEndian.Uint32(m.Data)))
 			case m.Header.Type == sockDiagByFamily && len(m.Data) >= diagMessageSize:
-				each(binary.NativeEndian.Uint32(m.Data[diagMessageUID:]), binary.BigEndian.Uint16(m.Data[diagMessagePort:]))
+				each(m.Data)
 			}
 		}
 	}

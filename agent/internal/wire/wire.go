@@ -50,12 +50,20 @@ const (
 //	GET    sessions/{id}/commands?after=SEQ
 //	                                    list of Command, those that were started after that one (0 = all), at most CommandPage;
 //	                                    CodeUnknownSession as above
+//	GET    sessions/{id}/ports          list of Port; CodeUnknownSession as above
+//	POST   connections/{id}             Dial -> Dialled; again with the same id: the same connection. CodeRefused. Its bytes are those
+//	                                    of stdin and stdout of commands/{id}. It is reset when its manager has been away for Grace
 //	POST   calls/{id}                   Call in, one Line per line out; again with the same id: the same call
 //	DELETE calls/{id}                   gives up a call and undoes it; returns when that is done
 //	POST   commands/{id}                Start
+//	POST   commands/{id}/start          Start with a Terminal, which an agent without the path would not give
 //	DELETE commands/{id}                forgets a command; its streams are closed, it is not killed.
-//	                                    ?kill=1 kills it first, and a start that arrives later is refused; 202 as in kill
+//	                                    ?kill=1 kills it first, and a start that arrives later is refused; 202 as in kill.
+//	                                    A connection is closed when its stdin is written, or at once with ?reset=1
 //	POST   commands/{id}/kill           kills it and all it started; 202 = not all are dead yet, ask again
+//	POST   commands/{id}/signals/{n}?number=N
+//	                                    signals the program, with &group=1 its process group, once for each n; CodeEnded if it has ended
+//	PUT    commands/{id}/size           Size of its terminal
 //	GET    commands/{id}/exit           Exit; 204 = it runs
 //	GET    commands/{id}/stdout?from=N  bytes from N on, at most Chunk; HeaderEnd when they are the last,
 //	                                    CodeCut when there were more, which are not held any more
@@ -212,6 +220,14 @@ type Start struct {
 	// Files starts the program that serves the session's files in place of Args: see package filewire. It is no command: it keeps no
 	// session in use and is not listed. What is written to it counts as a use. Only if Hello.Files
 	Files bool `json:"files,omitempty"`
+	// Terminal: the streams are a terminal of that size. Its output is stdout, and Stderr is "".
+	Terminal *Size `json:"terminal,omitempty"`
+}
+
+// Size is agent.Size.
+type Size struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
 }
 
 // Exit is agent.Exit.
@@ -254,6 +270,8 @@ const (
 	CodeOverLimit      = "over_limit" // the agent has ended the session, for the reason in the message
 	CodeBranchNotFound = "branch_not_found"
 	CodeNotExecutable  = "not_executable"
+	CodeEnded          = "ended"   // the program has ended
+	CodeRefused        = "refused" // nothing of the session listens there
 	CodeProofRequired  = "proof_required"
 	CodeAddressRefused = "address_refused"
 	CodeGit            = "git"

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/berth-go/berth"
@@ -14,7 +16,7 @@ import (
 // RunShell is Run with a session, in which the commands of Shell can be run.
 func RunShell(t *testing.T, test func(t *testing.T, w *World, s *berth.Session)) {
 	t.Helper()
-	engine := fake.EngineOptions{Run: Shell, Commands: []string{"cat", "say", "fail", "signal", "where", "sleep", "true", "yes", "drip"}}
+	engine := fake.EngineOptions{Run: Shell, Commands: []string{"cat", "say", "fail", "signal", "where", "sleep", "true", "yes", "drip", "trap", "serve", "window"}}
 	Run(t, Setup{Engine: engine}, func(t *testing.T, w *World) { test(t, w, w.Create("t", RepoA)) })
 }
 
@@ -45,6 +47,29 @@ func Shell(ctx context.Context, c fake.Command) int {
 		}
 	case "drip":
 		return drip(c)
+	case "trap": // exits with the number of the first signal
+		select {
+		case sig := <-c.Signals():
+			n, _ := sig.(syscall.Signal)
+			return int(n)
+		case <-ctx.Done():
+		}
+	case "serve": // HTTP on port 80: the path comes back
+		l, err := c.Listen(80)
+		if err != nil {
+			return 1
+		}
+		http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
+	case "window": // the sizes of its terminal
+		for {
+			size, changed := c.Terminal.Size()
+			fmt.Fprintf(c.Stdout, "%dx%d\n", size.Cols, size.Rows)
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return 0
+			}
+		}
 	}
 	return 0
 }
