@@ -44,6 +44,21 @@ type Cmd struct {
 	// session's environment has another one.
 	TTY *TTYSize
 
+	// Detached makes the command go on whatever becomes of this process: the context of Session.Command bounds the start only. Wait
+	// returns when the command has ended, or with ErrClosed when the Provider is closed. The last 16 MiB of each output, or Keep
+	// bytes if Keep is not 0, are kept on the session's disk, at most 256 MiB. So what reads too slowly does not hold the command back. It
+	// misses what is dropped: then it gets nothing that comes later, and Wait's error is ErrOutputCut. Both outputs are kept also where
+	// Stdout or Stderr is nil. Session.Attach gives the command again, in any process. Its output and its exit code
+	// are kept until the session ends, until Delete, or until 100 later commands have ended; the oldest output goes when those that
+	// have ended have more than 256 MiB together.
+	Detached bool
+	Keep     int64
+
+	// StdoutFrom and StderrFrom are for a command of Session.Attach: the offsets in its outputs from which on Stdout and Stderr get
+	// them. 0 is the beginning, and -N the last N bytes of what has been written by the time of Start. Start sets them to the offset
+	// where they begin. If that is later because bytes have been dropped, Wait's error is ErrOutputCut.
+	StdoutFrom, StderrFrom int64
+
 	// WaitDelay bounds how long Wait waits for the streams after the program has ended: a child may hold them open, a
 	// Reader or a Writer may block. 0 = without bound, as long as the context is not done. When it has passed, Wait's error
 	// is exec.ErrWaitDelay if the program has succeeded, as in os/exec. If Stdout or Stderr has not ended by then, it is
@@ -57,6 +72,7 @@ type Cmd struct {
 	ExitCode int
 
 	running *command.Command
+	attach  string // the ID of the command that Start attaches; "" = it starts a new one
 }
 
 // An ExitError says that a command ran and did not succeed. If its output was also cut off, Wait's error is ErrOutputCut
@@ -104,6 +120,14 @@ type TTYSize struct{ Rows, Cols uint16 }
 // ID returns what tells the command from all others in its session: see CommandInfo. "" = it was not started.
 func (c *Cmd) ID() string { return c.running.ID() }
 
+// Kill kills the command with everything that it has started, as the end of its context does. That is for commands that are Detached or
+// attached. Errors are as for Signal.
+func (c *Cmd) Kill() error { return c.running.Kill() }
+
+// Delete kills the command as Kill does, if it runs, and drops what is kept of a Detached command's output: it cannot be attached
+// any more. Errors are as for Signal, apart from os.ErrProcessDone.
+func (c *Cmd) Delete() error { return c.running.Delete() }
+
 // String returns the program and its arguments, as os/exec's does. It does not show Env, which may hold secrets.
 func (c *Cmd) String() string { return strings.Join(c.Args, " ") }
 
@@ -141,6 +165,7 @@ type CommandInfo struct {
 	// Stdout and Stderr are how many bytes it has written, whether or not they have been read. If both are one stream, Stdout counts
 	// it. What goes to /dev/null does not count.
 	Stdout, Stderr int64
+	Detached       bool // see Cmd; Session.Attach gives it again
 }
 
 // String returns the ID, without the arguments.
@@ -173,6 +198,7 @@ func (s *Session) Commands(ctx context.Context) iter.Seq2[CommandInfo, error] {
 				info := CommandInfo{
 					ID: c.ID, Args: c.Args, ArgsCut: c.ArgsCut, Pid: c.Pid, StartedAt: c.Started, EndedAt: c.Ended, ExitCode: c.Exit.Code,
 					Signal: c.Exit.Signal, OutOfMemory: c.Exit.OutOfMemory, Stdout: c.Stdout, Stderr: c.Stderr,
+					Detached: c.Detached,
 				}
 				if c.Ended.IsZero() {
 					info.ExitCode = -1
@@ -205,7 +231,8 @@ func (c *Cmd) Start() error {
 	return c.running.Start(command.Spec{
 		Args: c.Args, Env: c.Env, Dir: c.Dir,
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: c.WaitDelay,
-		Terminal: (*agent.Size)(c.TTY),
+		Terminal: (*agent.Size)(c.TTY), Detached: c.Detached, Keep: c.Keep,
+		Attach: c.attach, StdoutFrom: &c.StdoutFrom, StderrFrom: &c.StderrFrom,
 	})
 }
 

@@ -63,7 +63,8 @@
 // process of the session is dead, and its files are gone.
 //
 // [Session.Command] has the shape of os/exec. The command is killed when its context or its session ends. It goes on when
-// this process ends, and keeps its session alive. [Session.Dial] connects with a server that runs in the session.
+// this process ends, and keeps its session alive. [Session.Dial] connects with a server that runs in the session, and
+// [Session.Attach] gives a command again that was started Detached.
 //
 // # Errors
 //

@@ -84,7 +84,7 @@ var (
 //	       ErrUnavailable, store.ErrUnknownOutcome, agent.ErrGone, orchestrator.ErrUnreachable; an *ec2cloud.PreflightError of failures of
 //	       AWS that pass; a *StartError, unless its cause is among those below
 //	false  ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, ErrExpired, ErrTerminated,
-//	       ErrDestroying, ErrClosed, store.ErrClosed; agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired,
+//	       ErrDestroying, ErrClosed, store.ErrClosed; agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired, agent.ErrUnknownCommand,
 //	       an *agent.GitError that says nothing of a connection or of an overloaded server, orchestrator.ErrImage,
 //	       ErrRuntime, ErrNoIsolation, ErrNameTaken and ErrWrongHost; an *ExitError; context.Canceled; context.DeadlineExceeded, unless one of the
 //	       first sort stands beside it
@@ -119,6 +119,7 @@ var (
 	lasting = []error{
 		ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, agent.ErrOverLimit, ErrExpired, ErrTerminated, ErrDestroying, ErrClosed,
 		agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired,
+		agent.ErrUnknownCommand,
 		orchestrator.ErrImage, orchestrator.ErrRuntime, orchestrator.ErrNoIsolation, orchestrator.ErrNameTaken, orchestrator.ErrWrongHost, context.Canceled, store.ErrClosed,
 	}
 	passing = []error{

@@ -56,6 +56,7 @@ var retryable = map[string]struct {
 	"agent.ErrBranchNotFound": {agent.ErrBranchNotFound, false},
 	"agent.ErrAddressRefused": {agent.ErrAddressRefused, false},
 	"agent.ErrNotExecutable":  {agent.ErrNotExecutable, false},
+	"agent.ErrUnknownCommand": {agent.ErrUnknownCommand, false},
 	"agent.ErrProofRequired":  {agent.ErrProofRequired, false},
 	"agent.ErrIncompatible":   {agent.ErrIncompatible, false},
 	"agent.ErrOutOfMemory":    {agent.ErrOutOfMemory, false}, // comes with ErrGone, which decides

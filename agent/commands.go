@@ -38,6 +38,7 @@ type CommandInfo struct {
 	// stream counts as Stdout, and what was written to /dev/null does not count. The count may grow after the end of the program,
 	// as long as a child of it holds the stream.
 	Stdout, Stderr int64
+	Detached       bool // see Command.Detached
 }
 
 // String returns the ID, without the arguments.
@@ -67,6 +68,7 @@ func (c *Client) Commands(ctx context.Context, session string, after uint64) ([]
 	for i, one := range some {
 		all[i] = CommandInfo{
 			Seq: one.Seq, ID: one.ID, ArgsCut: one.Cut, Pid: one.Pid, Started: ago(one.Age), Stdout: one.Stdout, Stderr: one.Stderr,
+			Detached: one.Detached,
 		}
 		for _, arg := range one.Args {
 			all[i].Args = append(all[i].Args, string(arg))

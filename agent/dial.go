@@ -92,7 +92,7 @@ func (c *Client) carry(path string, near, far *Conn, ended func()) {
 	reading, writing := stream(), stream()
 	defer reading.cancel(net.ErrClosed)
 	defer writing.cancel(net.ErrClosed)
-	received := reading.copyOut("stdout", far)
+	received := reading.copyOut("stdout", far, 0, nil)
 	sent := writing.copyIn(far)
 	go func() {
 		<-received.over

@@ -30,6 +30,8 @@ var (
 	// ErrNotExecutable says that a command cannot be started: not found, no permission, no such directory. A failure that
 	// may pass, such as a lack of processes, is another error.
 	ErrNotExecutable = errors.New("the command cannot be started")
+	// ErrUnknownCommand says that the session has no command of that ID that was started Detached, or has forgotten it.
+	ErrUnknownCommand = errors.New("the session has no such detached command")
 	// ErrIncompatible says that the agent and this program speak no common version of the protocol.
 	ErrIncompatible = errors.New("the agent is too old or too new for this program")
 	// ErrClosed says that Close was called on the client.

@@ -127,6 +127,9 @@ func (w *parts) put(at int64, b []byte, end bool) (closed bool, err error) {
 		if end {
 			path += "&end=1"
 		}
+		if w.p.writer != "" {
+			path += "&writer=" + w.p.writer
+		}
 		var state wire.Stdin
 		err := w.p.c.do(w.p.ctx, request{method: http.MethodPut, path: path, body: b, answer: &state, timeout: longPoll})
 		if unknownCommand(err) { // the agent does not forget a command that runs

@@ -13,24 +13,26 @@ import (
 
 // copyOut copies a stream of the program to w. One goroutine asks the agent, another one writes: while a chunk is written, the
 // next ones are on their way.
-func (p *Process) copyOut(name string, w io.Writer) *stream {
+//
+// It copies from an offset on. missing says why that is not where the caller wanted it to begin.
+func (p *Process) copyOut(name string, w io.Writer, from int64, missing error) *stream {
 	s := &stream{name: name, over: make(chan struct{})}
 	q := newQueue(p.ctx)
-	if !p.c.spawn(func() { q.end(p.readAll(name, q)) }) {
+	if !p.c.spawn(func() { q.end(p.readAll(name, from, q)) }) {
 		q.end(ErrClosed)
 	}
 	go func() { // ends with the stream, or with p.ctx; w may hold it up
 		var own error
 		for c := q.take(); c != nil; c = q.take() {
 			if own == nil {
-				if _, own = w.Write(c.b[:c.n]); own != nil {
+				if _, own = w.Write(c.b[:c.n]); own != nil && !p.keeps {
 					// As with a closed pipe, the program's further writes fail.
 					p.c.afterwards(http.MethodDelete, p.path+"/"+name)
 				}
 			}
 			chunks.Put(c)
 		}
-		cut := q.close()
+		cut := cmp.Or(q.close(), missing)
 		if own != nil {
 			cut = nil // the Writer failed before
 		}
@@ -48,8 +50,8 @@ const muchOutput = 32 << 10
 // It asks chunk by chunk, and after much output it follows the stream: the agent sends without being asked. A chunk that was asked for
 // and received is in this program's memory, so the agent may forget it. Of a stream that is followed, the agent may forget what the
 // Writer was given. However a followed stream stops, for its end, a lost connection or a pause, the next chunk is asked for.
-func (p *Process) readAll(name string, q *queue) error {
-	for at := int64(0); ; {
+func (p *Process) readAll(name string, from int64, q *queue) error {
+	for at := from; ; {
 		n, last, err := p.readSome(name, at, q)
 		if at += int64(n); last || err != nil {
 			return err

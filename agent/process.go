@@ -29,6 +29,8 @@ type Process struct {
 	err   error
 
 	stdin, stdout, stderr *stream // nil = not copied
+	writer                string  // of stdin; "" = the command's first
+	keeps                 bool    // the agent keeps the command after its end
 }
 
 // longPoll bounds a request that the agent may hold.
@@ -42,7 +44,7 @@ const short = 30 * time.Second
 // unless the client is closed before.
 //
 // Start returns ErrUnknownSession if the session is not open, ErrNotExecutable if the program cannot be run, and
-// errors.ErrUnsupported if the agent is too old for a Terminal, or to serve files.
+// errors.ErrUnsupported if the agent is too old for a Terminal, for Detached, or to serve files.
 func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	shared := SameWriter(cmd.Stdout, cmd.Stderr)
 	start := wire.Start{
@@ -63,18 +65,26 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	id := rand.Text()
 	path := "commands/" + id
 	post := path
+	if cmd.Detached { // others may want the streams that this caller does not
+		start.Detached, start.Keep, start.Stdout = true, cmd.Keep, true
+		start.Stdin = cmd.Stdin != nil || cmd.Terminal != nil
+		if !shared {
+			start.Stderr = "pipe"
+		}
+		post = path + "/start"
+	}
 	if cmd.Terminal != nil {
 		if cmd.Stderr != nil && !shared {
 			return nil, errOneOutput
 		}
 		start.Terminal, start.Stderr = (*wire.Size)(cmd.Terminal), ""
-		post += "/start"
+		post = path + "/start"
 	}
 	body, err := json.Marshal(start)
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{c: c, id: id, path: path, delay: cmd.WaitDelay, onEnd: cmd.Ended, ended: make(chan struct{})}
+	p := &Process{c: c, id: id, path: path, delay: cmd.WaitDelay, onEnd: cmd.Ended, ended: make(chan struct{}), keeps: cmd.Detached}
 	if err := c.do(ctx, request{method: http.MethodPost, path: post, body: body, timeout: longPoll}); err != nil {
 		if ctx.Err() != nil {
 			c.abandon(p.path)
@@ -87,10 +97,10 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 		return nil, ErrClosed
 	}
 	if cmd.Stdout != nil {
-		p.stdout = p.copyOut("stdout", cmd.Stdout)
+		p.stdout = p.copyOut("stdout", cmd.Stdout, 0, nil)
 	}
 	if cmd.Stderr != nil && !shared {
-		p.stderr = p.copyOut("stderr", cmd.Stderr)
+		p.stderr = p.copyOut("stderr", cmd.Stderr, 0, nil)
 	}
 	if cmd.Stdin != nil {
 		p.stdin = p.copyIn(cmd.Stdin)
@@ -137,7 +147,9 @@ func (p *Process) Wait() (Exit, error) {
 		Stdin: p.stdin.ended(pending), Stdout: p.stdout.ended(pending), Stderr: p.stderr.ended(pending),
 	}.Outcome(p.exit, nil)
 	p.cancel(context.Canceled)
-	p.c.afterwards(http.MethodDelete, p.path)
+	if !p.keeps {
+		p.c.afterwards(http.MethodDelete, p.path)
+	}
 	return exit, err
 }
 
@@ -195,7 +207,7 @@ func (p *Process) awaitExit() {
 	defer close(p.ended)
 	for {
 		var exit *wire.Exit
-		err := p.c.do(p.c.ctx, request{method: http.MethodGet, path: p.path + "/exit", answer: &exit, timeout: longPoll})
+		err := p.c.do(p.ctx, request{method: http.MethodGet, path: p.path + "/exit", answer: &exit, timeout: longPoll})
 		switch {
 		case err != nil:
 			p.err = p.explain(err)
@@ -209,7 +221,7 @@ func (p *Process) awaitExit() {
 
 // explain returns why the client has ended, or else the error of the request.
 func (p *Process) explain(err error) error {
-	if gone := p.c.Err(); gone != nil {
+	if gone := context.Cause(p.ctx); gone != nil {
 		return gone
 	}
 	return fmt.Errorf("waiting for a command: %w", err)

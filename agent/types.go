@@ -100,6 +100,11 @@ type Command struct {
 	// shown. Stderr is nil or equal to Stdout. The end of Stdin types the character for the end of a file, if the program reads
 	// lines; a nil Stdin types nothing. TERM is xterm unless the environment has another one.
 	Terminal *Size
+	// Detached makes the command go on when no client has a use for it. The agent keeps the ends of both outputs, whoever reads them and
+	// also where Stdout or Stderr is nil, so that a slow Writer does not hold it back: see [Client.Attach]. Keep is how many bytes of
+	// each are kept; 0 = 16 MiB. A Terminal takes input from later clients also if Stdin is nil.
+	Detached bool
+	Keep     int64
 	// WaitDelay bounds how long Wait copies after the program has ended, as in os/exec: a child that the program left behind
 	// may hold the pipes open. 0 = no bound.
 	WaitDelay time.Duration
@@ -110,6 +115,26 @@ type Command struct {
 	// Ended, unless nil, is called by Wait when the program has ended, before Wait waits for the streams. It can end a
 	// Stdin that would never return. lost says why the exit will never be known; nil = exit is the program's exit.
 	Ended func(exit Exit, lost error)
+}
+
+// Attach is a request for a command that was started Detached, by any client. Stdin takes the place of earlier clients' Stdin, whose
+// copying ends then, unless the command was started without one. Stdin, Stdout, Stderr, WaitDelay and Ended are as those of Command. If
+// the command has one stream for both outputs, Stdout gets it, and Stderr nothing.
+type Attach struct {
+	Session, ID    string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// StdoutFrom and StderrFrom are the offsets from which on the outputs are copied. A negative one counts from what has been
+	// written by now: -N is the last N bytes. Where less is kept, what is kept is copied.
+	StdoutFrom, StderrFrom int64
+	WaitDelay              time.Duration
+	Ended                  func(exit Exit, lost error)
+}
+
+// Attached says where the outputs of an attached command begin. Terminal says that it has a terminal.
+type Attached struct {
+	StdoutFrom, StderrFrom int64
+	Terminal               bool
 }
 
 // Size is the size of a terminal in characters.

@@ -24,11 +24,15 @@ type record struct {
 	agent.CommandInfo
 	size    int      // bytes of the arguments
 	running *process // nil = it has ended
+	process *process // nil = it is not detached
 }
 
 // begin adds a command that starts.
 func (h *history) begin(session string, p *process) *record {
 	r := &record{running: p}
+	if r.Detached = p.started.Detached; r.Detached {
+		r.process = p
+	}
 	r.Args, r.size, r.ArgsCut = agent.RecalledArgs(slices.Clone(p.started.Args))
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -60,6 +64,18 @@ func (r *record) count() {
 			r.Stderr = p.stderr.written.Load()
 		}
 	}
+}
+
+// detached returns a detached command, or nil if there is none or it is forgotten.
+func (h *history) detached(id string) *process {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.all {
+		if r.ID == id {
+			return r.process
+		}
+	}
+	return nil
 }
 
 // list returns the first commands that were started after another one, in the order of their starts.

@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -64,7 +65,9 @@ type process struct {
 
 	stdout, stderr *output // equal if they share the caller's writer
 	signals        signals
-	terminal       *Terminal // nil = none
+	terminal       *Terminal                  // nil = none
+	typist         atomic.Pointer[attachment] // whose input it gets, if it is detached
+	deleted        atomic.Bool                // it is not to be attached any more
 
 	ended  chan struct{} // closed when exit and gone are final; nil if it ended as it started
 	idle   chan struct{} // closed when its function has returned
@@ -90,6 +93,12 @@ func (i *inside) Start(ctx context.Context, c agent.Command) (orchestrator.Proce
 			p.abandon()
 		}
 		return nil, err
+	}
+	if c.Detached {
+		a, _ := p.attach(i, r, agent.Attach{
+			Session: c.Session, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: c.WaitDelay, Ended: c.Ended,
+		})
+		return a, nil
 	}
 	p.copyOut()
 	p.copyIn()
@@ -162,7 +171,7 @@ func (p *process) prepare() (context.Context, error) {
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
 	p.ended = make(chan struct{})
-	if c.Stdin != nil {
+	if c.Stdin != nil || c.Detached && c.Terminal != nil {
 		p.stdin, p.feed = io.Pipe()
 	}
 	p.stdout = p.newOutput(c.Stdout)

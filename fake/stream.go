@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -28,7 +29,10 @@ type output struct {
 
 	written atomic.Int64 // bytes, if they are not dropped at once
 
+	limit int64 // how many of the last bytes are kept for every caller; 0 = those that were not copied, for one
+
 	mu      sync.Mutex    // protects the fields below
+	base    int64         // the offset at which kept begins, if limit is not 0
 	changed chan struct{} // closed and replaced when something below changes
 	kept    []byte
 	shut    bool // further writes are dropped
@@ -37,8 +41,11 @@ type output struct {
 // newOutput returns a stream to w.
 func (p *process) newOutput(w io.Writer) *output {
 	o := &output{process: p, to: w, over: make(chan struct{}), changed: make(chan struct{})}
-	if w == nil {
+	if w == nil || p.started.Detached {
 		close(o.over)
+	}
+	if p.started.Detached {
+		o.limit = cmp.Or(p.started.Keep, 16<<20)
 	}
 	return o
 }
@@ -70,6 +77,10 @@ func (o *output) Write(b []byte) (n int, err error) {
 		case <-p.ended:
 			return n, io.ErrClosedPipe
 		default:
+		}
+		if o.limit > 0 {
+			o.keep(b)
+			return n + len(b), nil
 		}
 		if o.to == nil || p.inside.ended.Load() {
 			o.count(len(b))
@@ -126,7 +137,7 @@ func (o *output) next() ([]byte, error) {
 			<-p.inside.done
 			return nil, p.inside.err
 		case len(b) > 0:
-			return b[:min(len(b), chunkSize)], p.delivers()
+			return b[:min(len(b), chunkSize)], p.inside.delivers(p.started.Session)
 		case last:
 			return nil, p.gone
 		}
@@ -139,9 +150,9 @@ func (o *output) next() ([]byte, error) {
 }
 
 // delivers takes a chunk of output to the caller's machine. An attached client reconnects until the Inside ends.
-func (p *process) delivers() error {
-	i, n := p.inside, p.inside.container.node
-	call := Call{Actor: i.host.actor, Verb: Deliver, Host: i.host.name, Container: i.container.spec.Name, Session: p.started.Session}
+func (i *inside) delivers(session string) error {
+	n := i.container.node
+	call := Call{Actor: i.host.actor, Verb: Deliver, Host: i.host.name, Container: i.container.spec.Name, Session: session}
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), deliverTime)
 		r, err := n.engine.begin(ctx, call, 0, i.done)

@@ -151,12 +151,16 @@ type Inside interface {
 	Renew(ctx context.Context, session string) error
 	// Start runs a command. ctx bounds the start only. If it ends first, a command that was started is killed as soon as
 	// the host can be reached. agent.ErrUnknownSession, agent.ErrOverLimit, agent.ErrNotExecutable. errors.ErrUnsupported: the
-	// container's agent is too old for a Terminal, or to serve Files.
+	// container's agent is too old for a Terminal, for Detached, or to serve Files.
 	Start(ctx context.Context, c agent.Command) (Process, error)
 	// Commands returns the commands of a session that were started after the one whose Seq is after, in the order of their starts:
 	// see agent.Client.Commands. It does not matter which process has started them. agent.ErrUnknownSession, agent.ErrOverLimit.
 	// errors.ErrUnsupported: the container's agent is too old for it.
 	Commands(ctx context.Context, session string, after uint64) ([]agent.CommandInfo, error)
+	// Attach copies the streams of a command that was started Detached, whichever process has started it: see agent.Client.Attach.
+	// agent.ErrUnknownSession, agent.ErrOverLimit. agent.ErrUnknownCommand: the session has no such command. errors.ErrUnsupported:
+	// the container's agent is too old for it.
+	Attach(ctx context.Context, a agent.Attach) (Process, agent.Attached, error)
 	// Dial connects with what a session listens on, and with nothing else. ctx bounds the dialling only; the connection ends with
 	// the Inside. While it is open, the session is not idle. agent.ErrUnknownSession, agent.ErrOverLimit. syscall.ECONNREFUSED: the
 	// session does not listen there. errors.ErrUnsupported: the container's agent is too old for it.
@@ -194,6 +198,10 @@ type Process interface {
 	Signal(ctx context.Context, sig syscall.Signal, group bool) error
 	// Resize sets the size of the terminal of a command that was started with one. os.ErrProcessDone: the terminal is closed.
 	Resize(ctx context.Context, size agent.Size) error
+	// Detach ends the copying, and makes Wait return without the exit. A command that was started Detached goes on.
+	Detach()
+	// Delete kills the command, as Kill does, and drops what is kept of its output.
+	Delete(ctx context.Context) error
 }
 
 // ContainerSpec describes the container of one sharing key.

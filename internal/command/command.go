@@ -42,6 +42,13 @@ type Spec struct {
 	Stdout, Stderr io.Writer
 	WaitDelay      time.Duration
 	Terminal       *agent.Size
+	Detached       bool // the end of the context, and of the host's process, does not end the command
+	Keep           int64
+
+	// Attach is the ID of a command that was started detached before, which is not started again; "" = a new one. StdoutFrom and
+	// StderrFrom say where its outputs begin, and are set to where they really do.
+	Attach                 string
+	StdoutFrom, StderrFrom *int64
 }
 
 // A Command is one command. It is run once, and used by one goroutine at a time.

@@ -20,10 +20,20 @@ const (
 // watch kills the command when its context ends, and then lets Wait return in time.
 func (c *Command) watch() {
 	defer close(c.settled)
+	end := c.ctx.Done()
+	if c.spec.Detached {
+		end = nil // it bounded the start only
+	}
 	select {
 	case <-c.life.Done():
 		return
-	case <-c.ctx.Done():
+	case <-end:
+	}
+	if c.spec.Attach != "" {
+		c.killed.Store(!c.over.Load()) // for Wait, it is as if it was
+		c.giveUp()
+		c.process.Detach()
+		return
 	}
 	c.killed.Store(!c.over.Load()) // if it is over, what it left behind is killed, so that its streams end
 	grace, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), max(c.spec.WaitDelay, cancelGrace))

@@ -32,9 +32,22 @@ func (c *Command) Signal(sig os.Signal, group bool) error {
 // Resize sets the size of the program's terminal.
 func (c *Command) Resize(size agent.Size) error {
 	if c.process != nil && c.spec.Terminal == nil {
-		return fmt.Errorf("session %s: %q has no terminal", c.host.ID(), c.spec.Args[0])
+		return fmt.Errorf("session %s: %q has no terminal", c.host.ID(), c.name())
 	}
 	return c.ask("resize the terminal of", func(ctx context.Context) error { return c.process.Resize(ctx, size) })
+}
+
+// Kill kills the command with everything that it has started.
+func (c *Command) Kill() error {
+	return c.ask("kill", func(ctx context.Context) error { return c.process.Kill(ctx) })
+}
+
+// Delete kills the command, and drops what is kept of it.
+func (c *Command) Delete() error {
+	if c.process == nil {
+		return errNotStarted
+	}
+	return c.question("delete", func(ctx context.Context) error { return c.process.Delete(ctx) })
 }
 
 // ask asks the agent something about a command that was started. It returns os.ErrProcessDone as it is.
@@ -45,14 +58,22 @@ func (c *Command) ask(what string, question func(context.Context) error) error {
 	if c.exit.Load() != nil {
 		return os.ErrProcessDone
 	}
-	ctx, cancel := context.WithTimeoutCause(c.ctx, askTimeout, errNoReply)
+	return c.question(what, question)
+}
+
+func (c *Command) question(what string, question func(context.Context) error) error {
+	asked := c.ctx
+	if c.spec.Detached {
+		asked = context.WithoutCancel(asked) // it bounded the start only
+	}
+	ctx, cancel := context.WithTimeoutCause(asked, askTimeout, errNoReply)
 	defer cancel()
 	err := question(ctx)
 	switch {
 	case err == nil || errors.Is(err, os.ErrProcessDone):
 		return err
-	case c.ctx.Err() != nil:
-		return context.Cause(c.ctx)
+	case asked.Err() != nil:
+		return context.Cause(asked)
 	}
-	return c.host.Explain(c.ctx, fmt.Errorf("session %s: cannot %s %q: %w", c.host.ID(), what, c.spec.Args[0], err))
+	return c.host.Explain(asked, fmt.Errorf("session %s: cannot %s %q: %w", c.host.ID(), what, c.name(), err))
 }

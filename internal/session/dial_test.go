@@ -78,7 +78,7 @@ func TestAnOpenConnectionKeepsTheSession(t *testing.T) {
 			t.Fatalf("the session has ended: %v", err)
 		}
 		conn.Close()
-		world.After(61 * time.Minute)
+		<-s.Done()
 		if err := s.Err(); !errors.Is(err, berth.ErrExpired) {
 			t.Errorf("the session has ended with %v", err)
 		}

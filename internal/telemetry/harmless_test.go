@@ -148,31 +148,38 @@ func TestNoProviderNoAllocation(t *testing.T) {
 	}
 }
 
-// still is an Engine, and all that it leads to, that does nothing.
+// still is an Engine and its Host, which do nothing.
 type still struct {
 	orchestrator.Engine
 	orchestrator.Host
-	orchestrator.Inside
-	process orchestrator.Process
+	inside stillInside
 }
 
 func (s *still) Connect(context.Context, orchestrator.Endpoint) (orchestrator.Host, error) {
 	return s, nil
 }
-func (s *still) Attach(context.Context, string) (orchestrator.Inside, error) { return s, nil }
+func (s *still) Attach(context.Context, string) (orchestrator.Inside, error) { return &s.inside, nil }
 func (s *still) Probe(context.Context) error                                 { return nil }
 func (s *still) Close() error                                                { return nil }
-func (s *still) CloseSession(context.Context, string, int) error             { return nil }
-func (s *still) Renew(context.Context, string) error                         { return nil }
-func (s *still) Idle(context.Context, string) (time.Duration, error)         { return 0, nil }
-func (s *still) Sessions(context.Context) (map[string]int, error)            { return nil, nil }
-func (s *still) Open(context.Context, agent.Session) (agent.Checkout, error) {
+
+// stillInside is an Inside that does nothing.
+type stillInside struct {
+	orchestrator.Inside
+	process orchestrator.Process
+}
+
+func (s *stillInside) Close() error                                        { return nil }
+func (s *stillInside) CloseSession(context.Context, string, int) error     { return nil }
+func (s *stillInside) Renew(context.Context, string) error                 { return nil }
+func (s *stillInside) Idle(context.Context, string) (time.Duration, error) { return 0, nil }
+func (s *stillInside) Sessions(context.Context) (map[string]int, error)    { return nil, nil }
+func (s *stillInside) Open(context.Context, agent.Session) (agent.Checkout, error) {
 	return agent.Checkout{}, nil
 }
-func (s *still) Start(context.Context, agent.Command) (orchestrator.Process, error) {
+func (s *stillInside) Start(context.Context, agent.Command) (orchestrator.Process, error) {
 	return s.process, nil
 }
-func (s *still) Commands(context.Context, string, uint64) ([]agent.CommandInfo, error) {
+func (s *stillInside) Commands(context.Context, string, uint64) ([]agent.CommandInfo, error) {
 	return nil, nil
 }
 

@@ -117,8 +117,8 @@ type testCase struct {
 // casesOfPools are about a pool's things on an engine, and casesInside about what happens in a container.
 var (
 	casesOfPools = slices.Concat(connectCases, ensureCases, isolationCases, nameCases, removeCases, resourceCases, contextCases)
-	casesInside  = slices.Concat(attachCases, fetchCases, privateCases, cacheCases, sessionCases, commandCases, filesCases, signalCases, dialCases, listingCases, idleCases,
-		memoryCases, diskCases, streamCases, endCases)
+	casesInside  = slices.Concat(attachCases, fetchCases, privateCases, cacheCases, sessionCases, commandCases, filesCases, signalCases,
+		dialCases, detachedCases, listingCases, idleCases, memoryCases, diskCases, streamCases, endCases)
 )
 
 // Run runs the suite.

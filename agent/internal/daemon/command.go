@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +27,7 @@ type command struct {
 	session  *session
 	proc     *proc.Process
 	terminal bool
+	detached bool        // its output is kept in rings
 	line     *connection // nil = it is a program
 	in       *input
 	out      *output
@@ -185,11 +188,15 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 		if _, signal := c.proc.Exit(); signal != 0 {
 			c.over = d.sessions.whyEnded(sess)
 		}
+		var over []string
 		if told != nil {
-			sess.history.end(told, c.exit())
+			over = sess.history.end(told, c.exit())
 		}
 		close(c.ended)
 		d.commands.retire(id)
+		for _, id := range over {
+			d.commands.release(id)
+		}
 	}()
 	return nil
 }
@@ -221,8 +228,13 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 			env = append(env, "TERM=xterm")
 		}
 	}
+	rings, err := c.rings(s, d.places.Top(sess.ID))
+	if err != nil {
+		return err
+	}
 	streams, err := openStreams(wanted, sess.UID)
 	if err != nil {
+		closeRings(rings)
 		return err
 	}
 	c.proc, err = d.starter(sess).Start(proc.Spec{
@@ -232,21 +244,46 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	streams.closeChild()
 	if err != nil {
 		streams.closeOurs()
+		closeRings(rings)
 		return environ.StartError(string(s.Args[0]), dir, sess.UID, err)
 	}
 	if size != nil {
-		c.openTerminal(s, &d.kept)
+		c.openTerminal(s, &output{budget: &d.kept, ring: rings[0]})
 	}
 	if streams.in != nil {
 		c.in = newInput(streams.in)
 	}
 	if streams.out != nil {
-		c.out = newOutput(streams.out, &d.kept)
+		c.out = startOutput(&output{pipe: streams.out, budget: &d.kept, ring: rings[0]})
 	}
 	if streams.errs != nil {
-		c.errs = newOutput(streams.errs, &d.kept)
+		c.errs = startOutput(&output{pipe: streams.errs, budget: &d.kept, ring: rings[1]})
 	}
 	return nil
+}
+
+// rings makes those of a command that is detached.
+func (c *command) rings(s wire.Start, dir string) (two [2]*ring, err error) {
+	c.detached = s.Detached
+	wanted := [2]bool{s.Stdout, s.Stderr == "pipe"}
+	for i := range two {
+		if !s.Detached || !wanted[i] {
+			continue
+		}
+		if two[i], err = newRing(dir, min(max(cmp.Or(s.Keep, wire.Keep), 2*pipeSize), wire.MostKept)); err != nil {
+			closeRings(two)
+			return two, fmt.Errorf("the output cannot be kept: %w", err)
+		}
+	}
+	return two, nil
+}
+
+func closeRings(two [2]*ring) {
+	for _, r := range two {
+		if r != nil {
+			r.file.Close()
+		}
+	}
 }
 
 // lookup returns the last value of a key.

@@ -16,9 +16,15 @@ const (
 	gather   = time.Millisecond
 )
 
+// followed is an output, or a ringReader.
+type followed interface {
+	ahead(at int64) (bytes [][]byte, held held, more bool, changed <-chan struct{})
+	acknowledge(at int64)
+}
+
 // follow sends an output from an offset on, until nothing comes for wire.Poll, and reads acknowledgements meanwhile. The client asks
 // in the usual way how the stream has ended.
-func follow(r *request, o *output, at int64) error {
+func follow(r *request, o followed, at int64) error {
 	o.acknowledge(at)
 	var sent atomic.Int64 // the end of what was sent
 	sent.Store(at)
@@ -64,7 +70,7 @@ func follow(r *request, o *output, at int64) error {
 }
 
 // readAcks applies acknowledgements until they end. One of bytes that were not sent ends them.
-func readAcks(r io.Reader, o *output, sent *atomic.Int64) {
+func readAcks(r io.Reader, o followed, sent *atomic.Int64) {
 	var ack [wire.AckSize]byte
 	for {
 		if _, err := io.ReadFull(r, ack[:]); err != nil {

@@ -153,7 +153,7 @@ func TestInputsThatOvertakeEachOther(t *testing.T) {
 	for _, i := range []int{2, 1, 0, 1, 2, 0} { // each twice, as after a lost connection
 		b := bytes.Clone(want[i*size : (i+1)*size])
 		go func() {
-			state, err := in.put(t.Context(), int64(i*size), part{b, func() { clear(b) }}, i == 2)
+			state, err := in.put(t.Context(), "", int64(i*size), part{b, func() { clear(b) }}, i == 2)
 			if err != nil {
 				t.Error(err)
 			}
@@ -169,7 +169,7 @@ func TestInputsThatOvertakeEachOther(t *testing.T) {
 			t.Errorf("%+v", state)
 		}
 	}
-	if _, err := in.put(t.Context(), 1<<40, part{nil, func() {}}, false); err == nil {
+	if _, err := in.put(t.Context(), "", 1<<40, part{nil, func() {}}, false); err == nil {
 		t.Error("an offset far beyond the end is taken")
 	}
 }

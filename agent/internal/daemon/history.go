@@ -26,6 +26,7 @@ type record struct {
 	wire.Command // without the numbers that change
 	size         int
 	begun, over  time.Time
+	dropped      bool    // its output is not kept any more
 	out, errs    *output // count the bytes; nil = there is no such stream
 }
 
@@ -33,6 +34,7 @@ type record struct {
 func (h *history) begin(c *command, args [][]byte) *record {
 	r := &record{out: c.out, errs: c.errs}
 	r.ID, r.Pid = c.id, c.proc.Pid
+	r.Detached = c.detached
 	r.Args, r.size, r.Cut = wire.Recalled(args)
 	if r.Cut {
 		for i, a := range r.Args {
@@ -47,8 +49,9 @@ func (h *history) begin(c *command, args [][]byte) *record {
 	return r
 }
 
-// end notes how a command has ended, and forgets the oldest ended ones if there are too many.
-func (h *history) end(r *record, exit wire.Exit) {
+// end notes how a command has ended, and forgets the oldest ended ones if there are too many. It returns the IDs of the detached ones whose
+// output is not to be kept any more: those that are forgotten, and the oldest, if it is too much.
+func (h *history) end(r *record, exit wire.Exit) (over []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r.Exit, r.over = &exit, time.Now()
@@ -56,8 +59,31 @@ func (h *history) end(r *record, exit wire.Exit) {
 	for h.ended > wire.MostEnded || h.size > wire.MostRecalled && h.ended > 1 {
 		i := slices.IndexFunc(h.all, func(r *record) bool { return r.Exit != nil })
 		h.ended, h.size = h.ended-1, h.size-h.all[i].size
+		if h.all[i].Detached {
+			over = append(over, h.all[i].ID)
+		}
 		h.all = slices.Delete(h.all, i, i+1)
 	}
+	kept := int64(0)
+	for _, r := range slices.Backward(h.all) {
+		if r.Detached && r.Exit != nil && !r.dropped {
+			if kept += r.out.held() + r.errs.held(); kept > wire.MostKept {
+				r.dropped = true
+				over = append(over, r.ID)
+			}
+		}
+	}
+	return over
+}
+
+// held returns how many bytes of an output the disk has.
+func (o *output) held() int64 {
+	if o == nil || o.ring == nil {
+		return 0
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return min(o.ring.next, o.ring.size)
 }
 
 // list returns the first commands that were started after another one, in the order of their starts.
@@ -84,6 +110,9 @@ func (o *output) total() int64 {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.ring != nil {
+		return o.ring.next
+	}
 	return o.base + int64(o.kept.size)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/berth-go/berth/agent/internal/wire"
@@ -19,6 +20,9 @@ type input struct {
 	accepted int64         // bytes taken so far
 	ending   bool          // no more will come
 	closed   bool          // the program reads no more
+	writer   string        // whose parts are taken: that which came last. Its offsets begin at start
+	start    int64
+	past     []string // writers before it, whose parts are not taken any more
 }
 
 // A part is some bytes of an input. free is called when they are not used any more.
@@ -78,7 +82,9 @@ func (in *input) signal() {
 
 // put takes a part, which begins at an offset of the stream, without the bytes that were taken before. It waits for the bytes before
 // it and for room, for wire.Poll at most, and returns how much of the stream was taken. It owns the part.
-func (in *input) put(ctx context.Context, at int64, p part, end bool) (wire.Stdin, error) {
+//
+// A writer that comes for the first time takes the place of the one before it.
+func (in *input) put(ctx context.Context, writer string, at int64, p part, end bool) (wire.Stdin, error) {
 	ctx, cancel := context.WithTimeout(ctx, wire.Poll)
 	defer cancel()
 	taken := false
@@ -88,7 +94,7 @@ func (in *input) put(ctx context.Context, at int64, p part, end bool) (wire.Stdi
 		}
 	}()
 	for {
-		state, now, changed, err := in.offer(at, p, end)
+		state, now, changed, err := in.offer(writer, at, p, end)
 		taken = taken || now
 		if err != nil || state.Closed || state.Accepted >= at+int64(len(p.b)) && (state.Ended || !end) {
 			return state, err
@@ -102,9 +108,18 @@ func (in *input) put(ctx context.Context, at int64, p part, end bool) (wire.Stdi
 }
 
 // offer takes what it can now. taken says that it has taken the part, of which it writes what was not taken before.
-func (in *input) offer(at int64, p part, end bool) (state wire.Stdin, taken bool, changed <-chan struct{}, err error) {
+func (in *input) offer(writer string, at int64, p part, end bool) (state wire.Stdin, taken bool, changed <-chan struct{}, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if slices.Contains(in.past, writer) {
+		return wire.Stdin{Closed: true}, false, nil, nil
+	}
+	if writer != in.writer {
+		in.past = append(in.past, in.writer)
+		in.writer, in.start = writer, in.accepted
+		in.signal()
+	}
+	at += in.start
 	if at > in.accepted+wire.Puts*wire.Chunk {
 		return wire.Stdin{}, false, nil, fmt.Errorf("offset %d is too far beyond %d", at, in.accepted)
 	}
@@ -117,7 +132,7 @@ func (in *input) offer(at int64, p part, end bool) (state wire.Stdin, taken bool
 		in.ending = end
 		in.signal()
 	}
-	return wire.Stdin{Accepted: in.accepted, Ended: in.ending, Closed: in.closed}, taken, in.changed, nil
+	return wire.Stdin{Accepted: in.accepted - in.start, Ended: in.ending, Closed: in.closed}, taken, in.changed, nil
 }
 
 // pump writes the taken bytes to the pipe, until the end or until the program reads no more.

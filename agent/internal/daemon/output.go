@@ -17,7 +17,8 @@ import (
 type output struct {
 	pipe   *os.File
 	budget *budget
-	unread bool // nobody will ask for it: it is read and dropped
+	unread bool  // nobody will ask for it: it is read and dropped
+	ring   *ring // keeps the end of it, whoever asks for it; nil = kept has what was not acknowledged
 
 	mu      sync.Mutex    // protects what follows
 	changed chan struct{} // closed and replaced whenever something below changes
@@ -50,14 +51,20 @@ var errDropped = errors.New("the output is not held any more")
 
 func (o *output) shut(lost error) {
 	o.mu.Lock()
-	if !o.ended || o.kept.size > 0 {
+	if !o.ended || o.kept.size > 0 || o.ring != nil {
 		o.lost = cmp.Or(o.lost, lost)
 	}
 	o.ended = true
 	o.forget(o.kept.size)
+	if o.ring != nil {
+		o.ring.first = o.ring.next
+	}
 	o.signal()
 	o.mu.Unlock()
 	o.pipe.Close()
+	if o.ring != nil {
+		o.ring.file.Close()
+	}
 }
 
 // pump reads the pipe until its last writer has closed it, or until close.
@@ -79,7 +86,13 @@ func (o *output) readPipe() (failure error) {
 			n, err := syscall.Read(int(fd), buf[:granted])
 			o.budget.give(granted - max(n, 0))
 			if err == nil && n > 0 {
-				open = o.add(buf, n)
+				if o.ring != nil {
+					open = o.keep(buf[:n])
+					readBuffers.Put(buf)
+					o.budget.give(n)
+				} else {
+					open = o.add(buf, n)
+				}
 				return true
 			}
 			readBuffers.Put(buf)
@@ -164,7 +177,7 @@ func (o *output) from(ctx context.Context, at int64) (bytes [][]byte, last bool,
 	defer cancel()
 	for {
 		bytes, last, changed, err := o.take(at)
-		if len(bytes) > 0 || last || err != nil {
+		if size(bytes) > 0 || last || err != nil {
 			return bytes, last, err
 		}
 		select {
@@ -176,6 +189,14 @@ func (o *output) from(ctx context.Context, at int64) (bytes [][]byte, last bool,
 }
 
 func (o *output) take(at int64) (bytes [][]byte, last bool, changed <-chan struct{}, err error) {
+	if o.ring != nil {
+		b := make([]byte, wire.Chunk)
+		n, more, changed, err := o.recall(b, at)
+		if errors.Is(err, errDropped) {
+			err = &wire.Error{Code: wire.CodeCut, Message: err.Error()}
+		}
+		return [][]byte{b[:n]}, !more && err == nil, changed, err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	end := o.base + int64(o.kept.size)

@@ -33,6 +33,7 @@ func (d *Daemon) routes() []route {
 		{"GET", "sessions/{id}", d.sessionActivity},
 		{"POST", "sessions/{id}/renew", d.renewSession},
 		{"GET", "sessions/{id}/commands", d.sessions.listCommands},
+		{"GET", "sessions/{id}/commands/{command}", d.commands.attach(&d.sessions)},
 		{"GET", "sessions/{id}/ports", d.sessions.listPorts},
 		{"POST", "connections/{id}", d.commands.lines.dial},
 		{"POST", "calls/{id}", d.makeCall},

@@ -223,7 +223,7 @@ func (d *Daemon) closeOutput(r *request) error {
 	if err != nil {
 		return err
 	}
-	if stream := c.stream(r.values["stream"]); stream != nil {
+	if stream := c.stream(r.values["stream"]); stream != nil && stream.ring == nil {
 		stream.close() // of a terminal, it hangs up
 	}
 	return nil
@@ -239,7 +239,11 @@ func (d *Daemon) commandOutput(r *request) error {
 	if stream == nil || err != nil {
 		return &wire.Error{Code: wire.CodeInvalid, Message: "no such stream, or no offset"}
 	}
-	if r.query.Get("follow") != "" {
+	switch {
+	case r.query.Get("follow") == "":
+	case stream.ring != nil:
+		return follow(r, &ringReader{output: stream, acked: at}, at)
+	default:
 		return follow(r, stream, at)
 	}
 	bytes, last, err := stream.from(r.Context(), at)
@@ -276,7 +280,7 @@ func (d *Daemon) commandInput(r *request) error {
 	if c.files != nil {
 		d.sessions.touch(c.files)
 	}
-	state, err := c.in.put(r.Context(), at, part{b, free}, r.query.Get("end") == "1")
+	state, err := c.in.put(r.Context(), r.query.Get("writer"), at, part{b, free}, r.query.Get("end") == "1")
 	if err != nil {
 		return &wire.Error{Code: wire.CodeInvalid, Message: err.Error()}
 	}

@@ -338,6 +338,7 @@ func (d *Daemon) stop(ctx context.Context, s *session) error {
 	}
 	s.starting.Wait() // starts that came before; a start is bounded
 	d.commands.lines.hangUp(s)
+	d.commands.dropKept(s)
 	return nil
 }
 

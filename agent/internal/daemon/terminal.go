@@ -12,11 +12,12 @@ import (
 
 // openTerminal makes the streams of a command that was started with a terminal. The terminal's other end is closed with the output,
 // and then its processes get SIGHUP.
-func (c *command) openTerminal(s wire.Start, b *budget) {
+func (c *command) openTerminal(s wire.Start, out *output) {
 	syscall.SetNonblock(c.proc.Master, true)
 	master := os.NewFile(uintptr(c.proc.Master), "terminal")
 	c.terminal = true
-	c.out = startOutput(&output{pipe: master, budget: b, unread: !s.Stdout})
+	out.pipe, out.unread = master, !s.Stdout
+	c.out = startOutput(out)
 	if s.Stdin {
 		c.in = newInput(typist{master})
 	}

@@ -7,6 +7,9 @@ const (
 	MostArguments = 4 << 10  // bytes of the arguments of one command that are remembered
 	MostWords     = 256      // arguments of one command that are remembered
 	MostRecalled  = 64 << 10 // bytes of the arguments of all ended commands of a session
+
+	Keep     = 16 << 20  // bytes of each output of a detached command that are kept, unless it says otherwise
+	MostKept = 256 << 20 // bytes of the output of all ended commands of a session, and of one command
 )
 
 // Command is agent.CommandInfo. Times are told by how long ago they were, as the clocks of two machines differ.
@@ -21,6 +24,8 @@ type Command struct {
 	Exit   *Exit    `json:"exit,omitempty"`  // nil = it runs
 	Stdout int64    `json:"stdout,omitempty"`
 	Stderr int64    `json:"stderr,omitempty"`
+
+	Detached bool `json:"detached,omitempty"`
 }
 
 // Recalled returns the arguments of a command as far as the agent remembers them, how many bytes that are, and whether something is

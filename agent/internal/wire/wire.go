@@ -56,7 +56,8 @@ const (
 //	POST   calls/{id}                   Call in, one Line per line out; again with the same id: the same call
 //	DELETE calls/{id}                   gives up a call and undoes it; returns when that is done
 //	POST   commands/{id}                Start
-//	POST   commands/{id}/start          Start with a Terminal, which an agent without the path would not give
+//	POST   commands/{id}/start          Start with a Terminal or Detached, of which an agent without the path knows nothing
+//	GET    sessions/{id}/commands/{c}   Attached; CodeUnknownCommand unless it is one of the session that was started Detached
 //	DELETE commands/{id}                forgets a command; its streams are closed, it is not killed.
 //	                                    ?kill=1 kills it first, and a start that arrives later is refused; 202 as in kill.
 //	                                    A connection is closed when its stdin is written, or at once with ?reset=1
@@ -75,7 +76,8 @@ const (
 //	GET    commands/{id}/stderr?from=N  likewise
 //	DELETE commands/{id}/stdout         it will not be read: the program gets SIGPIPE; stderr likewise
 //	PUT    commands/{id}/stdin?from=N   bytes from N on, at most Chunk; &end=1 closes it. Answers with Stdin. If Hello.Follow,
-//	                                    up to Puts may be under way: those whose turn has not come wait
+//	                                    up to Puts may be under way: those whose turn has not come wait. With &writer=W, offsets
+//	                                    count from where W has begun; then nothing is taken from those that wrote before
 const Root = "/v1/"
 
 // HeaderEnd is set on the answer that holds the last bytes of a stream. HTTP/2 has header names in lower case.
@@ -222,6 +224,24 @@ type Start struct {
 	Files bool `json:"files,omitempty"`
 	// Terminal: the streams are a terminal of that size. Its output is stdout, and Stderr is "".
 	Terminal *Size `json:"terminal,omitempty"`
+	// Detached: the end of each output is kept, Keep bytes (0 = wire.Keep), and read by any number of clients. It holds nothing back.
+	// Until the session ends, the command is only forgotten when history is, or by DELETE.
+	Detached bool  `json:"detached,omitempty"`
+	Keep     int64 `json:"keep,omitempty"`
+}
+
+// Attached is what is kept of a command's output. A stream that is not copied has no Span.
+type Attached struct {
+	Terminal bool  `json:"terminal,omitempty"`
+	Stdin    bool  `json:"stdin,omitempty"`
+	Stdout   *Span `json:"stdout,omitempty"`
+	Stderr   *Span `json:"stderr,omitempty"`
+}
+
+// Span has the offset of the first byte that is kept, and that of the next one that will come.
+type Span struct {
+	First int64 `json:"first"`
+	Next  int64 `json:"next"`
 }
 
 // Size is agent.Size.
@@ -244,6 +264,16 @@ type Ended struct {
 	ID     string `json:"id"`
 	Reason string `json:"reason"`
 	Number int    `json:"number,omitempty"`
+}
+
+// Begin returns the offset at which a reader begins that wants to begin at from, which counts from Next if it is negative, and how
+// many bytes are missing before it.
+func (s Span) Begin(from int64) (at, missing int64) {
+	if from < 0 {
+		return max(s.First, s.Next+from), 0
+	}
+	at = min(max(s.First, from), s.Next)
+	return at, max(0, at-from)
 }
 
 // Stdin says how much of the input was taken. Ended says that its end was taken too. Closed says that the program reads no
