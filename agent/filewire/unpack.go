@@ -35,6 +35,9 @@ func newUnpacking(t Tree, dir string) *unpacking {
 	return u
 }
 
+// umask is that of a session: what it takes from the mode of a new file is given back.
+const umask = 0o022
+
 var errAborted = errors.New("the archive is not whole")
 
 // Read returns the next bytes of the archive.
@@ -203,11 +206,10 @@ func (u *unpacker) makeFile(name string, h *tar.Header) error {
 	if err == nil && written < h.Size {
 		err = io.ErrUnexpectedEOF
 	}
-	info, failed := n.Stat()
-	if err = firstOf(err, failed, n.Close()); err != nil {
+	if err = firstOf(err, n.Close()); err != nil {
 		return err
 	}
-	if info.Mode().Perm() != mode {
+	if mode&umask != 0 {
 		err = u.tree.Chmod(name, mode)
 	}
 	return firstOf(err, u.tree.Chtimes(name, h.ModTime, h.ModTime))

@@ -76,6 +76,9 @@ func (t tree) Open(name string, flag filewire.Flag, perm fs.FileMode) (filewire.
 	if err != nil {
 		return nil, err
 	}
+	if how&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL {
+		return node{f, flag&filewire.Append != 0}, nil // it has just made the file
+	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		err = filewire.ErrIrregular
