@@ -3,17 +3,13 @@ package berth
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
-	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,8 +18,8 @@ import (
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/plain"
-	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/usage"
+	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
@@ -68,6 +64,15 @@ type Config struct {
 	// SessionRetention is how long an ended session can still be looked up. Default 10 min
 	SessionRetention time.Duration
 
+	// ContainerIdleTimeout is how long a container stays up after its last session, so that the next session on its repository is
+	// attached at once. Such an empty container takes room that no session needs: it is removed as soon as its slot is needed for
+	// a session of another container, or its instance takes no sessions any more. It neither keeps an instance up nor launches
+	// one: InstanceIdleTimeout runs beside it. Its share of the machine is Usage.Warm of its repository, and of no user. One whose
+	// settings have changed, such as Image, Limits or Egress, is not joined: it is replaced. A container that is private (see
+	// Sharing) never stays. Default 0: a container goes with its last session; -1 = it stays until its room is needed
+	ContainerIdleTimeout time.Duration
+	// Warm bounds the containers that Provider.Warm keeps up without sessions. The zero value: none, and Warm is refused
+	Warm Warm
 	// MaxContainersPerRepository allows more than one container per sharing key, if the instance of the first is full.
 	// Default 1
 	MaxContainersPerRepository int
@@ -181,6 +186,13 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// Warm is a budget of containers that are kept up without sessions. Each takes room of one slot that no session needs. If a host wants
+// more, those for which it asked last have the budget.
+type Warm struct {
+	Containers  int // of the pool, at most 1000
+	PerInstance int // of one instance. Default: as many as it has slots
+}
+
 // maxUsageLabels bounds the rows of the bill.
 const maxUsageLabels = 4
 
@@ -255,6 +267,7 @@ func (c Config) validate() error {
 		off   bool
 	}{
 		{"InstanceIdleTimeout", c.InstanceIdleTimeout, true},
+		{"ContainerIdleTimeout", c.ContainerIdleTimeout, true},
 		{"BootTimeout", c.BootTimeout, false},
 		{"MaxInstanceAge", c.MaxInstanceAge, true},
 		{"SessionIdleTimeout", c.SessionIdleTimeout, true},
@@ -270,6 +283,8 @@ func (c Config) validate() error {
 	}
 	check(c.Access >= AccessProve && c.Access <= AccessAllowAll, "Access", "must be AccessProve, AccessProveAlways or AccessAllowAll")
 	c.Sharing.validate(check)
+	check(c.Warm.Containers >= 0 && c.Warm.Containers <= warmth.MaxWishes, "Warm.Containers", "must be from 0 to 1000")
+	check(c.Warm.PerInstance >= 0, "Warm.PerInstance", "must not be negative")
 	check(len(c.UsageLabels) <= maxUsageLabels && !slices.ContainsFunc(c.UsageLabels, func(name string) bool {
 		return name == "" || strings.Contains(name, "=")
 	}), "UsageLabels", "must be at most 4 names without '='")
@@ -333,68 +348,4 @@ func (c *Config) checkImage(r naming.Repository) (err error) {
 			"RequireImageDigest is set", r, image)}
 	}
 	return nil
-}
-
-// settings are the settings that concern the whole pool, as they are written on its record, and some of each process that
-// should be the same in all. Otherwise containers would differ by the process that starts them.
-func (c *Config) settings() map[string]string {
-	all := map[string]string{
-		"MinInstances":        strconv.Itoa(c.MinInstances),
-		"MaxInstances":        strconv.Itoa(c.MaxInstances),
-		"MaxTasksPerInstance": strconv.Itoa(c.MaxTasksPerInstance),
-		"SpareSlots":          strconv.Itoa(c.SpareSlots),
-		"InstanceType":        c.InstanceType,
-		"InstanceIdleTimeout": c.InstanceIdleTimeout.String(),
-		"BootTimeout":         c.BootTimeout.String(),
-		"MaxInstanceAge":      c.MaxInstanceAge.String(),
-		"LaunchRate":          strconv.Itoa(c.LaunchRate),
-		"SessionRetention":    c.SessionRetention.String(),
-		"UsageRetention":      c.UsageRetention.String(),
-		"UsageLabels":         strings.Join(c.UsageLabels, " "),
-		replica.MaxContainers: strconv.Itoa(c.MaxContainersPerRepository),
-
-		"Image":              c.Image,
-		"Limits":             setFields(c.Limits),
-		"RequireIsolation":   strconv.FormatBool(c.RequireIsolation),
-		"RequireImageDigest": strconv.FormatBool(c.RequireImageDigest),
-		"Runtime":            c.Runtime,
-		"Egress":             setFields(c.Egress),
-		"Caches":             c.cachesSetting(),
-		"MirrorMaxAge":       c.MirrorMaxAge.String(),
-		"MirrorBudget":       strconv.FormatInt(c.MirrorBudget, 10),
-		"SessionIdleTimeout": c.SessionIdleTimeout.String(),
-		"UserLimits":         setFields(c.UserLimits),
-		"Sharing":            c.Sharing.String(),
-		"Access":             c.Access.String(),
-	}
-	ec2 := c.EC2
-	ec2.AWS = nil // which is each process's own
-	sum := sha256.Sum256([]byte(setFields(ec2)))
-	all["EC2"] = "of digest " + hex.EncodeToString(sum[:4]) // it is too long to be shown
-	return all
-}
-
-// cachesSetting names the caches; their commands may be long. "" = there are none.
-func (c *Config) cachesSetting() string {
-	if len(c.Caches) == 0 {
-		return ""
-	}
-	var names []string
-	for _, one := range c.Caches {
-		names = append(names, one.Name)
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", c.Caches))
-	return strings.Join(names, " ") + " of digest " + hex.EncodeToString(sum[:4])
-}
-
-// setFields prints the fields of a struct that are set. A version that has one more field prints the same while that is not
-// set.
-func setFields(s any) string {
-	var b strings.Builder
-	for field, value := range reflect.ValueOf(s).Fields() {
-		if !value.IsZero() {
-			fmt.Fprintf(&b, "%s=%+v ", field.Name, value)
-		}
-	}
-	return strings.TrimSpace(b.String())
 }

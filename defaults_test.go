@@ -106,7 +106,8 @@ func configComments(t *testing.T) map[string]string {
 func TestSettingsOfEachProcess(t *testing.T) {
 	planners := []string{
 		"MinInstances", "MaxInstances", "MaxTasksPerInstance", "SpareSlots", "InstanceType", "InstanceIdleTimeout", "BootTimeout", "MaxInstanceAge",
-		"LaunchRate", "SessionRetention", "UsageRetention", "UsageLabels", "MaxContainersPerRepository", "EC2",
+		"LaunchRate", "SessionRetention", "UsageRetention", "UsageLabels", "MaxContainersPerRepository", "ContainerIdleTimeout",
+		"Warm", "EC2",
 	}
 	source, err := os.ReadFile("stats.go")
 	if err != nil {

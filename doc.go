@@ -1,6 +1,6 @@
 // Package berth runs coding tasks (an agent, a test run, a build) in containers that are shared by repository. All tasks
 // on one repository share one Docker container. The first task fetches the repository. Each later task is attached in a
-// fraction of a second. The container ends with its last task.
+// fraction of a second. The container ends with its last task, or Config.ContainerIdleTimeout later.
 //
 // A task has a session in its container: a checkout, a Unix uid, a home directory, an environment, and a lease that ends
 // the session when nobody uses it. Containers run on a pool of instances. An instance is a machine with a Docker engine

@@ -23,9 +23,13 @@ const (
 	EventSessionEnded  EventType = "session ended"  // Err says why
 	// EventOutOfMemory: a command did not succeed, and its session or container ran out of memory while it ran. Err is the
 	// command's *ExitError. Without a SessionID: the container died of it, and there is an EventContainerLost, too
-	EventOutOfMemory   EventType = "out of memory"
-	EventContainerLost EventType = "container lost" // the container died or was removed from outside; Err says how
-	EventContainerGone EventType = "container gone" // the container's last session ended, and it was removed
+	EventOutOfMemory    EventType = "out of memory"
+	EventContainerLost  EventType = "container lost"  // the container died or was removed from outside; Err says how
+	EventContainerEmpty EventType = "container empty" // the container's last session ended, and it stays: see Config.ContainerIdleTimeout
+	// EventContainerWarm: a container is up with a fresh mirror, as Provider.Warm asked. With an Err it is not, which Err explains; the
+	// planner tries again
+	EventContainerWarm EventType = "container warm"
+	EventContainerGone EventType = "container gone" // the container has no session any more, and was removed
 	// EventInstanceChange: Message is the instance's new state, one of InstanceInfo's, or "gone" when its record is removed.
 	// Err says why the instance is cordoned, terminating, lost or gone, as InstanceInfo's Reason does. It is nil for the
 	// other states
@@ -175,6 +179,12 @@ func (e *events) Ended(s *store.Session, why error) {
 	e.telemetry.Ended(s)
 	e.session(EventSessionEnded, s, why)
 }
+
+// warmed reports what became of a host's wish.
+func (e *events) warmed(c store.Container, err error) { e.container(EventContainerWarm, c, err) }
+
+// Emptied implements session.Events.
+func (e *events) Emptied(c *store.Container) { e.container(EventContainerEmpty, *c, nil) }
 
 // endangered reports that the cloud takes the instance of a session back.
 func (e *events) endangered(s *store.Session, why error) {

@@ -170,6 +170,7 @@ var rooms = map[string][]string{
 	"internal/filehelper": nil,
 	"internal/teardown":   nil,
 	"internal/usage":      nil,
+	"internal/warmth":     nil,
 }
 
 // TestOnlyBerthImportsItsRooms: the root joins them, so that none knows another. External tests may import any.

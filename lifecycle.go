@@ -50,7 +50,8 @@ func (p *Provider) CreateSession(ctx context.Context, req SessionRequest) (_ *Se
 }
 
 // TerminateSession ends a session, and returns when that is done. It kills every process of the session, and removes its
-// checkout and everything else that it owned. If no other session holds its container, it stops and removes the container.
+// checkout and everything else that it owned. If no other session holds its container, it stops and removes the container, unless that
+// stays for Config.ContainerIdleTimeout.
 // Terminating an ended session succeeds. ErrSessionNotFound: the ID is unknown. If ctx ends first, the work goes on.
 func (p *Provider) TerminateSession(ctx context.Context, id string) error {
 	if err := p.calls.enter(); err != nil {
@@ -96,6 +97,55 @@ func (p *Provider) Revoke(ctx context.Context, userID, repository string) error 
 		return fmt.Errorf("berth: cannot revoke what user %q has on %s: %w", userID, cmp.Or(of.String(), "any repository"), err)
 	}
 	return nil
+}
+
+// Warm asks that a container of a repository is up, with a fresh mirror, before a session needs it, until a time. A webhook of a push
+// may call it, each time: that fetches once more, and the last call's time is in force. repository is a remote, as for CreateSession.
+// If it has a credential, that is used for the fetch which follows, by this process; it is not stored. branch is what will be asked
+// for; "" = the default branch. Sessions join the container as any other, with a proof of access if a credential has fetched.
+//
+// Warm returns when the wish is stored. All processes of the pool know it. EventContainerWarm tells when the container is up, or
+// why it is not. The wish is fulfilled within Config.Warm, on instances that there are: none is launched or kept for it. If its room
+// is needed for a session, or it dies, the container goes. The planner starts it again, without a credential, when there is
+// room; a repository that needs a credential then comes up again with the next call of Warm, or with a session. When the time is
+// over, the container stays for Config.ContainerIdleTimeout, counted from its last session or its start.
+//
+// ErrInvalid: Config.Warm is zero, until is not in the future, or the repository, the branch or Config.Sharing do not say for which
+// container the wish is. Sharing.Key is asked with a request that has a repository and a branch alone. Other errors: ErrDestroying,
+// ErrUnavailable, ErrClosed.
+func (p *Provider) Warm(ctx context.Context, repository, branch string, until time.Time) (err error) {
+	defer func() { err = plain.Error(err) }()
+	if err := p.calls.enter(); err != nil {
+		return err
+	}
+	defer p.calls.leave()
+	if p.cfg.Warm.Containers == 0 {
+		return &FieldError{Field: "Config.Warm", Reason: "has no containers to keep warm"}
+	}
+	if left := time.Until(until); left <= 0 || left > longest {
+		return &FieldError{Field: "until", Reason: "must be in the future, and within 100 years"}
+	}
+	ask, err := p.cfg.warmth(repository, branch)
+	if err != nil {
+		return err
+	}
+	ask.Until = until
+	return p.warmth.Warm(ctx, ask)
+}
+
+// Cool takes back what Warm asked for, for the same repository, and for the same branch if Config.Sharing separates branches. The
+// container stays as one that Warm did not ask for. Without a Warm, Cool does nothing. The errors are those of Warm.
+func (p *Provider) Cool(ctx context.Context, repository, branch string) (err error) {
+	defer func() { err = plain.Error(err) }()
+	if err := p.calls.enter(); err != nil {
+		return err
+	}
+	defer p.calls.leave()
+	ask, err := p.cfg.warmth(repository, branch)
+	if err != nil {
+		return err
+	}
+	return p.warmth.Cool(ctx, ask.Name)
 }
 
 // closeGrace is how long Close waits for calls under way to undo what they had begun.
@@ -161,7 +211,7 @@ func (p *Provider) Destroy(ctx context.Context) error {
 
 func (p *Provider) teardown() teardown.Config {
 	cfg := teardown.Config{
-		Replica: p.id, Store: p.store, Sessions: p.sessions, Containers: p.containers, Pool: p.pool,
+		Replica: p.id, Store: p.store, Sessions: p.sessions, Containers: p.containers, Empties: p.warmth, Pool: p.pool,
 		Acting: p.replica.Acting, Failures: p.failures,
 	}
 	if cloud, ok := p.cfg.Cloud.(pool.Stationary); ok {

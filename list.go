@@ -9,6 +9,7 @@ import (
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -157,7 +158,7 @@ type RepositoryInfo struct {
 	Repository naming.Repository
 	Scope      string // of the sharing key, such as "user=ann": see Sharing. "" = all sessions on the repository share
 	Container  ContainerInfo
-	State      string // starting, ready, stopping, lost
+	State      string // starting, ready, empty (ready, and no session holds it), stopping, lost
 	Instance   string // its launch ID
 	Tasks      int    // sessions that share the container
 }
@@ -180,7 +181,7 @@ func (p *Provider) Repositories(ctx context.Context) iter.Seq2[RepositoryInfo, e
 			info := RepositoryInfo{
 				Repository: c.SharingKey.Repository, Scope: c.SharingKey.Scope,
 				Container: ContainerInfo{Name: c.Name, ID: c.EngineID},
-				State:     string(c.State), Instance: c.Instance, Tasks: c.Sessions,
+				State:     string(orchestrator.StateOf(c)), Instance: c.Instance, Tasks: c.Sessions,
 			}
 			if in := instances[c.Instance]; in == nil || in.State == store.InstanceLost {
 				info.State = "lost"
@@ -204,7 +205,7 @@ func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error]
 			}
 			info := InstanceInfo{
 				ID: in.ID, CloudID: in.CloudID, Address: in.Address, State: string(in.State), Reason: plain.Text(in.Reason),
-				Slots: in.Slots, Tasks: in.Sessions, Since: in.Since,
+				Slots: in.Slots, Tasks: in.Sessions, Empty: len(in.Empties), Since: in.Since,
 				Isolation: Isolation(in.Isolation), IsolationReason: in.IsolationReason, DiskQuota: in.DiskQuota,
 			}
 			if !yield(info, nil) {

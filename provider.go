@@ -13,6 +13,7 @@ import (
 	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/usage"
+	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/store"
@@ -55,6 +56,7 @@ type Provider struct {
 	queue      *admission.Queue
 	sessions   *session.Manager
 	usage      *usage.Accountant
+	warmth     *warmth.Keeper
 	files      filehelper.Manager // the programs that serve the sessions' files
 	proofs     *access.Cache      // of users' access to repositories
 

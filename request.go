@@ -12,6 +12,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/internal/session"
+	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 )
@@ -129,6 +130,36 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
 		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout,
 		SelfContained: r.SelfContained, Access: subject,
+	}, nil
+}
+
+// warmth returns the sharing key for which Provider.Warm and Cool are called.
+func (c *Config) warmth(repository, branch string) (warmth.Ask, error) {
+	remote, err := naming.ParseRemote(repository)
+	if err != nil {
+		return warmth.Ask{}, &FieldError{Field: "repository", Reason: err.Error()}
+	}
+	if branch != "" {
+		if err := naming.ValidateBranch(branch); err != nil {
+			return warmth.Ask{}, &FieldError{Field: "branch", Reason: err.Error()}
+		}
+	}
+	if c.Sharing.User || c.Sharing.Tenant != "" {
+		return warmth.Ask{}, &FieldError{Field: "Config.Sharing", Reason: "separates users or tenants, so that a repository has no container of its own"}
+	}
+	key, err := c.Sharing.key(AccessRequest{Repository: remote.Repository, Branch: branch})
+	if err != nil {
+		return warmth.Ask{}, err
+	}
+	if key.Private() {
+		return warmth.Ask{}, &FieldError{Field: "Config.Sharing", Reason: fmt.Sprintf("makes %v private: no session could join", key.Repository)}
+	}
+	if err := c.checkImage(key.Repository); err != nil {
+		return warmth.Ask{}, err
+	}
+	return warmth.Ask{
+		Key: key, Name: key.ContainerName(c.Name), Remote: remote.URL, Branch: branch,
+		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
 	}, nil
 }
 

@@ -80,6 +80,7 @@ type InstanceInfo struct {
 	Reason  string // why it is cordoned, terminating or lost
 	Slots   int
 	Tasks   int // sessions that hold a slot
+	Empty   int // containers that no session holds: see Config.ContainerIdleTimeout
 	Since   time.Time
 	// Isolation says what separates the sessions of a container there from each other. It is known once the first container
 	// was started.

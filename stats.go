@@ -3,14 +3,20 @@ package berth
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-go/berth/internal/plain"
+	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
@@ -29,6 +35,10 @@ type Stats struct {
 	// OutOfMemory counts the EventOutOfMemory.
 	OutOfMemory int64
 	Errors      int64 // failed background work of the Provider itself; Pool and Containers count theirs
+
+	// Empty is how many containers no session holds, as this process saw when it last looked as the planner; 0 otherwise. See
+	// Config.ContainerIdleTimeout. KeptWarm is how many of these Provider.Warm keeps up.
+	Empty, KeptWarm int
 
 	// Events is how many events Config.OnEvent has not returned for yet.
 	Events int
@@ -51,7 +61,7 @@ func (p *Provider) Stats() Stats {
 	return Stats{
 		Attached: s.Attached, Warm: s.Warm, Cold: s.Cold, Failed: s.Failed, Refused: p.queue.Refused(), Ended: s.Ended, Expired: s.Expired,
 		OutOfMemory: p.events.outOfMemory.Load(), Errors: p.failures.Count(),
-		Events:  p.events.waiting(),
+		Empty: p.warmth.Empty(), KeptWarm: p.warmth.Warmed(), Events: p.events.waiting(),
 		Planner: p.replica.Planner() != nil, ConfigDiffers: p.replica.Differences(),
 		Pool: p.pool.Stats(), Containers: p.containers.Stats(),
 	}
@@ -177,7 +187,7 @@ type Usage struct {
 	Key string
 
 	Used time.Duration // machine time of sessions: each has one part in as many as its instance has slots
-	Warm time.Duration // machine time of what is kept ready for sessions. Always 0: nothing is kept ready yet
+	Warm time.Duration // machine time of containers that no session holds: each has one part, as a session has. It has no user
 	Idle time.Duration // all other machine time
 
 	Sessions time.Duration       // for which sessions held a slot
@@ -195,7 +205,7 @@ type Usage struct {
 // query begins and ends with whole hours of UTC. ErrInvalid: q asks for a label that is not kept.
 func (p *Provider) Usage(ctx context.Context, q UsageQuery) iter.Seq2[Usage, error] {
 	return func(yield func(Usage, error) bool) {
-		key, err := p.usageKey(q)
+		key, err := usageKey(q, p.cfg.UsageLabels)
 		if err != nil {
 			yield(Usage{}, err)
 			return
@@ -222,8 +232,8 @@ func (p *Provider) Usage(ctx context.Context, q UsageQuery) iter.Seq2[Usage, err
 	}
 }
 
-// usageKey returns the function that divides rows as a query asks.
-func (p *Provider) usageKey(q UsageQuery) (func(*store.Usage) string, error) {
+// usageKey returns the function that divides rows as a query asks. labels are those that are kept.
+func usageKey(q UsageQuery, labels []string) (func(*store.Usage) string, error) {
 	switch q.By {
 	case UsageTotal:
 		return func(*store.Usage) string { return "" }, nil
@@ -234,7 +244,7 @@ func (p *Provider) usageKey(q UsageQuery) (func(*store.Usage) string, error) {
 	case UsageByDay:
 		return func(r *store.Usage) string { return r.Hour().Format(time.DateOnly) }, nil
 	case UsageByLabel:
-		if !slices.Contains(p.cfg.UsageLabels, q.Label) {
+		if !slices.Contains(labels, q.Label) {
 			return nil, &FieldError{Field: "UsageQuery.Label", Reason: fmt.Sprintf("%q is not in Config.UsageLabels", q.Label)}
 		}
 		return func(r *store.Usage) string { return r.Label(q.Label) }, nil
@@ -270,4 +280,71 @@ func (p *Provider) UsageThrough(ctx context.Context) (time.Time, error) {
 		return through, err
 	}
 	return time.Time{}, err
+}
+
+// settings are the settings that concern the whole pool, as they are written on its record, and some of each process that
+// should be the same in all. Otherwise containers would differ by the process that starts them.
+func (c *Config) settings() map[string]string {
+	all := map[string]string{
+		"MinInstances":        strconv.Itoa(c.MinInstances),
+		"MaxInstances":        strconv.Itoa(c.MaxInstances),
+		"MaxTasksPerInstance": strconv.Itoa(c.MaxTasksPerInstance),
+		"SpareSlots":          strconv.Itoa(c.SpareSlots),
+		"InstanceType":        c.InstanceType,
+		"InstanceIdleTimeout": c.InstanceIdleTimeout.String(),
+		"BootTimeout":         c.BootTimeout.String(),
+		"MaxInstanceAge":      c.MaxInstanceAge.String(),
+		"LaunchRate":          strconv.Itoa(c.LaunchRate),
+		"SessionRetention":    c.SessionRetention.String(),
+		"UsageRetention":      c.UsageRetention.String(),
+		"UsageLabels":         strings.Join(c.UsageLabels, " "),
+		replica.MaxContainers: strconv.Itoa(c.MaxContainersPerRepository),
+
+		replica.ContainerIdleTimeout: c.ContainerIdleTimeout.String(),
+		"Warm":                       setFields(c.Warm),
+
+		"Image":              c.Image,
+		"Limits":             setFields(c.Limits),
+		"RequireIsolation":   strconv.FormatBool(c.RequireIsolation),
+		"RequireImageDigest": strconv.FormatBool(c.RequireImageDigest),
+		"Runtime":            c.Runtime,
+		"Egress":             setFields(c.Egress),
+		"Caches":             c.cachesSetting(),
+		"MirrorMaxAge":       c.MirrorMaxAge.String(),
+		"MirrorBudget":       strconv.FormatInt(c.MirrorBudget, 10),
+		"SessionIdleTimeout": c.SessionIdleTimeout.String(),
+		"UserLimits":         setFields(c.UserLimits),
+		"Sharing":            c.Sharing.String(),
+		"Access":             c.Access.String(),
+	}
+	ec2 := c.EC2
+	ec2.AWS = nil // which is each process's own
+	sum := sha256.Sum256([]byte(setFields(ec2)))
+	all["EC2"] = "of digest " + hex.EncodeToString(sum[:4]) // it is too long to be shown
+	return all
+}
+
+// cachesSetting names the caches; their commands may be long. "" = there are none.
+func (c *Config) cachesSetting() string {
+	if len(c.Caches) == 0 {
+		return ""
+	}
+	var names []string
+	for _, one := range c.Caches {
+		names = append(names, one.Name)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", c.Caches))
+	return strings.Join(names, " ") + " of digest " + hex.EncodeToString(sum[:4])
+}
+
+// setFields prints the fields of a struct that are set. A version that has one more field prints the same while that is not
+// set.
+func setFields(s any) string {
+	var b strings.Builder
+	for field, value := range reflect.ValueOf(s).Fields() {
+		if !value.IsZero() {
+			fmt.Fprintf(&b, "%s=%+v ", field.Name, value)
+		}
+	}
+	return strings.TrimSpace(b.String())
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/internal/usage"
+	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/store"
@@ -83,7 +84,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	p.failures = loop.NewFailures(p.ctx, cfg.Logger)
 	up := upward{p}
 	p.replica = replica.New(replica.Config{
-		ID: id, Store: st, Settings: cfg.settings(), MaxContainers: cfg.MaxContainersPerRepository,
+		ID: id, Store: st, Settings: cfg.settings(), MaxContainers: cfg.MaxContainersPerRepository, ContainerIdleTimeout: cfg.ContainerIdleTimeout,
 		Sessions: up, WakePool: func() { p.pool.Wake() }, Renewed: tel.Renewed, Failures: p.failures, Logger: cfg.Logger,
 	}, record)
 	p.containers = orchestrator.NewManager(orchestrator.Config{
@@ -119,6 +120,10 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 		Access: authorizer{cfg.Authorize, p.proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Proofs: p.proofs, Retention: cfg.SessionRetention, StartError: startError,
 		Closing: p.calls.closing, Go: p.loops.Go, Failures: p.failures, Telemetry: tel,
 	})
+	p.warmth = warmth.New(warmth.Config{
+		Replica: id, Store: st, Retry: retry, Containers: p.containers, Timeout: cfg.ContainerIdleTimeout, Failures: p.failures,
+		Budget: warmth.Budget(cfg.Warm), Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
+	})
 	context.AfterFunc(p.ctx, tel.Observe(p.state))
 	p.start()
 	return p, nil
@@ -140,6 +145,7 @@ func (p *Provider) lead(ctx context.Context, held store.Lease) {
 	wg.Go(func() { p.sessions.Lead(ctx, held) })
 	wg.Go(func() { p.containers.Lead(ctx) })
 	wg.Go(func() { p.usage.Run(ctx, held) })
+	wg.Go(func() { p.warmth.Lead(ctx, held) })
 	wg.Wait()
 }
 
@@ -179,6 +185,7 @@ func (u upward) progress(c store.Container, message string) {
 func (u upward) containerGone(c store.Container) {
 	u.p.events.container(EventContainerGone, c, nil)
 	u.p.queue.Wake() // its name is free
+	u.p.warmth.Wake()
 }
 
 // instanceChanged follows the state of an instance; "" = it is gone.
@@ -200,6 +207,7 @@ func (u upward) instanceChanged(in store.Instance) {
 	}
 	p.events.emit(Event{Type: EventInstanceChange, Instance: in.ID, Message: state, Err: reasonError(in.Reason)})
 	p.queue.Wake()
+	p.warmth.Wake()
 }
 
 // tick tells of a tick of the planner, and for which sessions it acts.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -252,7 +253,7 @@ func (s *state) containerState(c *store.Container) string {
 	if in := s.instances[c.Instance]; in == nil || in.State == store.InstanceLost {
 		return "lost"
 	}
-	return string(c.State)
+	return string(orchestrator.StateOf(c))
 }
 
 // look runs fn on what is known. The model does not change meanwhile.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -155,7 +156,9 @@ func (s *server) container(sc scope, c *store.Container, r *repo, now time.Time)
 		row.Failure = endText(c.Failure)
 	}
 	if sc.sees != nil {
-		row.Tasks = 0
+		if row.Tasks = 0; row.State == string(orchestrator.StateEmpty) {
+			row.State = string(store.ContainerReady) // which does not tell whether others have tasks in it
+		}
 		for _, t := range r.tasks {
 			if t.Container == c.ID && t.holds() {
 				row.Tasks++

@@ -124,7 +124,7 @@ type containerRow struct {
 	EngineID string  `json:"engine_id,omitempty"`
 	Instance string  `json:"instance"`
 	Scope    string  `json:"scope,omitempty"`
-	State    string  `json:"state"` // starting, ready, stopping, lost
+	State    string  `json:"state"` // starting, ready, empty, stopping, lost
 	Image    string  `json:"image"` // of one that starts: by the configuration of this process
 	Age      seconds `json:"age"`
 	Tasks    int     `json:"tasks"`

@@ -37,20 +37,23 @@ func recordedFailure(c *store.Container) error {
 	return &StartFailure{Phase: c.Failure.Phase, Err: Recalled(c.Failure.Cause, c.Failure.Message, nil)}
 }
 
+// CauseBranchNotFound is the cause of a session whose branch the remote does not have.
+const CauseBranchNotFound = "branch not found"
+
 // causes are the words by which a record names an error. They are stored: they do not change.
 var causes = map[string]error{
-	"container gone":   agent.ErrGone,
-	"unknown session":  agent.ErrUnknownSession,
-	"branch not found": agent.ErrBranchNotFound,
-	"incompatible":     agent.ErrIncompatible,
-	"wrong host":       ErrWrongHost,
-	"name taken":       ErrNameTaken,
-	"in use":           ErrInUse,
-	"image":            ErrImage,
-	"runtime":          ErrRuntime,
-	"no isolation":     ErrNoIsolation,
-	"address refused":  agent.ErrAddressRefused,
-	"unreachable":      ErrUnreachable,
+	"container gone":    agent.ErrGone,
+	"unknown session":   agent.ErrUnknownSession,
+	CauseBranchNotFound: agent.ErrBranchNotFound,
+	"incompatible":      agent.ErrIncompatible,
+	"wrong host":        ErrWrongHost,
+	"name taken":        ErrNameTaken,
+	"in use":            ErrInUse,
+	"image":             ErrImage,
+	"runtime":           ErrRuntime,
+	"no isolation":      ErrNoIsolation,
+	"address refused":   agent.ErrAddressRefused,
+	"unreachable":       ErrUnreachable,
 }
 
 // gitCause begins the word for an *agent.GitError. The error's Op follows.

@@ -28,6 +28,11 @@ func Join(tx store.Tx, c *store.Container, beside []*store.Container, s *store.S
 			return err
 		}
 	}
+	if c.Sessions == 0 {
+		if err := store.UnlistEmpty(tx, c.Instance, c.ID); err != nil {
+			return err
+		}
+	}
 	c.Sessions++
 	s.Container, s.ContainerName, s.Instance = c.ID, c.Name, c.Instance
 	return tx.Put(c)
@@ -49,23 +54,35 @@ func Create(tx store.Tx, id string, sharing *store.Sharing, beside []*store.Cont
 	return Join(tx, c, beside, s)
 }
 
-// Leave undoes Join. It is a step of the transaction that ends a session. If the session was the last one of the
-// container, Leave marks the container as stopping, so that no session joins it any more, and returns it. owner is the
-// replica that removes the container. If another replica is starting the container, that one removes it instead.
-func Leave(tx store.Tx, container, owner string, now time.Time) (stopping *store.Container, err error) {
+// Left says what Leave did with the container. Both are nil if other sessions hold it, or if it is gone.
+type Left struct {
+	Stopping *store.Container // it is to be removed
+	Kept     *store.Container // it stays empty
+}
+
+// Leave undoes Join. It is a step of the transaction that ends a session, before that gives back its slot. If the session was
+// the last one of the container, the container stays empty if keep says so. Otherwise Leave marks it as stopping, so that no
+// session joins it any more. owner is the replica that removes the container. If another replica is starting the container,
+// that one removes it instead.
+func Leave(tx store.Tx, container, owner string, keep Keep, now time.Time) (left Left, err error) {
 	c, err := store.Find[*store.Container](tx, store.ContainerKey(container))
 	if err != nil || c == nil {
-		return nil, err
+		return left, err
 	}
 	c.Sessions--
 	if c.Sessions == 0 && (c.State == store.ContainerStarting || c.State == store.ContainerReady) {
-		if c.State == store.ContainerReady {
-			c.Owner = owner
+		kept, err := keep.list(tx, c, now)
+		if err != nil {
+			return left, err
 		}
-		c.State, c.Since = store.ContainerStopping, now
+		if kept {
+			left.Kept = c
+		} else {
+			stopEmpty(c, owner, now)
+		}
 	}
 	if c.State == store.ContainerStopping && c.Sessions == 0 {
-		stopping = c
+		left.Stopping = c
 	}
-	return stopping, tx.Put(c)
+	return left, tx.Put(c)
 }

@@ -202,6 +202,9 @@ func (k *keeper) markStopping(tx store.Tx, why store.Failure) (bool, error) {
 	if err != nil || c == nil || c.State != store.ContainerStarting && c.State != store.ContainerReady {
 		return false, err
 	}
+	if err := store.UnlistEmpty(tx, c.Instance, c.ID); err != nil {
+		return false, err
+	}
 	c.State, c.Since, c.Owner, c.Failure = store.ContainerStopping, time.Now(), k.m.cfg.Replica, why
 	return true, tx.Put(c)
 }

@@ -15,6 +15,7 @@ import (
 type Manager struct {
 	hosts
 	pace
+	fits
 	cfg      Config
 	ctx      context.Context // ends with Close; its cause is then agent.ErrClosed
 	cancel   context.CancelCauseFunc
@@ -45,6 +46,7 @@ func NewManager(cfg Config) *Manager {
 		failures: loop.NewFailures(ctx, cfg.Logger),
 		keepers:  make(map[string]*keeper),
 	}
+	m.fits.cfg = &m.cfg
 	m.mirrors = &mirrors{store: cfg.Store, hosts: &m.hosts, budget: cfg.MirrorBudget, log: cfg.Logger}
 	m.retry = store.Retry{
 		Store: cfg.Store,
@@ -102,7 +104,7 @@ type Stats struct {
 }
 
 // States returns how many containers of the pool there were in each state when this process last looked at each instance. The
-// planner looks at all of them once a minute. States makes no request.
+// planner looks at all of them once a minute. Those that are ready without a session are StateEmpty. States makes no request.
 func (m *Manager) States() map[store.ContainerState]int64 { return m.observed.states() }
 
 // Stats returns the counts. It may be called at any time.

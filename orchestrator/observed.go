@@ -100,7 +100,7 @@ func (o *observations) foreign() int {
 func (o *observations) countStates(instance string, known map[string]*store.Container) {
 	states := make(map[store.ContainerState]int64)
 	for _, c := range known {
-		states[c.State]++
+		states[StateOf(c)]++
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,7 +109,7 @@ func (o *observations) countStates(instance string, known map[string]*store.Cont
 
 // states returns how many containers there are in each state on all instances.
 func (o *observations) states() map[store.ContainerState]int64 {
-	all := map[store.ContainerState]int64{store.ContainerStarting: 0, store.ContainerReady: 0, store.ContainerStopping: 0}
+	all := map[store.ContainerState]int64{store.ContainerStarting: 0, store.ContainerReady: 0, StateEmpty: 0, store.ContainerStopping: 0}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, seen := range o.byInstance {

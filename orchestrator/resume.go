@@ -50,13 +50,15 @@ func (m *Manager) resumeOwned(ctx context.Context, seen firstSeen[string]) (firs
 	seen = seen.next(states, now)
 	for _, c := range owned {
 		if seen.age(state(c), now) >= resumeAfter {
-			m.resume(c)
+			m.Resume(c)
 		}
 	}
 	return seen, m.forgetGone(ctx)
 }
 
-func (m *Manager) resume(c *store.Container) {
+// Resume begins to remove a container of this process that is marked as stopping, or gives up its start if no goroutine makes it.
+// It returns at once.
+func (m *Manager) Resume(c *store.Container) {
 	m.mu.Lock()
 	k := m.keepers[c.ID]
 	if k == nil {

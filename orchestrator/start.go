@@ -187,6 +187,9 @@ func (k *keeper) ensureOnce(ctx context.Context, c *store.Container) (Inside, er
 	}
 	c.EngineID, c.Isolation = made.ID, made.Isolation.Level
 	c.Image, c.Phases.Pull = spec.Image, made.Pulled
+	if !made.Adopted { // whose maker may have had other settings
+		c.Settings, _ = k.m.cfg.settingsOf(c.SharingKey, in.Slots)
+	}
 	inside, err := h.Attach(ctx, made.ID)
 	if err != nil || !made.Adopted {
 		return inside, err
@@ -263,7 +266,7 @@ func (k *keeper) storeReady(ctx context.Context, c *store.Container, mirror agen
 			return errStopping
 		}
 		now.State, now.Since, now.EngineID, now.Cold = store.ContainerReady, time.Now(), c.EngineID, mirror.Cold
-		now.Isolation, now.Image, now.Phases = c.Isolation, c.Image, c.Phases
+		now.Isolation, now.Image, now.Settings, now.Phases = c.Isolation, c.Image, c.Settings, c.Phases
 		c.Cold = mirror.Cold
 		if err := tx.Put(now); err != nil {
 			return err

@@ -194,7 +194,7 @@ func (r *run) forget(ctx context.Context, id string, cause error, asked bool) er
 }
 
 // removeRecord is the transaction of forget. It returns the record that it has removed; nil if there was none, or if the
-// instance has sessions. After store.ErrUnknownOutcome too, gone is the record.
+// instance has sessions or empty containers. After store.ErrUnknownOutcome too, gone is the record.
 func (r *run) removeRecord(ctx context.Context, id string, cause error, asked bool) (gone *store.Instance, err error) {
 	now := time.Now()
 	pauses := cause != nil && !r.nextGoesOn(cause)
@@ -202,7 +202,7 @@ func (r *run) removeRecord(ctx context.Context, id string, cause error, asked bo
 	err = r.store.Update(ctx, keys, func(tx store.Tx) error {
 		gone = nil
 		in, err := store.Find[*store.Instance](tx, store.InstanceKey(id))
-		if err != nil || in == nil || in.Sessions > 0 {
+		if err != nil || in == nil || in.Sessions+len(in.Empties) > 0 {
 			return err
 		}
 		pool, err := store.Get[*store.Pool](tx, store.PoolKey())

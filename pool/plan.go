@@ -161,7 +161,11 @@ func planInstance(s snapshot, cfg Config, in *store.Instance, now time.Time) act
 		}
 		return planWish(in)
 	case store.InstanceTerminating, store.InstanceLost:
-		return planEnd(s, cfg, in, now)
+		a := planEnd(s, cfg, in, now)
+		if a.verb == doForget && len(in.Empties) > 0 { // other code is giving them up
+			return action{}
+		}
+		return a
 	}
 	return action{}
 }

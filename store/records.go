@@ -85,6 +85,7 @@ type Instance struct {
 	Sessions   int       // how many it holds: sessions that have joined one of its containers and have not ended
 	IdleSince  time.Time // when Sessions became 0
 	UIDs       UIDs      // the uids in use on it
+	Empties    []Empty   // its containers that no session holds, and that take sessions. They and Sessions are at most Slots
 	// Isolation is what the last start on it found out. IsolationReason is why sessions have no rooms, or what a room does
 	// not bound.
 	Isolation       Isolation
@@ -124,7 +125,7 @@ type ContainerState string
 const (
 	ContainerStarting ContainerState = "starting"
 	ContainerReady    ContainerState = "ready"
-	ContainerStopping ContainerState = "stopping" // its last session ended, its start failed, or it died: it is being removed
+	ContainerStopping ContainerState = "stopping" // it is not kept empty, its start failed, or it died: it is being removed
 )
 
 // Container is one container of a sharing key on one instance.
@@ -142,6 +143,9 @@ type Container struct {
 	Sessions   int    // sessions that joined and have not ended
 	Cold       bool   // its mirror was cloned by this start
 	Image      string // with which it was started; "" = it has not started
+	// WarmUntil is until when a host wants it up without sessions. Zero = no host does.
+	WarmUntil  time.Time
+	Settings   string // a digest of all with which it was started; "" = that is not known
 	Phases     Phases // of its start, without a checkout
 	Isolation  Isolation
 	Superseded bool // no session joins it any more: another container was made for its key while its instance took no sessions
@@ -338,7 +342,7 @@ func (r *Pool) Clone() Record {
 func (r *Instance) Clone() Record {
 	c := *r
 	c.Frozen = slices.Clone(r.Frozen)
-	c.UIDs = r.UIDs.clone()
+	c.UIDs, c.Empties = r.UIDs.clone(), slices.Clone(r.Empties)
 	return &c
 }
 

@@ -86,9 +86,10 @@ const (
 	KindUser      Kind = 9 // by UserID
 	KindUsage     Kind = 10
 	KindLedger    Kind = 11 // one record, with the ID ""
+	KindWarmth    Kind = 12 // one record, with the ID ""
 )
 
-var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors", "user", "usage", "ledger"}
+var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors", "user", "usage", "ledger", "warmth"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) && k > 0 {

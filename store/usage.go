@@ -12,8 +12,8 @@ import (
 // Times are in microseconds.
 type Usage struct {
 	ID     string   // made by UsageID
-	Repo   string   // the repository; "" = the time belongs to no session
-	User   string   // "" as for Repo
+	Repo   string   // the repository; "" = the time belongs to none
+	User   string   // "" = the time belongs to no session
 	Labels []string // "name=value" of the labels that are accounted and that the sessions have
 	Type   string   // of the machines
 	Spot   bool

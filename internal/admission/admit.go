@@ -59,7 +59,7 @@ func (q *Queue) tryAdmit(ctx context.Context, fresh *store.Session) (s *store.Se
 		now := time.Now()
 		keys := append(keys[:len(keys):len(keys)], q.hints.of(fresh.ContainerName, a)...)
 		return q.cfg.Retry.Update(ctx, keys, func(tx store.Tx) error {
-			change = 0
+			change, *a.gaveUp = 0, nil
 			task, err := store.Find[*store.Task](tx, store.TaskKey(fresh.TaskID))
 			if err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 type existing struct {
 	container *store.Container
 	instance  *store.Instance
+	unfit     bool // the settings with which it was started are not those of this process
 }
 
 // decision is what becomes of a session that needs a place. The zero value: it waits.
@@ -20,6 +21,7 @@ type decision struct {
 	create    bool               // it gets a new container, on one of some instances
 	instances []string           // these instances, the best first; for create
 	supersede []*store.Container // containers that no session joins any more once this one has its place
+	giveUp    []*store.Container // empty containers that are removed, whatever becomes of the session
 }
 
 // choose decides where a session goes, by the containers that its sharing key has, the instances that may take a new one,
@@ -31,13 +33,18 @@ func choose(containers []existing, candidates []string, limit int) decision {
 		spare    *store.Container   // one that was superseded, has room, and may be the last that is left
 		beside   []*store.Container // those that run and cannot be joined
 		busy     []string           // instances that have a container of this name
+		unfit    []*store.Container // empty ones
 	)
 	for _, e := range containers {
 		c, in := e.container, e.instance
 		busy = append(busy, in.ID)
 		if orchestrator.Joinable(c, in) {
+			if e.unfit && c.Sessions == 0 {
+				unfit, removing = append(unfit, c), true
+				continue
+			}
 			if pool.HasSlot(in) {
-				return decision{join: c}
+				return decision{join: c, giveUp: unfit}
 			}
 			joinable++
 			continue
@@ -53,7 +60,7 @@ func choose(containers []existing, candidates []string, limit int) decision {
 	}
 	switch {
 	case removing || joinable >= limit:
-		return decision{}
+		return decision{giveUp: unfit}
 	case spare != nil:
 		return decision{join: spare, supersede: beside}
 	}

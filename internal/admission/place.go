@@ -19,9 +19,10 @@ var errNeedsInstance = errors.New("no candidate has a free slot")
 
 // attempt is one attempt to place a session. It is made outside of the transaction, which may run several times.
 type attempt struct {
-	candidates []string // instances that may take a new container, the best first; nil = none were looked for yet
-	newID      string   // of the container that may be made
-	last       bool     // the session waits if this attempt finds no place
+	candidates []string            // instances that may take a new container, the best first; nil = none were looked for yet
+	newID      string              // of the container that may be made
+	last       bool                // the session waits if this attempt finds no place
+	gaveUp     *[]*store.Container // by the transaction, if it is committed: empty containers that are to be removed
 }
 
 // attempts runs a transaction that places a session of a container name, and repeats it with candidates for as long as it
@@ -29,12 +30,25 @@ type attempt struct {
 func (q *Queue) attempts(ctx context.Context, name string, run func(attempt) error) error {
 	var candidates []string
 	for try := 1; ; try++ {
-		err := run(attempt{candidates, orchestrator.NewContainerID(), try > Tries})
+		var gaveUp []*store.Container
+		err := run(attempt{candidates, orchestrator.NewContainerID(), try > Tries, &gaveUp})
+		if err == nil {
+			q.remove(gaveUp)
+		}
 		if !errors.Is(err, errNeedsInstance) {
 			return err
 		}
 		if candidates, err = q.candidates(ctx, name); err != nil {
 			return err
+		}
+	}
+}
+
+// remove begins to remove containers that a transaction has given up. Those of other replicas are theirs to remove.
+func (q *Queue) remove(gaveUp []*store.Container) {
+	for _, c := range gaveUp {
+		if c.Owner == q.cfg.Replica {
+			q.cfg.Containers.Resume(c)
 		}
 	}
 }
@@ -70,24 +84,50 @@ func (q *Queue) place(tx store.Tx, s *store.Session, a attempt, limit int) (bool
 			return false, err
 		}
 		if c != nil && in != nil {
-			containers = append(containers, existing{c, in})
+			containers = append(containers, existing{c, in, c.Sessions == 0 && !q.cfg.Containers.Fits(c, in)})
 		}
 	}
 	d := choose(containers, a.candidates, limit)
+	for _, c := range d.giveUp {
+		if err := q.giveUp(tx, c.ID, a); err != nil {
+			return false, err
+		}
+	}
+	placed := d.join != nil
 	switch {
-	case d.join != nil:
-		return true, join(tx, d.join, d.supersede, s)
+	case placed:
+		err = join(tx, d.join, d.supersede, s)
 	case !d.create:
 		return false, nil
+	default:
+		placed, err = create(tx, sharing, d, s, a.newID)
 	}
-	created, err := create(tx, sharing, d, s, a.newID)
-	if err != nil || created {
-		return created, err
+	if err == nil && placed {
+		err = q.makeRoom(tx, s.Instance, a)
+	}
+	if err != nil || placed {
+		return placed, err
 	}
 	if a.last || a.candidates != nil && len(a.candidates) == 0 {
 		return false, nil
 	}
 	return false, errNeedsInstance
+}
+
+// giveUp gives up an empty container.
+func (q *Queue) giveUp(tx store.Tx, container string, a attempt) error {
+	c, err := orchestrator.GiveUp(tx, container, q.cfg.Replica, time.Now())
+	if c != nil {
+		*a.gaveUp = append(*a.gaveUp, c)
+	}
+	return err
+}
+
+// makeRoom gives up empty containers of an instance whose slot a session has taken.
+func (q *Queue) makeRoom(tx store.Tx, instance string, a attempt) error {
+	gaveUp, err := orchestrator.MakeRoom(tx, instance, q.cfg.Replica, time.Now())
+	*a.gaveUp = append(*a.gaveUp, gaveUp...)
+	return err
 }
 
 // join gives a session a slot in a container that is there.

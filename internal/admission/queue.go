@@ -45,6 +45,9 @@ type Config struct {
 type Settings interface {
 	MaxContainers() int                     // of a sharing key, as this process last read it
 	MaxContainersBy(record *store.Pool) int // the same, by the pool's record
+	// ContainerIdleTimeout is how long an empty container stays, as this process last read it. Negative = until its room is
+	// needed, 0 = none stays
+	ContainerIdleTimeout() time.Duration
 }
 
 // A Queue admits and places the sessions of one pool. All methods are safe for concurrent use.
@@ -159,7 +162,7 @@ func (q *Queue) placeQueued(ctx context.Context, w waiting) (got outcome, err er
 	began := time.Now()
 	err = q.attempts(ctx, w.container, func(a attempt) error {
 		return q.cfg.Store.Update(ctx, append(keys[:len(keys):len(keys)], q.hints.of(w.container, a)...), func(tx store.Tx) error {
-			got, change = noPlace, 0
+			got, change, *a.gaveUp = noPlace, 0, nil
 			if s, err = store.Find[*store.Session](tx, store.SessionKey(w.id)); err != nil {
 				return err
 			}

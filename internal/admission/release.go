@@ -15,6 +15,8 @@ type Released struct {
 	change uint64 // of the queue; 0 = none
 	// Last says that the session was the last one of its container, which is now to be stopped
 	Last bool
+	// Kept is the container if the session was its last one and it stays empty; nil = it does not
+	Kept *store.Container
 }
 
 // Release takes a session out of the queue or gives back its place, as one step of the transaction that ends it; the
@@ -31,24 +33,38 @@ func (q *Queue) Release(tx store.Tx, s *store.Session) (r Released, err error) {
 		r.change, err = leaveQueue(tx, record)
 		return r, err
 	}
-	stopping, err := q.vacate(tx, s)
-	r.Last = stopping != nil
+	var keep orchestrator.Keep
+	if works(s) {
+		keep = orchestrator.Keep{Timeout: q.cfg.Settings.ContainerIdleTimeout(), Fits: q.cfg.Containers.Fits}
+	}
+	left, err := q.vacate(tx, s, keep)
+	r.Last, r.Kept = left.Stopping != nil, left.Kept
 	return r, err
+}
+
+// works reports whether the container of a session that has ended is known to work: the session was active in it, or it was up
+// before and the session did not fail for a reason that may be the container's.
+func works(s *store.Session) bool {
+	if s.Took > 0 {
+		return true
+	}
+	others := s.End.Reason != store.EndStartFailed || s.End.Phase == store.PhaseFetching || s.End.Cause == orchestrator.CauseBranchNotFound
+	return s.Start == store.StartAttached && others
 }
 
 // AfterRelease records what Release did in a transaction that is now committed.
 func (q *Queue) AfterRelease(s *store.Session, r Released) { q.cache.removed(r.change, s) }
 
-// vacate takes back what place gave, as one step of a transaction. It returns the container if it is now to be stopped.
-func (q *Queue) vacate(tx store.Tx, s *store.Session) (stopping *store.Container, err error) {
+// vacate takes back what place gave, as one step of a transaction. keep says whether an empty container stays.
+func (q *Queue) vacate(tx store.Tx, s *store.Session, keep orchestrator.Keep) (left orchestrator.Left, err error) {
 	now := time.Now()
-	if stopping, err = orchestrator.Leave(tx, s.Container, q.cfg.Replica, now); err != nil {
-		return nil, err
+	if left, err = orchestrator.Leave(tx, s.Container, q.cfg.Replica, keep, now); err != nil {
+		return left, err
 	}
 	if err := countUser(tx, s.UserID, -1, 0, now); err != nil {
-		return nil, err
+		return left, err
 	}
-	return stopping, pool.Release(tx, s.Instance, s.UID, now)
+	return left, pool.Release(tx, s.Instance, s.UID, now)
 }
 
 // Requeue takes a session out of a container that died before the session was in it, and lets it wait for another. It
@@ -76,9 +92,11 @@ func (q *Queue) Requeue(ctx context.Context, from *store.Session) (s *store.Sess
 		if err != nil {
 			return err
 		}
-		if stopping, err = q.vacate(tx, s); err != nil {
+		left, err := q.vacate(tx, s, orchestrator.Keep{})
+		if err != nil {
 			return err
 		}
+		stopping = left.Stopping
 		s.Container, s.Instance, s.UID, s.Start, s.Queued = "", "", 0, "", true
 		if err := countUser(tx, s.UserID, 0, 1, time.Now()); err != nil {
 			return err

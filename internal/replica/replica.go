@@ -38,13 +38,14 @@ type Config struct {
 	ID       string // of this process, and of no other
 	Store    store.Store
 	Settings map[string]string // of this process; see store.Pool.Settings
-	// MaxContainers is this process's own setting of that name
-	MaxContainers int
-	Sessions      Sessions
-	WakePool      func()                        // wakes the pool's planner
-	Renewed       func(lease string, err error) // is told of each try to renew a lease. It must not block
-	Failures      *loop.Failures
-	Logger        *slog.Logger
+	// MaxContainers and ContainerIdleTimeout are this process's own settings of these names
+	MaxContainers        int
+	ContainerIdleTimeout time.Duration
+	Sessions             Sessions
+	WakePool             func()                        // wakes the pool's planner
+	Renewed              func(lease string, err error) // is told of each try to renew a lease. It must not block
+	Failures             *loop.Failures
+	Logger               *slog.Logger
 }
 
 // Sessions are the sessions that this process creates and ends.

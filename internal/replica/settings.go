@@ -16,20 +16,25 @@ import (
 // planner's settings are in force for what concerns the whole pool. The planner writes them on the pool's record. Only the
 // planner uses most of them. The other processes take the rest from the record.
 
-// MaxContainers is the name of the setting that every process takes from the pool's record.
-const MaxContainers = "MaxContainersPerRepository"
+// The names of the settings that every process takes from the pool's record.
+const (
+	MaxContainers        = "MaxContainersPerRepository"
+	ContainerIdleTimeout = "ContainerIdleTimeout"
+)
 
 // settings are the settings in force, as this process last saw them on the pool's record.
 type settings struct {
-	generation    int      // 0 = no process has planned yet
-	maxContainers int      // see MaxContainers
-	differs       []string // how they differ from this process's own
+	generation    int           // 0 = no process has planned yet
+	maxContainers int           // see MaxContainers
+	idleTimeout   time.Duration // see ContainerIdleTimeout
+	differs       []string      // how they differ from this process's own
 }
 
 func (r *Replica) settingsOf(pool *store.Pool) *settings {
 	return &settings{
 		generation:    pool.SettingsGeneration,
 		maxContainers: r.MaxContainersBy(pool),
+		idleTimeout:   r.idleTimeoutBy(pool),
 		differs:       differences(pool.Settings, r.cfg.Settings),
 	}
 }
@@ -44,6 +49,21 @@ func (r *Replica) MaxContainersBy(pool *store.Pool) int {
 
 // MaxContainers returns how many containers a sharing key may have, as this process last read it.
 func (r *Replica) MaxContainers() int { return r.inForce.Load().maxContainers }
+
+// idleTimeoutBy returns how long an empty container stays, by the pool's record. None stays under a planner of a version that does
+// not look after them.
+func (r *Replica) idleTimeoutBy(pool *store.Pool) time.Duration {
+	if pool.SettingsGeneration == 0 {
+		return r.cfg.ContainerIdleTimeout
+	}
+	if d, err := time.ParseDuration(pool.Settings[ContainerIdleTimeout]); err == nil && d >= -1 {
+		return d
+	}
+	return 0
+}
+
+// ContainerIdleTimeout returns how long an empty container stays, as this process last read it.
+func (r *Replica) ContainerIdleTimeout() time.Duration { return r.inForce.Load().idleTimeout }
 
 // Differences says how the settings in force differ from this process's own: "MaxInstances is 5, not 3".
 func (r *Replica) Differences() []string { return slices.Clone(r.inForce.Load().differs) }

@@ -124,6 +124,9 @@ func (l *leader) adoptContainer(ctx context.Context, c *store.Container, from *o
 		}
 		switch now.State {
 		case store.ContainerStarting:
+			if err := store.UnlistEmpty(tx, now.Instance, now.ID); err != nil {
+				return err
+			}
 			now.State, now.Since = store.ContainerStopping, time.Now()
 		case store.ContainerStopping:
 		default:

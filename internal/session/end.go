@@ -25,7 +25,8 @@ type Ending struct {
 	err  error
 }
 
-// Done returns a channel that is closed when the session has ended, and its container is gone if it was the last one.
+// Done returns a channel that is closed when the session has ended, and its container is gone if it was the last one and the
+// container does not stay empty.
 func (e *Ending) Done() <-chan struct{} { return e.done }
 
 // Err returns nil if the session has ended. It may be called when Done is closed.
@@ -180,7 +181,7 @@ func (m *Manager) endOurs(ctx context.Context, s *store.Session, wasActive bool)
 	if err := m.cleaner.clean(ctx, s, wasActive); err != nil {
 		return err
 	}
-	s, last, err := m.markEnded(ctx, s)
+	s, released, err := m.markEnded(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,10 @@ func (m *Manager) endOurs(ctx context.Context, s *store.Session, wasActive bool)
 	}
 	m.cfg.Events.Ended(s, m.endError(s))
 	m.cfg.Queue.Wake() // the slot is free
-	if last {
+	if released.Kept != nil {
+		m.cfg.Events.Emptied(released.Kept)
+	}
+	if released.Last {
 		return m.cfg.Containers.Stop(ctx, s.Container)
 	}
 	return nil
@@ -237,16 +241,15 @@ func (m *Manager) markTerminating(ctx context.Context, id string, why store.Fail
 	return s, wasActive, err
 }
 
-// markEnded stores that the session has ended, and gives back its place. last: it may have been its container's last
-// session; the container is then to be stopped.
-func (m *Manager) markEnded(ctx context.Context, seen *store.Session) (s *store.Session, last bool, err error) {
+// markEnded stores that the session has ended, and gives back its place. released.Last: it may have been its container's last
+// session; if the container is stopping, it is to be removed.
+func (m *Manager) markEnded(ctx context.Context, seen *store.Session) (s *store.Session, released admission.Released, err error) {
 	keys := []store.Key{seen.Key(), store.TaskKey(seen.TaskID)}
 	if seen.Queued {
 		keys = append(keys, store.PoolKey())
 	} else {
 		keys = append(keys, store.ContainerKey(seen.Container), store.InstanceKey(seen.Instance), store.UserKey(seen.UserID))
 	}
-	var released admission.Released
 	err = m.cfg.Retry.Update(ctx, keys, func(tx store.Tx) error {
 		released = admission.Released{}
 		if s, err = store.Get[*store.Session](tx, seen.Key()); err != nil {
@@ -277,5 +280,5 @@ func (m *Manager) markEnded(ctx context.Context, seen *store.Session) (s *store.
 	if err == nil {
 		m.cfg.Queue.AfterRelease(s, released)
 	}
-	return s, released.Last, err
+	return s, released, err
 }

@@ -60,6 +60,7 @@ type Events interface {
 	Placed(*store.Session)       // it has its place; its container is being made ready
 	Active(*store.Session)       // it is active
 	Ended(*store.Session, error) // it has ended, and why
+	Emptied(*store.Container)    // its last session has ended, and it stays
 }
 
 // A Manager leads the sessions of one pool, as far as this process owns or uses them. All methods are safe for concurrent

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/berth-go/berth/internal/admission"
 	"github.com/berth-go/berth/naming"
@@ -43,8 +44,9 @@ func (a *memory) Forget(user string, repository naming.Repository) {
 
 type oneContainer struct{}
 
-func (oneContainer) MaxContainers() int              { return 1 }
-func (oneContainer) MaxContainersBy(*store.Pool) int { return 1 }
+func (oneContainer) MaxContainers() int                  { return 1 }
+func (oneContainer) MaxContainersBy(*store.Pool) int     { return 1 }
+func (oneContainer) ContainerIdleTimeout() time.Duration { return 0 }
 
 // newProcess returns what one process of a pool has to admit sessions.
 func newProcess(t *testing.T, st store.Store) (*Manager, *memory) {

@@ -18,6 +18,7 @@ type Config struct {
 	Store      store.Store
 	Sessions   Sessions
 	Containers Containers
+	Empties    Empties
 	Pool       Pool
 	// Acting waits until this process may act, and returns a context that ends when it may not any more
 	Acting func(context.Context) (context.Context, error)
@@ -41,6 +42,12 @@ type Containers interface {
 	Forget(instance string)
 }
 
+// Empties gives up the containers that no session holds.
+type Empties interface {
+	// Clear begins to remove all of them.
+	Clear(ctx context.Context) error
+}
+
 // Pool ends instances.
 type Pool interface {
 	Wake() // makes the planner look now
@@ -58,6 +65,7 @@ func Destroy(ctx context.Context, cfg Config) error {
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) error { return d.setClosed(ctx, false) },
 		d.endSessions,
+		d.Empties.Clear,
 		func(ctx context.Context) error { return d.await(ctx, d.containersLeft) },
 		d.purgeInstances,
 		d.purgeStationary,

@@ -127,7 +127,7 @@ func observe(v store.View, launch string, s span) (o observed, err error) {
 		return o, err
 	}
 	if in != nil {
-		o.slots = in.Slots
+		o.slots, o.empties = in.Slots, in.Empties
 	}
 	o.cold = make(map[string]time.Duration)
 	for x, err := range store.All(func(page store.Page) ([]*store.Session, error) {

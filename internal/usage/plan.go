@@ -25,6 +25,7 @@ type account struct {
 type observed struct {
 	slots    int                      // 0 = as the Ledger has it
 	sessions []*store.Session         // of the instance
+	empties  []store.Empty            // its containers that no session holds now
 	cold     map[string]time.Duration // the last cold start, by sharing key
 }
 
@@ -53,7 +54,19 @@ func (a *account) add(s span, o observed) {
 			a.start(a.row(s.from, x, s), x, o.cold)
 		}
 	}
+	warm := len(held) // the first share of an empty container
+	var kept []store.Empty
+	for _, e := range o.empties {
+		if h := s.to - max(e.Since.UnixMicro(), s.from); h > 0 {
+			held, kept = append(held, h), append(kept, e)
+		}
+	}
 	of, idle := shares(s.to-s.from, m.Slots, held)
+	for i, e := range kept {
+		if of[warm+i] > 0 {
+			a.charge(a.rowOf(s.from, s, e.Repository.String(), nil), func(r *store.Usage) *int64 { return &r.Warm }, of[warm+i], price)
+		}
+	}
 	for i, x := range holders {
 		r := a.row(s.from, x, s)
 		r.Held += held[i]
@@ -108,9 +121,17 @@ func (a *account) price(m pool.Machine) float64 {
 
 // row returns the row of a session in the hour of a time. A nil session stands for time that belongs to none.
 func (a *account) row(at int64, s *store.Session, on span) *store.Usage {
-	r := store.Usage{Type: on.machine.Type, Spot: on.machine.Spot}
+	if s == nil {
+		return a.rowOf(at, on, "", nil)
+	}
+	return a.rowOf(at, on, s.SharingKey.Repository.String(), s)
+}
+
+// rowOf returns the row of a repository in the hour of a time. A nil session stands for time that belongs to no user.
+func (a *account) rowOf(at int64, on span, repository string, s *store.Session) *store.Usage {
+	r := store.Usage{Repo: repository, Type: on.machine.Type, Spot: on.machine.Spot}
 	if s != nil {
-		r.Repo, r.User = s.SharingKey.Repository.String(), s.UserID
+		r.User = s.UserID
 		for _, name := range a.cfg.Labels {
 			if value := s.Labels[name]; value != "" {
 				r.Labels = append(r.Labels, name+"="+cut(value))

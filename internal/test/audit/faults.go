@@ -77,6 +77,9 @@ func (f *faults) counts() {
 		f.add("the pool counts %d queued of %d, %d instances of %d", f.Pool.Queued, f.queued, f.Pool.Instances, len(f.Instances))
 	}
 	for id, in := range f.Instances {
+		if len(in.Empties) > 0 && in.Sessions+len(in.Empties) > in.Slots {
+			f.add("instance %s has %d sessions and %d empty containers on %d slots", id, in.Sessions, len(in.Empties), in.Slots)
+		}
 		if in.Sessions != f.perInstance[id] || in.Sessions > in.Slots || in.UIDs.Len() != in.Sessions {
 			f.add("instance %s counts %d sessions and %d uids of %d, on %d slots", id, in.Sessions, in.UIDs.Len(), f.perInstance[id], in.Slots)
 		}
@@ -95,12 +98,24 @@ func (f *faults) counts() {
 // containers checks the containers, and how many of a sharing key can be joined.
 func (f *faults) containers(most int) {
 	joinable := make(map[string]int)
+	listed := make(map[string]string) // instances, by empty container
+	for id, in := range f.Instances {
+		for _, e := range in.Empties {
+			listed[e.Container] = id
+			if c := f.Containers[e.Container]; c == nil || c.Instance != id || c.Sessions > 0 || c.State == store.ContainerStopping {
+				f.add("instance %s lists %+v as empty, which is %+v", id, e, c)
+			}
+		}
+	}
 	for id, c := range f.Containers {
 		if c.Sessions != f.perContainer[id] {
 			f.add("container %s counts %d sessions of %d", c.Name, c.Sessions, f.perContainer[id])
 		}
 		if sharing := f.Sharings[c.Name]; sharing == nil || !slices.Contains(sharing.Containers, id) {
 			f.add("container %s is not listed under its key", c.Name)
+		}
+		if c.Sessions == 0 && c.State != store.ContainerStopping && listed[id] == "" && f.Instances[c.Instance] != nil {
+			f.add("container %s is %s, has no session and is not listed as empty", c.Name, c.State)
 		}
 		if orchestrator.Joinable(c, f.Instances[c.Instance]) {
 			joinable[c.Name]++

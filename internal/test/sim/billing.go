@@ -67,11 +67,17 @@ func (b *billing) look(w *world) (faults []string) {
 	}
 	for _, r := range rows {
 		accounted += r.Used + r.Warm + r.Idle
-		if r.Used < 0 || r.Idle < 0 || r.Held < r.Used || (r.Repo == "") != (r.Used == 0) {
+		if w.plan.armed[clocks] && r.Used+r.Warm+r.Idle == 0 && r.Attached+r.WarmStarts+r.Cold > 0 {
+			continue // a session that has ended before it began, by another clock
+		}
+		if r.Used < 0 || r.Idle < 0 || r.Held < r.Used || (r.Repo == "") != (r.Used+r.Warm == 0) || (r.User == "") != (r.Used == 0) {
 			add("row %+v", r)
 		}
 		if r.Used > 0 {
 			w.trace.saw("time accounted to a session")
+		}
+		if r.Warm > 0 {
+			w.trace.saw("time accounted to an empty container")
 		}
 	}
 	if billed != accounted {

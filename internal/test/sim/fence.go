@@ -93,6 +93,7 @@ func (tx *fencedTx) check(was, is store.Record) {
 	case *store.Instance:
 		a, b := *was.(*store.Instance), *is
 		a.Sessions, a.UIDs, a.IdleSince = b.Sessions, b.UIDs, b.IdleSince // sessions change these, too
+		a.Empties = b.Empties                                             // and this
 		a.Wish, a.WishReason = b.Wish, b.WishReason                       // and operators these
 		// and starts of containers these
 		a.Isolation, a.IsolationReason, a.DiskQuota = b.Isolation, b.IsolationReason, b.DiskQuota

@@ -29,6 +29,9 @@ func (w *world) load() {
 	if w.plan.revokes {
 		w.actors.Go(w.revokeNowAndThen)
 	}
+	if w.plan.config.Warm.Containers > 0 {
+		w.actors.Go(w.warmNowAndThen)
+	}
 	w.actors.Wait()
 }
 

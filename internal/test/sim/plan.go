@@ -100,6 +100,7 @@ func newPlan(seed uint64) plan {
 	}
 	p.drawUsers()
 	p.drawHost()
+	p.drawWarmth()
 	if d.chance(0.1, "no trouble") {
 		return p
 	}

@@ -29,10 +29,11 @@ type rules struct {
 
 	calls  *calls
 	fences *fences
-	fair   *fair // like cost, quotas and bill, used by check only
+	fair   *fair // like cost, quotas, bill and empty, used by check only
 	cost   *cost
 	quotas *quotas
 	bill   *billing
+	empty  *empties
 }
 
 func newRules(w *world) *rules {
@@ -41,6 +42,7 @@ func newRules(w *world) *rules {
 		fences: newFences(), cost: &cost{last: time.Now()}, bill: &billing{meters: make(map[string]store.Meter)},
 	}
 	r.calls, r.fair, r.quotas = newCalls(r), newFair(r), newQuotas(r)
+	r.empty = &empties{rules: r, warm: make(map[string]bool)}
 	r.calls.plantMachines()
 	return r
 }
@@ -91,6 +93,7 @@ func (r *rules) check() {
 	r.fair.look(s)
 	r.quotas.look(s)
 	r.cost.look(r.world.plan, s)
+	r.empty.look(s)
 	r.truth(s)
 	r.proven(s)
 	r.authorized(s)

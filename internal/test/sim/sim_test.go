@@ -80,6 +80,8 @@ var rare = []string{
 	"refused: Sessions", "refused: Queued", "refused: StartsPerMinute", "revoked",
 	string(operated), string(roomless), "refused for lack of rooms",
 	string(refusing), string(silent), "access denied", string(unruly), "not authorized", "time accounted to a session",
+	"container empty", "an empty container was joined", "an empty container gave way", "time accounted to an empty container",
+	"a container is warm", "container warm",
 }
 
 func TestSeeds(t *testing.T) {

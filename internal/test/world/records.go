@@ -88,6 +88,9 @@ func (w *World) Empty() {
 		}
 	}
 	for _, in := range w.InstanceRecords() {
+		if len(in.Empties) != 0 {
+			w.T.Errorf("instance %s still lists empty containers: %+v", in.ID, in.Empties)
+		}
 		if in.Sessions != 0 || in.UIDs.Len() != 0 {
 			w.T.Errorf("instance %s still holds %d slots and %d uids", in.ID, in.Sessions, in.UIDs.Len())
 		}

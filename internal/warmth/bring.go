@@ -1,0 +1,192 @@
+package warmth
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/store"
+)
+
+// Wishes whose container does not come up are tried again after a pause, which doubles with each failure.
+const (
+	firstPause   = 30 * time.Second
+	longestPause = 10 * time.Minute
+)
+
+// tries are the wishes that this process is at work for, and those that have failed lately.
+type tries struct {
+	mu      sync.Mutex // protects what follows
+	running map[string]int
+	failed  map[string]failure
+}
+
+type failure struct {
+	times int
+	after time.Time // when the next try may begin
+}
+
+// begin reports whether a try may begin. One that a host asks for always may.
+func (t *tries) begin(name string, asked bool, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !asked && (t.running[name] > 0 || now.Before(t.failed[name].after)) {
+		return false
+	}
+	if t.running == nil {
+		t.running, t.failed = make(map[string]int), make(map[string]failure)
+	}
+	t.running[name]++
+	return true
+}
+
+// end records the outcome of a try.
+func (t *tries) end(name string, err error, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.running[name]--; t.running[name] == 0 {
+		delete(t.running, name)
+	}
+	if err == nil {
+		delete(t.failed, name)
+		return
+	}
+	if len(t.failed) >= MaxWishes {
+		clear(t.failed)
+	}
+	f := t.failed[name]
+	pause := min(firstPause<<min(f.times, 10), longestPause)
+	t.failed[name] = failure{f.times + 1, now.Add(pause)}
+}
+
+// bring begins to fulfil a wish in the background. asked says that a host has just asked for it, so that the mirror is fetched
+// anew. Otherwise a container that is up is left as it is.
+func (k *Keeper) bring(name string, cred orchestrator.Credential, asked bool) {
+	if k.cfg.Context.Err() != nil || !k.tries.begin(name, asked, time.Now()) {
+		return
+	}
+	k.cfg.Go(func() {
+		ctx := k.cfg.Context
+		c, err := k.fulfil(ctx, name, cred, asked)
+		if errors.Is(err, agent.ErrGone) { // it gave way to a session, or died: Lead looks for another
+			c, err = nil, nil
+		}
+		k.tries.end(name, err, time.Now())
+		switch {
+		case ctx.Err() != nil, errors.Is(err, agent.ErrClosed):
+		case err != nil && c == nil:
+			k.cfg.Failures.Report("cannot keep a container warm", err, "container", name)
+		case c != nil:
+			k.cfg.OnWarm(*c, err)
+		}
+	})
+}
+
+// fulfil brings up the container of a wish, with a fresh mirror. The result is nil if nothing was done.
+func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Credential, asked bool) (*store.Container, error) {
+	c, wish, made, err := k.grant(ctx, name)
+	if err != nil || c == nil || !made && !asked {
+		return nil, err
+	}
+	starting := c.State == store.ContainerStarting
+	k.cfg.Containers.Start(ctx, c.ID, cred)
+	inside, err := k.cfg.Containers.Inside(ctx, c.ID)
+	if err != nil {
+		return c, err
+	}
+	if starting && wish.Branch == "" { // the start has fetched all branches
+		return c, nil
+	}
+	return c, orchestrator.Freshen(ctx, k.cfg.Containers, c, inside, wish.Branch, cred)
+}
+
+// bringAll begins to fulfil the wishes that have no container. The planner does so: their container has died or given way, or
+// there was no room when the host asked.
+func (l *leader) bringAll(ctx context.Context) error {
+	var names []string
+	over := make(map[asked]bool)
+	now := time.Now()
+	err := l.fenced.View(ctx, func(v store.View) error {
+		names = nil
+		clear(over)
+		w, err := wishes(v)
+		if err != nil {
+			return err
+		}
+		l.noteWishes(w, now)
+		granted := 0
+		for _, x := range slices.Backward(w.Wishes) { // those for which hosts asked last come first
+			if l.over(x, now) {
+				over[asked{x.Name, x.Asked}] = true
+				continue
+			}
+			if granted++; granted > l.cfg.Budget.Containers {
+				continue
+			}
+			c, err := store.Find[*store.Container](v, store.ContainerKey(x.Container))
+			if err != nil {
+				return err
+			}
+			if x.Container == "" || c == nil || c.State == store.ContainerStopping {
+				names = append(names, x.Name)
+			}
+		}
+		return nil
+	})
+	if err == nil && len(over) > 0 {
+		err = l.forgetOver(ctx, over)
+	}
+	for _, name := range names {
+		l.bring(name, orchestrator.Credential{}, false)
+	}
+	return err
+}
+
+// asked is one call of Warm.
+type asked struct {
+	name string
+	at   time.Time
+}
+
+// noteWishes records which wishes there are.
+func (l *leader) noteWishes(w list, now time.Time) {
+	seen := make(map[asked]time.Time)
+	for _, x := range w.Wishes {
+		at := asked{x.Name, x.Asked}
+		first, known := l.asked[at]
+		if !known {
+			first = now
+		}
+		seen[at] = first
+	}
+	l.asked = seen
+}
+
+// over reports whether the time of a wish is over, by either clock: that of the process that stored it may be ahead.
+func (l *leader) over(x store.WarmWish, now time.Time) bool {
+	return !x.Until.After(now) || now.Sub(l.asked[asked{x.Name, x.Asked}]) >= x.Until.Sub(x.Asked)
+}
+
+// forgetOver removes wishes whose time is over.
+func (l *leader) forgetOver(ctx context.Context, over map[asked]bool) error {
+	return l.fenced.Update(ctx, []store.Key{store.WarmthKey()}, func(tx store.Tx) error {
+		w, err := wishes(tx)
+		if err != nil {
+			return err
+		}
+		var left []store.WarmWish
+		for i := range w.Wishes {
+			if x := w.Wishes[i]; !over[asked{x.Name, x.Asked}] {
+				left = append(left, x)
+			} else if err := release(tx, &w.Wishes[i]); err != nil {
+				return err
+			}
+		}
+		w.Wishes = left
+		return w.put(tx)
+	})
+}
