@@ -274,11 +274,20 @@ func (m *Manager) markEnded(ctx context.Context, seen *store.Session) (s *store.
 		if released, err = m.cfg.Queue.Release(tx, s); err != nil {
 			return err
 		}
-		s.State, s.EndedAt, s.Queued = store.SessionEnded, time.Now(), false
+		s.State, s.EndedAt, s.Queued = store.SessionEnded, endTime(s, time.Now()), false
 		return tx.Put(s)
 	})
 	if err == nil {
 		m.cfg.Queue.AfterRelease(s, released)
 	}
 	return s, released, err
+}
+
+// endTime returns when a session ended that ends now. It is not before the session became active, which another process may have
+// stored by a clock that is ahead: the bill counts the session's start and its time.
+func endTime(s *store.Session, now time.Time) time.Time {
+	if active := s.CreatedAt.Add(s.Waited + s.Took); s.Took > 0 && now.Before(active) {
+		return active
+	}
+	return now
 }
