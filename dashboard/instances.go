@@ -25,6 +25,7 @@ type instanceRow struct {
 	Weak      string    `json:"isolation_reason,omitempty"`
 	Slots     int       `json:"slots"`
 	Used      int       `json:"used"`
+	Empty     int       `json:"empty"`          // containers without sessions; 0 for a viewer who sees some tasks alone
 	Holders   []taskRef `json:"holders"`        // those that the viewer sees
 	Free      []int     `json:"-"`              // one for each free slot that is drawn
 	Others    []int     `json:"-"`              // one for each slot of a task that the viewer does not see
@@ -109,6 +110,9 @@ func (sc scope) machine(in *store.Instance, now time.Time) *instanceRow {
 		ID: in.ID, CloudID: in.CloudID, Address: in.Address, State: string(in.State), Reason: in.Reason, Type: in.Type, Zone: in.Zone,
 		Outlook: in.Outlook, Isolation: string(in.Isolation), Weak: in.IsolationReason, Slots: in.Slots, Used: in.Sessions,
 		Drain: in.Drain, Held: in.Wish == store.WishCordon, Holders: []taskRef{}, moments: moments{Since: in.Since, CreatedAt: in.CreatedAt},
+	}
+	if sc.sees == nil {
+		row.Empty = len(in.Empties)
 	}
 	switch {
 	case in.Spot:
