@@ -18,6 +18,7 @@ import (
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/telemetry"
+	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/store"
@@ -301,7 +302,7 @@ func (c *Config) settings() map[string]string {
 		replica.MaxContainers: strconv.Itoa(c.MaxContainersPerRepository),
 
 		replica.ContainerIdleTimeout: c.ContainerIdleTimeout.String(),
-		"Warm":                       setFields(c.Warm),
+		warmth.Setting:               warmth.Budget(c.Warm).String(),
 
 		"Image":              c.Image,
 		"Limits":             setFields(c.Limits),

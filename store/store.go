@@ -120,7 +120,7 @@ func (k Key) Compare(l Key) int {
 }
 
 // Record is one of *Pool, *Instance, *Sharing, *Container, *Session, *Task, *Lease, *Mirrors, *User, *Usage,
-// *Ledger.
+// *Ledger, *Warmth.
 type Record interface {
 	Key() Key      // made of the record's own fields
 	Clone() Record // a copy that shares nothing that can change

@@ -104,46 +104,65 @@ func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Cred
 	return c, orchestrator.Freshen(ctx, k.cfg.Containers, c, inside, wish.Branch, cred)
 }
 
-// bringAll begins to fulfil the wishes that have no container. The planner does so: their container has died or given way, or
-// there was no room when the host asked.
+// bringAll begins to fulfil the wishes that have no container, and takes back what is beyond its time or the budget. The planner
+// does so: a container has died or given way, there was no room when the host asked, or the budget was larger.
 func (l *leader) bringAll(ctx context.Context) error {
-	var names []string
-	over := make(map[asked]bool)
-	now := time.Now()
+	var s survey
 	err := l.fenced.View(ctx, func(v store.View) error {
-		names = nil
-		clear(over)
 		w, err := wishes(v)
 		if err != nil {
 			return err
 		}
+		now := time.Now()
 		l.noteWishes(w, now)
-		granted := 0
-		for _, x := range slices.Backward(w.Wishes) { // those for which hosts asked last come first
-			if l.over(x, now) {
-				over[asked{x.Name, x.Asked}] = true
-				continue
-			}
-			if granted++; granted > l.cfg.Budget.Containers {
-				continue
-			}
-			c, err := store.Find[*store.Container](v, store.ContainerKey(x.Container))
-			if err != nil {
-				return err
-			}
-			if x.Container == "" || c == nil || c.State == store.ContainerStopping {
-				names = append(names, x.Name)
-			}
-		}
-		return nil
+		s, err = l.survey(v, w, now)
+		return err
 	})
-	if err == nil && len(over) > 0 {
-		err = l.forgetOver(ctx, over)
+	if err == nil && len(s.over)+len(s.surplus) > 0 {
+		err = l.takeBack(ctx, s)
 	}
-	for _, name := range names {
+	for _, name := range s.bring {
 		l.bring(name, orchestrator.Credential{}, false)
 	}
 	return err
+}
+
+// survey is what is to be done about the wishes.
+type survey struct {
+	bring   []string       // they have no container, and the budget allows one
+	over    map[asked]bool // their time is over
+	surplus map[asked]bool // their containers are beyond the budget
+}
+
+// survey looks at all wishes. Those for which hosts asked last come first.
+func (l *leader) survey(v store.View, w list, now time.Time) (survey, error) {
+	s := survey{over: make(map[asked]bool), surplus: make(map[asked]bool)}
+	budget, wanted, fulfilled, onInstance := l.cfg.Budget, 0, 0, make(map[string]int)
+	for _, x := range slices.Backward(w.Wishes) {
+		if l.over(x, now) {
+			s.over[asked{x.Name, x.Asked}] = true
+			continue
+		}
+		if x.Container != "" {
+			if fulfilled == budget.Containers || budget.PerInstance > 0 && onInstance[x.Instance] == budget.PerInstance {
+				s.surplus[asked{x.Name, x.Asked}] = true
+				continue
+			}
+			fulfilled++
+			onInstance[x.Instance]++
+		}
+		if wanted++; wanted > budget.Containers {
+			continue
+		}
+		c, err := store.Find[*store.Container](v, store.ContainerKey(x.Container))
+		if err != nil {
+			return s, err
+		}
+		if c == nil || c.State == store.ContainerStopping {
+			s.bring = append(s.bring, x.Name)
+		}
+	}
+	return s, nil
 }
 
 // asked is one call of Warm.
@@ -171,19 +190,23 @@ func (l *leader) over(x store.WarmWish, now time.Time) bool {
 	return !x.Until.After(now) || now.Sub(l.asked[asked{x.Name, x.Asked}]) >= x.Until.Sub(x.Asked)
 }
 
-// forgetOver removes wishes whose time is over.
-func (l *leader) forgetOver(ctx context.Context, over map[asked]bool) error {
+// takeBack removes wishes whose time is over, and takes back the parts of those that are beyond the budget.
+func (l *leader) takeBack(ctx context.Context, s survey) error {
 	return l.fenced.Update(ctx, []store.Key{store.WarmthKey()}, func(tx store.Tx) error {
 		w, err := wishes(tx)
 		if err != nil {
 			return err
 		}
 		var left []store.WarmWish
-		for i := range w.Wishes {
-			if x := w.Wishes[i]; !over[asked{x.Name, x.Asked}] {
+		for _, x := range w.Wishes {
+			at := asked{x.Name, x.Asked}
+			if s.over[at] || s.surplus[at] {
+				if err := release(tx, &x); err != nil {
+					return err
+				}
+			}
+			if !s.over[at] {
 				left = append(left, x)
-			} else if err := release(tx, &w.Wishes[i]); err != nil {
-				return err
 			}
 		}
 		w.Wishes = left

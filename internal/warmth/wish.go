@@ -16,12 +16,6 @@ import (
 // MaxWishes bounds how many wishes a pool remembers. The oldest ones are forgotten.
 const MaxWishes = 1000
 
-// Budget bounds the containers that fulfil wishes.
-type Budget struct {
-	Containers  int // of the pool
-	PerInstance int // of one instance; 0 = no bound but the instance's slots
-}
-
 // Ask is what a host asks for.
 type Ask struct {
 	Key        naming.Key
@@ -170,9 +164,8 @@ func (k *Keeper) grant(ctx context.Context, name string) (c *store.Container, wi
 		if err != nil {
 			return err
 		}
-		// A planner of a version that does not look after warm containers has not published its budget.
-		_, known := record.Settings["Warm"]
-		if record.Closed || !known && record.SettingsGeneration > 0 {
+		budget := k.cfg.Budget.inForce(record)
+		if record.Closed || budget.Containers == 0 {
 			return nil
 		}
 		w, err := wishes(tx)
@@ -181,7 +174,7 @@ func (k *Keeper) grant(ctx context.Context, name string) (c *store.Container, wi
 		if err != nil || i < 0 || !w.Wishes[i].Until.After(now) {
 			return err
 		}
-		g := &granting{tx: tx, w: w, wish: &w.Wishes[i], budget: k.cfg.Budget, now: now}
+		g := &granting{tx: tx, w: w, wish: &w.Wishes[i], budget: budget, now: now}
 		if c, made, err = g.grant(k, candidates, id); err != nil {
 			return err
 		}
@@ -329,54 +322,6 @@ func (g *granting) forgetGone() error {
 			if err := release(g.tx, x); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// held returns how many other wishes have a part of the budget, on one instance or, if that is "", of the pool.
-func (g *granting) held(instance string) (n int) {
-	for i := range g.w.Wishes {
-		if x := &g.w.Wishes[i]; x != g.wish && x.Container != "" && (instance == "" || x.Instance == instance) {
-			n++
-		}
-	}
-	return n
-}
-
-// budgeted makes room in the budget for the wish, on an instance. It takes the parts of older wishes for that. It reports
-// whether there is room.
-func (g *granting) budgeted(instance string) (bool, error) {
-	for _, bound := range []struct {
-		instance string
-		most     int
-	}{{instance, g.budget.PerInstance}, {"", g.budget.Containers}} {
-		if bound.instance != "" && bound.most == 0 {
-			continue
-		}
-		for g.held(bound.instance) >= bound.most {
-			older := g.oldest(bound.instance)
-			if older == nil {
-				return false, nil
-			}
-			if err := release(g.tx, older); err != nil {
-				return false, err
-			}
-		}
-	}
-	return true, nil
-}
-
-// oldest returns the oldest wish that has a part of the budget, if it is older than the one at hand. Wishes are listed in the
-// order in which hosts asked.
-func (g *granting) oldest(instance string) *store.WarmWish {
-	for i := range g.w.Wishes {
-		x := &g.w.Wishes[i]
-		if x == g.wish {
-			return nil
-		}
-		if x.Container != "" && (instance == "" || x.Instance == instance) {
-			return x
 		}
 	}
 	return nil

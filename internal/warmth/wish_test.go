@@ -195,6 +195,37 @@ func TestAWarmContainerComesUpAgain(t *testing.T) {
 	})
 }
 
+// TestASmallerBudget: what a planner keeps up under an earlier budget goes when the next planner's is smaller.
+func TestASmallerBudget(t *testing.T) {
+	runWarm(t, warmCfg(3, 0), func(t *testing.T, w *world.World) {
+		for _, repo := range []string{world.RepoA, world.RepoB, repoC} {
+			warm(w, w.Provider, repo, "", 10*time.Hour)
+		}
+		w.Close()
+		w.Config.Warm.Containers = 1
+		w.Provider = w.NewProvider()
+		world.After(2 * time.Minute)
+		if got := states(t, w); len(got) != 1 || got["tunnel"] != "empty" {
+			t.Errorf("%v, want the one for which a host asked last", got)
+		}
+	})
+}
+
+// TestThePlannersBudgetIsInForce: a process that is configured otherwise keeps to it.
+func TestThePlannersBudgetIsInForce(t *testing.T) {
+	runWarm(t, warmCfg(1, 0), func(t *testing.T, w *world.World) {
+		w.Config.Warm.Containers = 3
+		other := w.NewProvider()
+		time.Sleep(30 * time.Second)
+		for _, repo := range []string{world.RepoA, world.RepoB, repoC} {
+			warm(w, other, repo, "", time.Hour)
+		}
+		if got := states(t, w); len(got) != 1 || got["tunnel"] != "empty" {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
 // TestAWishThatFails: it is tried again, less and less often, and the event says why.
 func TestAWishThatFails(t *testing.T) {
 	setup := world.Setup{Config: warmCfg(1, 0), Engine: fake.EngineOptions{

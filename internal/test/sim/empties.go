@@ -15,7 +15,7 @@ import (
 func (p *plan) drawWarmth() {
 	d := p.dice
 	if d.chance(0.5, "containers stay") {
-		p.config.ContainerIdleTimeout = []time.Duration{-1, 20 * time.Second, 90 * time.Second}[d.between(1, 2, "for how long")]
+		p.config.ContainerIdleTimeout = []time.Duration{20 * time.Second, 90 * time.Second}[d.between(0, 1, "for how long")]
 	}
 	if d.chance(0.4, "hosts ask for warmth") {
 		p.config.Warm = berth.Warm{Containers: d.between(1, 3, "warm"), PerInstance: d.between(0, 2, "warm on each")}

@@ -128,7 +128,7 @@ var planted = []struct {
 	{"an empty container that is joined stays on the list", []edit{{"orchestrator/join.go",
 		"	if c.Sessions == 0 {\n		if err := store.UnlistEmpty", "	if c.Sessions < 0 {\n		if err := store.UnlistEmpty"}}},
 	{"an empty container stays for ever", []edit{{"internal/warmth/warmth.go", "timeout >= 0 && age >= timeout", "timeout > 24*age"}}},
-	{"a wish is fulfilled beyond the budget", []edit{{"internal/warmth/wish.go", "g.held(bound.instance) >= bound.most {", "g.held(bound.instance) > bound.most {"}}},
+	{"a wish is fulfilled beyond the budget", []edit{{"internal/warmth/budget.go", "g.held(bound.instance) >= bound.most {", "g.held(bound.instance) > bound.most {"}}},
 	{"a call to an engine has no deadline", []edit{{"orchestrator/remove.go",
 		"ctx, cancelCall := context.WithTimeout(ctx, k.m.cfg.CallTimeout)", "ctx, cancelCall := context.WithCancel(ctx)"}}},
 }
