@@ -33,6 +33,7 @@ func TestDefaultsAreWhatTheirCommentsSay(t *testing.T) {
 		"SessionIdleTimeout":         {time.Hour, "Default 1 h; -1 = never"},
 		"QueueTimeout":               {time.Duration(0), "Default: as long as its context"}, // 0 = without bound
 		"SessionRetention":           {10 * time.Minute, "Default 10 min"},
+		"ContainerIdleTimeout":       {time.Duration(0), "Default 0: a container goes with its last session"},
 		"MaxContainersPerRepository": {1, "Default 1"},
 		"Image":                      {"", "Default: berth-workspace:bookworm"}, // the engine's driver chooses
 		"Runtime":                    {"", "Default: the engine's default"},
@@ -64,7 +65,7 @@ func TestWhatIsSetIsNoDefault(t *testing.T) {
 		Name: "ci", MinInstances: 1, MaxInstances: 2, MaxTasksPerInstance: 3, SpareSlots: 4, InstanceType: "m7i.large",
 		InstanceIdleTimeout: -1, BootTimeout: time.Minute, MaxInstanceAge: -1, LaunchRate: -1, SessionIdleTimeout: -1,
 		QueueTimeout: time.Minute, SessionRetention: time.Minute, MaxContainersPerRepository: 2, Image: "i",
-		MirrorMaxAge: -1, FetchTimeout: time.Minute, MirrorBudget: -1, LeftoverGrace: time.Minute, UsageRetention: -1,
+		MirrorMaxAge: -1, FetchTimeout: time.Minute, MirrorBudget: -1, LeftoverGrace: time.Minute, UsageRetention: -1, ContainerIdleTimeout: -1,
 	}
 	got := set.withDefaults()
 	got.Logger = nil // which is never nil

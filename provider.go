@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/admission"
 	"github.com/berth-go/berth/internal/filehelper"
 	"github.com/berth-go/berth/internal/loop"
@@ -58,7 +57,6 @@ type Provider struct {
 	usage      *usage.Accountant
 	warmth     *warmth.Keeper
 	files      filehelper.Manager // the programs that serve the sessions' files
-	proofs     *access.Cache      // of users' access to repositories
 
 	events    *events
 	failures  *loop.Failures

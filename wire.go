@@ -75,9 +75,10 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 		return nil, fmt.Errorf("berth: cannot use the store: %w", err)
 	}
 	p := &Provider{
-		cfg: cfg, id: id, store: st, calls: newGate(), events: &events{fn: cfg.OnEvent, telemetry: tel}, proofs: access.NewCache(access.Mode(cfg.Access)),
+		cfg: cfg, id: id, store: st, calls: newGate(), events: &events{fn: cfg.OnEvent, telemetry: tel},
 	}
-	if !p.proofs.Needed() {
+	proofs := access.NewCache(access.Mode(cfg.Access)) // of users' access to repositories
+	if !proofs.Needed() {
 		cfg.Logger.Warn("Config.Access is AccessAllowAll: each user may join what another user's credential has fetched, unless Config.Authorize refuses")
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
@@ -90,7 +91,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	p.containers = orchestrator.NewManager(orchestrator.Config{
 		Pool: cfg.Name, PoolUID: record.UID, Replica: id, Store: st, Engine: tel.Engine(cfg.Engine),
 		ImageFor: cfg.image, Env: cfg.Env, Limits: cfg.Limits, RequireIsolation: cfg.RequireIsolation, MirrorMaxAge: cfg.MirrorMaxAge, MirrorBudget: cfg.MirrorBudget,
-		FetchTimeout: cfg.FetchTimeout, OrphanGrace: cfg.LeftoverGrace, Prove: p.proofs.Needed(),
+		FetchTimeout: cfg.FetchTimeout, OrphanGrace: cfg.LeftoverGrace, Prove: proofs.Needed(),
 		Egress: cfg.Egress, EgressFor: cfg.EgressFor, Caches: cfg.Caches,
 		Acting: p.replica.Acting, Carry: tel.Carry, LogArgs: tel.LogArgs, Sessions: up, OnProgress: up.progress, OnGone: up.containerGone, Logger: cfg.Logger,
 	})
@@ -117,7 +118,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	})
 	p.sessions = session.New(p.ctx, session.Config{
 		Replica: id, Store: st, Retry: retry, Queue: p.queue, Containers: p.containers, Member: p.replica, Events: p.events,
-		Access: authorizer{cfg.Authorize, p.proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Proofs: p.proofs, Retention: cfg.SessionRetention, StartError: startError,
+		Access: authorizer{cfg.Authorize, proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Proofs: proofs, Retention: cfg.SessionRetention, StartError: startError,
 		Closing: p.calls.closing, Go: p.loops.Go, Failures: p.failures, Telemetry: tel,
 	})
 	p.warmth = warmth.New(warmth.Config{
