@@ -69,9 +69,11 @@ type Config struct {
 	// a session of another container, or its instance takes no sessions any more. It neither keeps an instance up nor launches
 	// one: InstanceIdleTimeout runs beside it. Its share of the machine is Usage.Warm of its repository, and of no user. One whose
 	// settings have changed, such as Image, Limits or Egress, is not joined: it is replaced. A container that is private (see
-	// Sharing) never stays. Default 0: a container goes with its last session; -1 = it stays until its room is needed
+	// Sharing) never stays. Default 0: a container goes with its last session; with Warm, 3 min, in which the planner decides whether
+	// it stays warm; -1 = it stays until its room is needed
 	ContainerIdleTimeout time.Duration
-	// Warm bounds the containers that Provider.Warm keeps up without sessions. The zero value: none, and Warm is refused
+	// Warm bounds the containers that are kept up without sessions: those that Provider.Warm asks for, and beside them those that the
+	// planner expects to be wanted most, by the sessions of the days before. The zero value: none, and Provider.Warm is refused
 	Warm Warm
 	// MaxContainersPerRepository allows more than one container per sharing key, if the instance of the first is full.
 	// Default 1
@@ -187,11 +189,15 @@ type Config struct {
 }
 
 // Warm is a budget of containers that are kept up without sessions. Each takes room of one slot that no session needs. If a host wants
-// more, those for which it asked last have the budget.
+// more, those for which it asked last have the budget. What hosts leave of it is the planner's own choice.
 type Warm struct {
 	Containers  int // of the pool, at most 1000
 	PerInstance int // of one instance. Default: as many as it has slots
 }
+
+// warmIdleTimeout is the default of Config.ContainerIdleTimeout with Config.Warm. It is longer than the bill takes to tell the
+// planner of a session, so that the first sessions on a repository count.
+const warmIdleTimeout = 3 * time.Minute
 
 // maxUsageLabels bounds the rows of the bill.
 const maxUsageLabels = 4
@@ -211,6 +217,9 @@ func (c Config) withDefaults() Config {
 	c.SessionIdleTimeout = cmp.Or(c.SessionIdleTimeout, time.Hour)
 	c.SessionRetention = cmp.Or(c.SessionRetention, 10*time.Minute)
 	c.MaxContainersPerRepository = cmp.Or(c.MaxContainersPerRepository, 1)
+	if c.Warm.Containers > 0 {
+		c.ContainerIdleTimeout = cmp.Or(c.ContainerIdleTimeout, warmIdleTimeout)
+	}
 	c.MirrorMaxAge = cmp.Or(c.MirrorMaxAge, time.Minute)
 	c.FetchTimeout = cmp.Or(c.FetchTimeout, orchestrator.DefaultFetchTimeout)
 	c.MirrorBudget = cmp.Or(c.MirrorBudget, DefaultMirrorBudget)

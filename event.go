@@ -26,8 +26,8 @@ const (
 	EventOutOfMemory    EventType = "out of memory"
 	EventContainerLost  EventType = "container lost"  // the container died or was removed from outside; Err says how
 	EventContainerEmpty EventType = "container empty" // the container's last session ended, and it stays: see Config.ContainerIdleTimeout
-	// EventContainerWarm: a container is up with a fresh mirror, as Provider.Warm asked. With an Err it is not, which Err explains; the
-	// planner tries again
+	// EventContainerWarm: a container is up with a fresh mirror, as Provider.Warm asked or the planner decided. With an Err it is not,
+	// which Err explains; the planner tries again
 	EventContainerWarm EventType = "container warm"
 	EventContainerGone EventType = "container gone" // the container has no session any more, and was removed
 	// EventInstanceChange: Message is the instance's new state, one of InstanceInfo's, or "gone" when its record is removed.

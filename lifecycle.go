@@ -134,7 +134,8 @@ func (p *Provider) Warm(ctx context.Context, repository, branch string, until ti
 }
 
 // Cool takes back what Warm asked for, for the same repository, and for the same branch if Config.Sharing separates branches. The
-// container stays as one that Warm did not ask for. Without a Warm, Cool does nothing. The errors are those of Warm.
+// container stays as one that Warm did not ask for, which the planner may keep up by its own choice: see Config.Warm. Without a
+// Warm, Cool does nothing. The errors are those of Warm.
 func (p *Provider) Cool(ctx context.Context, repository, branch string) (err error) {
 	defer func() { err = plain.Error(err) }()
 	if err := p.calls.enter(); err != nil {

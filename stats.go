@@ -38,7 +38,7 @@ type Stats struct {
 	Errors      int64 // failed background work of the Provider itself; Pool and Containers count theirs
 
 	// Empty is how many containers no session holds, as this process saw when it last looked as the planner; 0 otherwise. See
-	// Config.ContainerIdleTimeout. KeptWarm is how many of these Provider.Warm keeps up.
+	// Config.ContainerIdleTimeout. KeptWarm is how many of these Config.Warm keeps up.
 	Empty, KeptWarm int
 
 	// Events is how many events Config.OnEvent has not returned for yet.

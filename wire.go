@@ -96,7 +96,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 		Acting: p.replica.Acting, Carry: tel.Carry, LogArgs: tel.LogArgs, Sessions: up, OnProgress: up.progress, OnGone: up.containerGone, Logger: cfg.Logger,
 	})
 	p.usage = usage.New(usage.Config{
-		Store: st, PoolUID: record.UID, Labels: cfg.UsageLabels, Retention: cfg.UsageRetention, Price: cfg.PricePerHour, Failures: p.failures,
+		Store: st, PoolUID: record.UID, Labels: cfg.UsageLabels, Retention: cfg.UsageRetention, Price: cfg.PricePerHour, Learn: cfg.Warm.Containers > 0, Failures: p.failures,
 	})
 	p.pool = pool.NewManager(pool.Config{
 		Name: cfg.Name, Cloud: tel.Cloud(cfg.Cloud), Store: st, Boot: launches.boot, ForeignGrace: launches.foreignGrace,
@@ -123,7 +123,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	})
 	p.warmth = warmth.New(warmth.Config{
 		Replica: id, Store: st, Retry: retry, Containers: p.containers, Timeout: cfg.ContainerIdleTimeout, Failures: p.failures,
-		Budget: warmth.Budget(cfg.Warm), Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
+		Budget: warmth.Budget(cfg.Warm), MaxContainers: p.replica.MaxContainersBy, Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
 	})
 	context.AfterFunc(p.ctx, tel.Observe(p.state))
 	p.start()

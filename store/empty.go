@@ -16,21 +16,25 @@ type Empty struct {
 	WarmUntil time.Time `json:",omitzero"`
 }
 
-// Warmth lists what hosts want to be up before a session needs it. It is one record.
+// Warmth lists what is wanted to be up before a session needs it. It is one record.
 type Warmth struct {
-	Wishes []WarmWish // that for which a host asked last is the last one
+	// Wishes are the planner's own, the one that is worth most last, and then those of hosts, the one for which a host asked last
+	// last.
+	Wishes []WarmWish
 }
 
-// WarmWish is a host's wish for a container of one sharing key.
+// WarmWish is a wish for a container of one sharing key, of a host or of the planner.
 type WarmWish struct {
 	Name       string // the container name
 	SharingKey naming.Key
 	Remote     string    // the URL that it fetches from; holds no credential
 	Branch     string    // "" = the remote's default branch
-	Asked      time.Time // when a host last asked for it
+	Asked      time.Time // when a host last asked for it, or the planner renewed it
 	Until      time.Time // when the wish is over
 	// Container and Instance are the container that fulfils the wish, and takes a part of the budget. "" = none does.
 	Container, Instance string `json:",omitempty"`
+	// Learned says that it is the planner's own: see Demand.
+	Learned bool `json:",omitempty"`
 }
 
 // WarmthKey is the key of the list of what hosts want to be up.

@@ -143,7 +143,7 @@ type Container struct {
 	Sessions   int    // sessions that joined and have not ended
 	Cold       bool   // its mirror was cloned by this start
 	Image      string // with which it was started; "" = it has not started
-	// WarmUntil is until when a host wants it up without sessions. Zero = no host does.
+	// WarmUntil is until when a host or the planner wants it up without sessions. Zero = none does.
 	WarmUntil  time.Time
 	Settings   string // a digest of all with which it was started; "" = that is not known
 	Phases     Phases // of its start, without a checkout

@@ -87,9 +87,10 @@ const (
 	KindUsage     Kind = 10
 	KindLedger    Kind = 11 // one record, with the ID ""
 	KindWarmth    Kind = 12 // one record, with the ID ""
+	KindDemand    Kind = 13 // one record, with the ID ""
 )
 
-var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors", "user", "usage", "ledger", "warmth"}
+var kindNames = [...]string{"", "pool", "instance", "sharing", "container", "session", "task", "lease", "mirrors", "user", "usage", "ledger", "warmth", "demand"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) && k > 0 {
@@ -120,7 +121,7 @@ func (k Key) Compare(l Key) int {
 }
 
 // Record is one of *Pool, *Instance, *Sharing, *Container, *Session, *Task, *Lease, *Mirrors, *User, *Usage,
-// *Ledger, *Warmth.
+// *Ledger, *Warmth, *Demand.
 type Record interface {
 	Key() Key      // made of the record's own fields
 	Clone() Record // a copy that shares nothing that can change

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-go/berth/internal/demand"
 	"github.com/berth-go/berth/internal/lease"
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/pool"
@@ -20,6 +21,7 @@ type Config struct {
 	Labels    []string                                         // the names of the labels that are accounted
 	Retention time.Duration                                    // of rows; negative = for ever
 	Price     func(pool.Machine) (usdPerHour float64, ok bool) // called once per machine and step
+	Learn     bool                                             // keep store.Demand
 	Failures  *loop.Failures
 }
 
@@ -163,6 +165,9 @@ func (a *account) store(ctx context.Context, st store.Store) error {
 	for _, name := range slices.Sorted(maps.Keys(a.cold)) {
 		keys = append(keys, store.SharingKey(name))
 	}
+	if len(a.starts) > 0 {
+		keys = append(keys, store.DemandKey())
+	}
 	was := a.ledger.Seq
 	a.ledger.Seq++
 	return st.Update(ctx, keys, func(tx store.Tx) error {
@@ -185,8 +190,19 @@ func (a *account) store(ctx context.Context, st store.Store) error {
 	})
 }
 
-// put adds to one row, or notes the last cold start of a sharing key.
+// put adds to one row or to the demand, or notes the last cold start of a sharing key.
 func (a *account) put(tx store.Tx, key store.Key) error {
+	if key.Kind == store.KindDemand {
+		known, err := store.Find[*store.Demand](tx, key)
+		if err != nil {
+			return err
+		}
+		if known == nil {
+			known = &store.Demand{}
+		}
+		demand.Add(known, a.starts)
+		return tx.Put(known)
+	}
 	if key.Kind == store.KindSharing {
 		sharing, err := store.Find[*store.Sharing](tx, key)
 		if err != nil || sharing == nil {

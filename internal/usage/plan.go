@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-go/berth/internal/demand"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/store"
 )
@@ -19,6 +20,7 @@ type account struct {
 	ledger *store.Ledger
 	rows   map[string]*store.Usage // by ID; what is to be added to the stored ones
 	cold   map[string]time.Duration
+	starts []demand.Start // what the pool learns; none if it does not
 }
 
 // observed is what a step knows of the instance of one machine.
@@ -52,6 +54,7 @@ func (a *account) add(s span, o observed) {
 		}
 		if startedBetween(x, s.from, s.to) {
 			a.start(a.row(s.from, x, s), x, o.cold)
+			a.learn(x)
 		}
 	}
 	warm := len(held) // the first share of an empty container
@@ -96,6 +99,15 @@ func (a *account) start(r *store.Usage, s *store.Session, cold map[string]time.D
 		last = cold[s.ContainerName]
 	}
 	r.Saved += max(last-s.Took, 0).Microseconds()
+}
+
+// learn notes the start of a session for the demand.
+func (a *account) learn(s *store.Session) {
+	if a.cfg.Learn {
+		a.starts = append(a.starts, demand.Start{
+			Name: s.ContainerName, Key: s.SharingKey, Remote: s.Remote, At: placedAt(s).Add(s.Took), Kind: s.Start, Took: s.Took,
+		})
+	}
 }
 
 // charge adds machine time to a row, with its price in 1e-9 of a dollar for an hour; a negative price is not known.

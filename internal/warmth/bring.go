@@ -16,6 +16,8 @@ import (
 const (
 	firstPause   = 30 * time.Second
 	longestPause = 10 * time.Minute
+	// Those of the planner itself are tried less often: most are for repositories that need a credential.
+	longestLearned = 6 * time.Hour
 )
 
 // tries are the wishes that this process is at work for, and those that have failed lately.
@@ -44,8 +46,15 @@ func (t *tries) begin(name string, asked bool, now time.Time) bool {
 	return true
 }
 
-// end records the outcome of a try.
-func (t *tries) end(name string, err error, now time.Time) {
+// paused reports whether a wish has failed lately, so that no try may begin.
+func (t *tries) paused(name string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return now.Before(t.failed[name].after)
+}
+
+// end records the outcome of a try. longest bounds the pause before the next one.
+func (t *tries) end(name string, err error, now time.Time, longest time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running[name]--; t.running[name] == 0 {
@@ -59,7 +68,7 @@ func (t *tries) end(name string, err error, now time.Time) {
 		clear(t.failed)
 	}
 	f := t.failed[name]
-	pause := min(firstPause<<min(f.times, 10), longestPause)
+	pause := min(firstPause<<min(f.times, 10), longest)
 	t.failed[name] = failure{f.times + 1, now.Add(pause)}
 }
 
@@ -71,11 +80,15 @@ func (k *Keeper) bring(name string, cred orchestrator.Credential, asked bool) {
 	}
 	k.cfg.Go(func() {
 		ctx := k.cfg.Context
-		c, err := k.fulfil(ctx, name, cred, asked)
+		c, learned, err := k.fulfil(ctx, name, cred, asked)
 		if errors.Is(err, agent.ErrGone) { // it gave way to a session, or died: Lead looks for another
 			c, err = nil, nil
 		}
-		k.tries.end(name, err, time.Now())
+		longest := longestPause
+		if learned {
+			longest = longestLearned
+		}
+		k.tries.end(name, err, time.Now(), longest)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, agent.ErrClosed):
 		case err != nil && c == nil:
@@ -86,22 +99,23 @@ func (k *Keeper) bring(name string, cred orchestrator.Credential, asked bool) {
 	})
 }
 
-// fulfil brings up the container of a wish, with a fresh mirror. The result is nil if nothing was done.
-func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Credential, asked bool) (*store.Container, error) {
+// fulfil brings up the container of a wish, with a fresh mirror. The container is nil if nothing was done. learned says that the wish
+// is the planner's own.
+func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Credential, asked bool) (_ *store.Container, learned bool, _ error) {
 	c, wish, made, err := k.grant(ctx, name)
 	if err != nil || c == nil || !made && !asked {
-		return nil, err
+		return nil, wish.Learned, err
 	}
 	starting := c.State == store.ContainerStarting
 	k.cfg.Containers.Start(ctx, c.ID, cred)
 	inside, err := k.cfg.Containers.Inside(ctx, c.ID)
 	if err != nil {
-		return c, err
+		return c, wish.Learned, err
 	}
 	if starting && wish.Branch == "" { // the start has fetched all branches
-		return c, nil
+		return c, wish.Learned, nil
 	}
-	return c, orchestrator.Freshen(ctx, k.cfg.Containers, c, inside, wish.Branch, cred)
+	return c, wish.Learned, orchestrator.Freshen(ctx, k.cfg.Containers, c, inside, wish.Branch, cred)
 }
 
 // bringAll begins to fulfil the wishes that have no container, and takes back what is beyond its time or the budget. The planner

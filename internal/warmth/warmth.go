@@ -2,7 +2,8 @@
 //
 // An instance lists its empty containers. The step that ends the last session of a container puts it on the list, and the step
 // that places a session takes it off: see package orchestrator. What is left is to give up those whose time is over, which
-// the process that plans the pool does. It also brings up containers that hosts want before a session needs them.
+// the process that plans the pool does. It also brings up containers before a session needs them: those that hosts want, and
+// those that will be wanted most, by what the pool has learned of its use.
 package warmth
 
 import (
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/internal/demand"
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
@@ -21,12 +23,14 @@ type Config struct {
 	Store      store.Store
 	Retry      store.Retry // over Store
 	Containers *orchestrator.Manager
-	Timeout    time.Duration                // for which an empty container stays; negative = until its room is needed
-	Budget     Budget                       // of containers that hosts want to be warm
-	Context    context.Context              // of the background work; ends with the Provider
-	Go         func(func())                 // runs a function in a goroutine that Close of the Provider waits for
-	OnWarm     func(store.Container, error) // a container is up as a host wants it, or why it is not; must not block
-	Failures   *loop.Failures
+	Timeout    time.Duration // for which an empty container stays; negative = until its room is needed
+	Budget     Budget        // of containers that are kept warm
+	// MaxContainers returns how many containers a sharing key may have, by the pool's record
+	MaxContainers func(*store.Pool) int
+	Context       context.Context              // of the background work; ends with the Provider
+	Go            func(func())                 // runs a function in a goroutine that Close of the Provider waits for
+	OnWarm        func(store.Container, error) // a container is up as a host wants it, or why it is not; must not block
+	Failures      *loop.Failures
 }
 
 // A Keeper looks after the empty containers of one pool. All methods are safe for concurrent use.
@@ -90,6 +94,10 @@ type leader struct {
 	fenced store.Store          // by that lease
 	seen   map[listed]time.Time // when this process first saw each, by its own clock
 	asked  map[asked]time.Time  // the same of the wishes
+	// ranked are the sharing keys by what a warm container of each is worth, as of rankedAt
+	ranked   []demand.Wanted
+	rankedAt time.Time
+	most     int // containers of a sharing key
 }
 
 // tend makes one look.
@@ -99,6 +107,7 @@ func (l *leader) tend(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
+	l.most = l.cfg.MaxContainers(pool)
 	l.note(instances, now)
 	for _, d := range plan(pool, instances, l.seen, l.cfg.Timeout, now) {
 		if err := l.giveUp(ctx, l.fenced.Update, d); err != nil {
@@ -107,6 +116,9 @@ func (l *leader) tend(ctx context.Context) error {
 	}
 	if pool.Closed {
 		return nil
+	}
+	if err := l.learn(ctx); err != nil {
+		return err
 	}
 	return l.bringAll(ctx)
 }

@@ -46,7 +46,7 @@ func (k *Keeper) Warm(ctx context.Context, a Ask) error {
 			wish = w.Wishes[i]
 			w.Wishes = slices.Delete(w.Wishes, i, i+1)
 		}
-		wish.Remote, wish.Branch, wish.Asked, wish.Until = a.Remote, a.Branch, time.Now(), a.Until
+		wish.Remote, wish.Branch, wish.Asked, wish.Until, wish.Learned = a.Remote, a.Branch, time.Now(), a.Until, false
 		w.Wishes = append(w.Wishes, wish)
 		for len(w.Wishes) > MaxWishes {
 			if err := release(tx, &w.Wishes[0]); err != nil {
@@ -62,7 +62,7 @@ func (k *Keeper) Warm(ctx context.Context, a Ask) error {
 	return err
 }
 
-// Cool takes a wish back. Without one it does nothing. The container stays as long as one that no host wanted.
+// Cool takes a host's wish back. Without one it does nothing. The container stays as long as one that no host wanted.
 func (k *Keeper) Cool(ctx context.Context, name string) error {
 	err := k.cfg.Retry.Update(ctx, []store.Key{store.WarmthKey()}, func(tx store.Tx) error {
 		w, err := wishes(tx)
@@ -70,7 +70,7 @@ func (k *Keeper) Cool(ctx context.Context, name string) error {
 			return err
 		}
 		i := w.index(name)
-		if i < 0 {
+		if i < 0 || w.Wishes[i].Learned {
 			return nil
 		}
 		if err := release(tx, &w.Wishes[i]); err != nil {
@@ -140,6 +140,8 @@ type granting struct {
 	w      list
 	wish   *store.WarmWish
 	budget Budget
+	most   int      // containers of a sharing key
+	taken  []string // instances that have a container of the key
 	now    time.Time
 	gaveUp []*store.Container // that are to be removed
 }
@@ -149,11 +151,17 @@ type granting struct {
 // to start it.
 func (k *Keeper) grant(ctx context.Context, name string) (c *store.Container, wish store.WarmWish, made bool, err error) {
 	var candidates []string
+	some := false // containers of the key
 	err = k.cfg.Store.View(ctx, func(v store.View) error {
-		candidates, err = roomy(v, name)
+		sharing, err := store.Find[*store.Sharing](v, store.SharingKey(name))
+		if err != nil {
+			return err
+		}
+		some = sharing != nil && len(sharing.Containers) > 0
+		candidates, err = roomy(v, sharing)
 		return err
 	})
-	if err != nil {
+	if err != nil || !some && len(candidates) == 0 {
 		return nil, wish, false, err
 	}
 	id := orchestrator.NewContainerID()
@@ -174,11 +182,15 @@ func (k *Keeper) grant(ctx context.Context, name string) (c *store.Container, wi
 		if err != nil || i < 0 || !w.Wishes[i].Until.After(now) {
 			return err
 		}
-		g := &granting{tx: tx, w: w, wish: &w.Wishes[i], budget: budget, now: now}
+		was := slices.Clone(w.Wishes)
+		g := &granting{tx: tx, w: w, wish: &w.Wishes[i], budget: budget, most: k.cfg.MaxContainers(record), now: now}
 		if c, made, err = g.grant(k, candidates, id); err != nil {
 			return err
 		}
 		wish, gaveUp = *g.wish, g.gaveUp
+		if slices.Equal(was, w.Wishes) {
+			return nil
+		}
 		return tx.Put(w.Warmth)
 	})
 	if err != nil {
@@ -189,12 +201,11 @@ func (k *Keeper) grant(ctx context.Context, name string) (c *store.Container, wi
 }
 
 // roomy returns the instances on which a container may be made, the best first.
-func roomy(v store.View, name string) (ids []string, err error) {
-	sharing, err := store.Find[*store.Sharing](v, store.SharingKey(name))
+func roomy(v store.View, sharing *store.Sharing) (ids []string, err error) {
+	all, err := pool.Candidates(v, sharing)
 	if err != nil {
 		return nil, err
 	}
-	all, err := pool.Candidates(v, sharing)
 	for _, id := range all {
 		in, err := store.Find[*store.Instance](v, store.InstanceKey(id))
 		if err != nil {
@@ -202,6 +213,16 @@ func roomy(v store.View, name string) (ids []string, err error) {
 		}
 		if orchestrator.HasRoom(in) {
 			ids = append(ids, id)
+		}
+	}
+	if len(ids) > 0 {
+		return ids, nil
+	}
+	// The fullest instances may have the most empty containers.
+	more, err := v.Instances(store.InstanceQuery{Placeable: true, Page: store.Page{Limit: store.MaxLimit}})
+	for _, in := range more {
+		if orchestrator.HasRoom(in) {
+			ids = append(ids, in.ID)
 		}
 	}
 	return ids, err
@@ -262,7 +283,7 @@ func (g *granting) choose(candidates []string) (at string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if !orchestrator.HasRoom(in) {
+		if !orchestrator.HasRoom(in) || slices.Contains(g.taken, id) {
 			continue
 		}
 		if g.budget.PerInstance == 0 || g.held(id) < g.budget.PerInstance {
@@ -275,9 +296,11 @@ func (g *granting) choose(candidates []string) (at string, err error) {
 	return at, nil
 }
 
-// joinable returns the container of a sharing key that the next session would join. there says that the key has any. An empty
-// one that the session would not join, because its settings have changed, is given up.
+// joinable returns the container of a sharing key that the next session would join. there says that no other may be made: the key has
+// one, or its containers are on full instances, and no more are allowed. An empty one that the session would not join, because its
+// settings have changed, is given up. A wish of the planner is for no container that has sessions.
 func (g *granting) joinable(k *Keeper, sharing *store.Sharing) (found *store.Container, there bool, err error) {
+	full := 0
 	for _, id := range sharing.Containers {
 		c, in, err := store.FindContainer(g.tx, id)
 		if err != nil {
@@ -286,8 +309,13 @@ func (g *granting) joinable(k *Keeper, sharing *store.Sharing) (found *store.Con
 		if c == nil || in == nil {
 			continue
 		}
+		g.taken = append(g.taken, in.ID)
+		if g.wish.Learned && c.Sessions > 0 && orchestrator.Joinable(c, in) && !pool.HasSlot(in) {
+			full++
+			continue
+		}
 		there = true
-		if !orchestrator.Joinable(c, in) || !orchestrator.TakesEmpty(in) {
+		if !orchestrator.Joinable(c, in) || !orchestrator.TakesEmpty(in) || g.wish.Learned && c.Sessions > 0 {
 			continue
 		}
 		// One that starts has no settings yet.
@@ -302,7 +330,7 @@ func (g *granting) joinable(k *Keeper, sharing *store.Sharing) (found *store.Con
 			g.gaveUp = append(g.gaveUp, stopping)
 		}
 	}
-	return nil, there, nil
+	return nil, there || full >= g.most, nil
 }
 
 // forgetGone takes back the parts of wishes that are over, and of containers that are gone.

@@ -12,9 +12,12 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// warmCfg is a pool with one instance, which stays.
+// warmCfg is a pool with one instance, which stays. What no host wants goes at once.
 func warmCfg(containers, perInstance int) berth.Config {
-	return berth.Config{MinInstances: 1, MaxTasksPerInstance: 4, Warm: berth.Warm{Containers: containers, PerInstance: perInstance}}
+	return berth.Config{
+		MinInstances: 1, MaxTasksPerInstance: 4, ContainerIdleTimeout: time.Second,
+		Warm: berth.Warm{Containers: containers, PerInstance: perInstance},
+	}
 }
 
 // runWarm is run, when the instance is up.
@@ -57,7 +60,15 @@ func TestWarmBringsUpAContainerBeforeItsFirstSession(t *testing.T) {
 			t.Errorf("it is %q before its time is over", got)
 		}
 		world.After(10*time.Minute + slack)
-		w.Empty()
+		w.View(func(v store.View) error {
+			r, err := store.Get[*store.Warmth](v, store.WarmthKey())
+			for _, x := range r.Wishes {
+				if !x.Learned { // the planner wants it now
+					t.Errorf("%+v is left", x)
+				}
+			}
+			return err
+		})
 	})
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // kinds is more than the highest kind of record.
-const kinds = int(store.KindWarmth) + 1
+const kinds = int(store.KindDemand) + 1
 
 // data holds every record, an index of the newest versions, and the older versions that running Views see.
 //

@@ -99,7 +99,7 @@ func (t *tx) write(key store.Key, r store.Record) {
 func storable(r store.Record) bool {
 	switch r.(type) {
 	case *store.Pool, *store.Instance, *store.Sharing, *store.Mirrors, *store.Container, *store.Session, *store.Task,
-		*store.Lease, *store.User, *store.Usage, *store.Ledger, *store.Warmth:
+		*store.Lease, *store.User, *store.Usage, *store.Ledger, *store.Warmth, *store.Demand:
 		return true
 	}
 	return false

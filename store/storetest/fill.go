@@ -14,7 +14,7 @@ import (
 func everyKind() []store.Record {
 	return []store.Record{
 		&store.Pool{}, &store.Instance{}, &store.Sharing{}, &store.Mirrors{}, &store.Container{}, &store.Session{},
-		&store.Task{}, &store.Lease{}, &store.User{}, &store.Usage{}, &store.Ledger{}, &store.Warmth{},
+		&store.Task{}, &store.Lease{}, &store.User{}, &store.Usage{}, &store.Ledger{}, &store.Warmth{}, &store.Demand{},
 	}
 }
 

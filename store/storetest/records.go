@@ -101,7 +101,7 @@ func emptyComesBack(_ *testing.T, h *handle) {
 	for _, r := range []store.Record{
 		&store.Pool{}, &store.Instance{ID: "a"}, &store.Sharing{ID: "a"}, &store.Mirrors{Instance: "a"},
 		&store.Container{ID: "a"}, &store.Session{ID: "a"}, &store.Task{ID: "a"}, &store.Lease{ID: "a"}, &store.User{ID: "a"},
-		&store.Usage{ID: "a"}, &store.Ledger{}, &store.Warmth{},
+		&store.Usage{ID: "a"}, &store.Ledger{}, &store.Warmth{}, &store.Demand{},
 	} {
 		h.comesBack(r)
 	}

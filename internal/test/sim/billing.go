@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berth-go/berth/fake"
@@ -19,6 +20,7 @@ type billing struct {
 func (b *billing) look(w *world) (faults []string) {
 	var ledger *store.Ledger
 	var rows []*store.Usage
+	var known *store.Demand
 	err := w.store.View(context.Background(), func(v store.View) (err error) {
 		if ledger, err = store.Find[*store.Ledger](v, store.LedgerKey()); err != nil || ledger == nil || ledger.Seq == b.seq {
 			return err
@@ -29,7 +31,8 @@ func (b *billing) look(w *world) (faults []string) {
 			}
 			rows = append(rows, r)
 		}
-		return nil
+		known, err = store.Find[*store.Demand](v, store.DemandKey())
+		return err
 	})
 	if err != nil {
 		return []string{err.Error()}
@@ -67,8 +70,21 @@ func (b *billing) look(w *world) (faults []string) {
 	}
 	for _, r := range rows {
 		accounted += r.Used + r.Warm + r.Idle
+	}
+	for _, fault := range b.rows(w, rows, known) {
+		add("%s", fault)
+	}
+	if billed != accounted {
+		add("%d µs are accounted of %d", accounted, billed)
+	}
+	return faults
+}
+
+// rows checks the rows of the bill by themselves, and what the pool has learned beside them.
+func (b *billing) rows(w *world, rows []*store.Usage, known *store.Demand) (faults []string) {
+	for _, r := range rows {
 		if r.Used < 0 || r.Warm < 0 || r.Idle < 0 || r.Held < r.Used || unowned(r) {
-			add("row %+v", r)
+			faults = append(faults, fmt.Sprintf("row %+v", r))
 		}
 		if r.Used > 0 {
 			w.trace.saw("time accounted to a session")
@@ -77,8 +93,8 @@ func (b *billing) look(w *world) (faults []string) {
 			w.trace.saw("time accounted to an empty container")
 		}
 	}
-	if billed != accounted {
-		add("%d µs are accounted of %d", accounted, billed)
+	if w.plan.config.Warm.Containers > 0 && !w.plan.armed[clocks] {
+		faults = append(faults, learned(rows, known)...)
 	}
 	return faults
 }
@@ -94,6 +110,35 @@ func unowned(r *store.Usage) bool {
 		return r.Used != 0 || r.Warm == 0
 	}
 	return r.Warm != 0 || r.Used == 0 && r.Held >= counted || r.Held == 0
+}
+
+// learned checks that the pool has learned of each start that is on the bill, and of no other. A run is so short that all of them count
+// about the same.
+func learned(rows []*store.Usage, known *store.Demand) (faults []string) {
+	starts, counted := make(map[string]int64), make(map[string]int64)
+	for _, r := range rows {
+		if n := r.Attached + r.WarmStarts + r.Cold; n > 0 {
+			starts[r.Repo] += n
+		}
+	}
+	if known != nil {
+		for _, k := range known.Keys {
+			for _, n := range k.Hours {
+				counted[k.SharingKey.Repository.String()] += n
+			}
+		}
+	}
+	for repo, n := range starts {
+		if got := counted[repo]; got < 950*n || got > 1050*n {
+			faults = append(faults, fmt.Sprintf("%d starts on %s count %d/1000 in %+v", n, repo, got, known))
+		}
+		delete(counted, repo)
+	}
+	if len(counted) > 0 {
+		faults = append(faults, fmt.Sprintf("the pool has learned of %v, which nobody has used", counted))
+	}
+	slices.Sort(faults)
+	return faults
 }
 
 // missing lists the machines whose bill is not complete. Of a machine that has vanished from the lists, the cloud does not say

@@ -17,9 +17,18 @@ func (p *plan) drawWarmth() {
 	if d.chance(0.5, "containers stay") {
 		p.config.ContainerIdleTimeout = []time.Duration{20 * time.Second, 90 * time.Second}[d.between(0, 1, "for how long")]
 	}
+	p.silent = d.chance(0.4, "hosts ask for nothing")
 	if d.chance(0.4, "hosts ask for warmth") {
 		p.config.Warm = berth.Warm{Containers: d.between(1, 3, "warm"), PerInstance: d.between(0, 2, "warm on each")}
 	}
+}
+
+// idle is how long an empty container stays that nobody wants to be warm.
+func (p plan) idle() time.Duration {
+	if p.config.Warm.Containers > 0 && p.config.ContainerIdleTimeout == 0 {
+		return 3 * time.Minute // the default
+	}
+	return p.config.ContainerIdleTimeout
 }
 
 // warmNowAndThen lets hosts ask for warmth, and take it back, while tasks come.
@@ -63,6 +72,9 @@ func (e *empties) budget(s *audit.Snapshot) {
 			if x.Container != "" {
 				fulfilled[x.Container] = true
 				perInstance[x.Instance]++
+				if x.Learned {
+					e.rules.world.trace.saw("the planner keeps a container warm")
+				}
 			}
 		}
 	}
@@ -111,11 +123,11 @@ func (e *empties) look(s *audit.Snapshot) {
 			if !x.WarmUntil.IsZero() {
 				e.warm[x.Container] = true
 			}
-			until := first.Add(p.config.ContainerIdleTimeout)
+			until := first.Add(p.idle())
 			if x.WarmUntil.After(until) {
 				until = x.WarmUntil
 			}
-			if p.config.ContainerIdleTimeout == 0 && x.WarmUntil.IsZero() && !e.warm[x.Container] {
+			if p.idle() == 0 && x.WarmUntil.IsZero() && !e.warm[x.Container] {
 				e.rules.broken("container %s stays empty on %s, where none should", x.Container, id)
 			}
 			if late := now.Sub(until); late > lateEmpty && !p.stale() && !p.pauses() && !p.armed[clocks] {
@@ -130,7 +142,7 @@ func (e *empties) look(s *audit.Snapshot) {
 		switch c := s.Containers[x.Container]; {
 		case c != nil && c.Sessions > 0:
 			e.rules.world.trace.saw("an empty container was joined")
-		case c != nil && c.State == store.ContainerStopping && now.Sub(e.seen[x]) < p.config.ContainerIdleTimeout:
+		case c != nil && c.State == store.ContainerStopping && now.Sub(e.seen[x]) < p.idle():
 			e.rules.world.trace.saw("an empty container gave way")
 		}
 	}

@@ -29,7 +29,7 @@ func (w *world) load() {
 	if w.plan.revokes {
 		w.actors.Go(w.revokeNowAndThen)
 	}
-	if w.plan.config.Warm.Containers > 0 {
+	if w.plan.config.Warm.Containers > 0 && !w.plan.silent {
 		w.actors.Go(w.warmNowAndThen)
 	}
 	w.actors.Wait()

@@ -74,6 +74,7 @@ type plan struct {
 	p        float64       // the probability of a fault of an armed call
 	arrivals time.Duration // the time in which the tasks come
 	median   time.Duration // the median of their lifetimes
+	silent   bool          // no host asks for warmth: the planner alone decides
 	revokes  bool          // users lose what they have on a repository, now and then
 
 	authorizes, teams, walled bool // the host has a Config.Authorize, Sharing.Key, EgressFor

@@ -129,6 +129,8 @@ var planted = []struct {
 		"	if c.Sessions == 0 {\n		if err := store.UnlistEmpty", "	if c.Sessions < 0 {\n		if err := store.UnlistEmpty"}}},
 	{"an empty container stays for ever", []edit{{"internal/warmth/warmth.go", "timeout >= 0 && age >= timeout", "timeout > 24*age"}}},
 	{"a wish is fulfilled beyond the budget", []edit{{"internal/warmth/budget.go", "g.held(bound.instance) >= bound.most {", "g.held(bound.instance) > bound.most {"}}},
+	{"a planner forgets what those before it have learned", []edit{{"internal/usage/accountant.go",
+		"known, err := store.Find[*store.Demand](tx, key)", "known, err := (*store.Demand)(nil), error(nil)"}}},
 	{"a call to an engine has no deadline", []edit{{"orchestrator/remove.go",
 		"ctx, cancelCall := context.WithTimeout(ctx, k.m.cfg.CallTimeout)", "ctx, cancelCall := context.WithCancel(ctx)"}}},
 }

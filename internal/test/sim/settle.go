@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,10 +43,17 @@ func (w *world) leftovers() (left []string) {
 			add("session %s of %s is %s, of %s", x.ID, x.TaskID, x.State, x.Owner)
 		}
 	}
-	for _, c := range s.Containers {
+	kept := w.keptWarm()
+	for id, c := range s.Containers {
+		if kept[id] != "" && c.State == store.ContainerReady {
+			continue
+		}
 		add("container %s is %s with %d sessions, of %s", c.Name, c.State, c.Sessions, c.Owner)
 	}
 	for _, c := range w.ours() {
+		if slices.Contains(slices.Collect(maps.Values(kept)), c.Name) {
+			continue
+		}
 		add("container %s is on its engine", c.ID)
 	}
 	for _, r := range w.engine.Resources() {
@@ -66,6 +75,27 @@ func (w *world) leftovers() (left []string) {
 		add("%d machines cost money, not %d", n, want)
 	}
 	return left
+}
+
+// keptWarm returns the names of the containers that the planner keeps up, by their IDs.
+func (w *world) keptWarm() map[string]string {
+	kept := make(map[string]string)
+	err := w.store.View(context.Background(), func(v store.View) error {
+		r, err := store.Find[*store.Warmth](v, store.WarmthKey())
+		if err != nil || r == nil {
+			return err
+		}
+		for _, x := range r.Wishes {
+			if x.Learned && x.Container != "" {
+				kept[x.Container] = x.Name
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.rules.broken("the store cannot be read: %v", err)
+	}
+	return kept
 }
 
 // works checks that each repository can still be used at each replica.

@@ -81,7 +81,7 @@ var rare = []string{
 	string(operated), string(roomless), "refused for lack of rooms",
 	string(refusing), string(silent), "access denied", string(unruly), "not authorized", "time accounted to a session",
 	"container empty", "an empty container was joined", "an empty container gave way", "time accounted to an empty container",
-	"a container is warm", "container warm",
+	"a container is warm", "container warm", "the planner keeps a container warm",
 }
 
 func TestSeeds(t *testing.T) {

@@ -32,7 +32,7 @@ var shapes = map[store.Kind]shape{}
 func init() {
 	for _, r := range []store.Record{
 		&store.Pool{}, &store.Instance{}, &store.Sharing{}, &store.Container{}, &store.Session{}, &store.Task{},
-		&store.Lease{}, &store.Mirrors{}, &store.User{}, &store.Usage{}, &store.Ledger{}, &store.Warmth{},
+		&store.Lease{}, &store.Mirrors{}, &store.User{}, &store.Usage{}, &store.Ledger{}, &store.Warmth{}, &store.Demand{},
 	} {
 		record := reflect.TypeOf(r).Elem()
 		fields := reflect.VisibleFields(record)
