@@ -154,7 +154,7 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	}
 	command := Command{
 		Container: i.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
-		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: i.filesOf(s), Signals: p.signals.notify, Terminal: p.terminal,
+		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: s.filesOn(n), Signals: p.signals.notify, Terminal: p.terminal,
 		Listen: p.listen,
 	}
 	e.running.Go(func() { p.run(ctx, e.opts.Run, command) })
@@ -190,7 +190,7 @@ func (i *inside) startFiles(s *session, r reply, c agent.Command) (*process, err
 		return nil, err
 	}
 	s.since = time.Now()
-	files := i.filesOf(s)
+	files := s.filesOn(i.container.node)
 	serve := func(_ context.Context, c Command) int {
 		if filewire.Serve(touching{c.Stdin, p}, c.Stdout, tree{files}) != nil {
 			return 1
@@ -218,10 +218,9 @@ func (t touching) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// filesOf returns the files of a session. The caller holds the node's mu.
-func (i *inside) filesOf(s *session) *Files {
+// filesOn returns the files of a session on a node. The caller holds the node's mu.
+func (s *session) filesOn(n *node) *Files {
 	if s.files == nil {
-		n := i.container.node
 		s.files = newFiles(s, func() bool {
 			n.mu.Lock()
 			defer n.mu.Unlock()
