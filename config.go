@@ -270,26 +270,7 @@ func (c Config) validate() error {
 	check(c.SpareSlots >= 0, "SpareSlots", "must not be negative")
 	check(c.MetricRepositories >= 0, "MetricRepositories", "must not be negative")
 	check(c.MaxContainersPerRepository >= 1, "MaxContainersPerRepository", "must be at least 1")
-	for _, d := range []struct {
-		field string
-		value time.Duration
-		off   bool
-	}{
-		{"InstanceIdleTimeout", c.InstanceIdleTimeout, true},
-		{"ContainerIdleTimeout", c.ContainerIdleTimeout, true},
-		{"BootTimeout", c.BootTimeout, false},
-		{"MaxInstanceAge", c.MaxInstanceAge, true},
-		{"SessionIdleTimeout", c.SessionIdleTimeout, true},
-		{"QueueTimeout", c.QueueTimeout, false},
-		{"SessionRetention", c.SessionRetention, false},
-		{"MirrorMaxAge", c.MirrorMaxAge, true},
-		{"FetchTimeout", c.FetchTimeout, false},
-		{"LeftoverGrace", c.LeftoverGrace, false},
-		{"UsageRetention", c.UsageRetention, true},
-	} {
-		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, except -1 where that means off")
-		check(d.value <= longest, d.field, tooLong)
-	}
+	c.checkDurations(check)
 	check(c.Access >= AccessProve && c.Access <= AccessAllowAll, "Access", "must be AccessProve, AccessProveAlways or AccessAllowAll")
 	c.Sharing.validate(check)
 	check(c.Warm.Containers >= 0 && c.Warm.Containers <= warmth.MaxWishes, "Warm.Containers", "must be from 0 to 1000")
@@ -315,6 +296,29 @@ func (c Config) validate() error {
 		check(false, "Env", err.Error())
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) checkDurations(check func(ok bool, field, reason string)) {
+	for _, d := range []struct {
+		field string
+		value time.Duration
+		off   bool
+	}{
+		{"InstanceIdleTimeout", c.InstanceIdleTimeout, true},
+		{"ContainerIdleTimeout", c.ContainerIdleTimeout, true},
+		{"BootTimeout", c.BootTimeout, false},
+		{"MaxInstanceAge", c.MaxInstanceAge, true},
+		{"SessionIdleTimeout", c.SessionIdleTimeout, true},
+		{"QueueTimeout", c.QueueTimeout, false},
+		{"SessionRetention", c.SessionRetention, false},
+		{"MirrorMaxAge", c.MirrorMaxAge, true},
+		{"FetchTimeout", c.FetchTimeout, false},
+		{"LeftoverGrace", c.LeftoverGrace, false},
+		{"UsageRetention", c.UsageRetention, true},
+	} {
+		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, except -1 where that means off")
+		check(d.value <= longest, d.field, tooLong)
+	}
 }
 
 // requireDrivers returns what New needs beside the settings.

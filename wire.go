@@ -98,16 +98,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	p.usage = usage.New(usage.Config{
 		Store: st, PoolUID: record.UID, Labels: cfg.UsageLabels, Retention: cfg.UsageRetention, Price: cfg.PricePerHour, Learn: cfg.Warm.Containers > 0, Failures: p.failures,
 	})
-	p.pool = pool.NewManager(pool.Config{
-		Name: cfg.Name, Cloud: tel.Cloud(cfg.Cloud), Store: st, Boot: launches.boot, ForeignGrace: launches.foreignGrace,
-		Probe: up.probe, Demand: func(ctx context.Context) (int, error) { return p.queue.Demand(ctx) }, OnChange: up.instanceChanged,
-		OnList:       p.usage.Saw,
-		OnTick:       up.tick,
-		Logger:       cfg.Logger,
-		InstanceType: cfg.InstanceType, MinInstances: cfg.MinInstances, MaxInstances: cfg.MaxInstances,
-		SlotsPerInstance: cfg.MaxTasksPerInstance, SpareSlots: cfg.SpareSlots,
-		IdleTimeout: cfg.InstanceIdleTimeout, BootTimeout: cfg.BootTimeout, MaxAge: cfg.MaxInstanceAge, LaunchRate: cfg.LaunchRate,
-	})
+	p.pool = pool.NewManager(p.poolConfig(tel, launches))
 	retry := store.Retry{Store: st, Report: func(err error, keys []store.Key) {
 		p.failures.Report("the store does not say whether it has written; trying again", err, "key", keys[0].String())
 	}}
@@ -128,6 +119,20 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	context.AfterFunc(p.ctx, tel.Observe(p.state))
 	p.start()
 	return p, nil
+}
+
+func (p *Provider) poolConfig(tel *telemetry.Telemetry, launches launching) pool.Config {
+	cfg, up := p.cfg, upward{p}
+	return pool.Config{
+		Name: cfg.Name, Cloud: tel.Cloud(cfg.Cloud), Store: p.store, Boot: launches.boot, ForeignGrace: launches.foreignGrace,
+		Probe: up.probe, Demand: func(ctx context.Context) (int, error) { return p.queue.Demand(ctx) }, OnChange: up.instanceChanged,
+		OnList:       p.usage.Saw,
+		OnTick:       up.tick,
+		Logger:       cfg.Logger,
+		InstanceType: cfg.InstanceType, MinInstances: cfg.MinInstances, MaxInstances: cfg.MaxInstances,
+		SlotsPerInstance: cfg.MaxTasksPerInstance, SpareSlots: cfg.SpareSlots,
+		IdleTimeout: cfg.InstanceIdleTimeout, BootTimeout: cfg.BootTimeout, MaxAge: cfg.MaxInstanceAge, LaunchRate: cfg.LaunchRate,
+	}
 }
 
 // start starts the background work of every process. The process that has the planner's lease also runs lead.

@@ -47,37 +47,19 @@ const short = 30 * time.Second
 // errors.ErrUnsupported if the agent is too old for a Terminal, for Detached, or to serve files.
 func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	shared := SameWriter(cmd.Stdout, cmd.Stderr)
-	start := wire.Start{
-		Session: cmd.Session, Args: bytesOf(cmd.Args), Env: bytesOf(cmd.Env), Dir: []byte(cmd.Dir),
-		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil, Files: cmd.Files,
+	if cmd.Terminal != nil && cmd.Stderr != nil && !shared {
+		return nil, errOneOutput
 	}
 	if cmd.Files {
 		if err := c.servesFiles(ctx); err != nil {
 			return nil, err
 		}
 	}
-	switch {
-	case shared:
-		start.Stderr = "stdout"
-	case cmd.Stderr != nil:
-		start.Stderr = "pipe"
-	}
+	start := startOf(cmd, shared)
 	id := rand.Text()
 	path := "commands/" + id
 	post := path
-	if cmd.Detached { // others may want the streams that this caller does not
-		start.Detached, start.Keep, start.Stdout = true, cmd.Keep, true
-		start.Stdin = cmd.Stdin != nil || cmd.Terminal != nil
-		if !shared {
-			start.Stderr = "pipe"
-		}
-		post = path + "/start"
-	}
-	if cmd.Terminal != nil {
-		if cmd.Stderr != nil && !shared {
-			return nil, errOneOutput
-		}
-		start.Terminal, start.Stderr = (*wire.Size)(cmd.Terminal), ""
+	if cmd.Detached || cmd.Terminal != nil {
 		post = path + "/start"
 	}
 	body, err := json.Marshal(start)
@@ -106,6 +88,31 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 		p.stdin = p.copyIn(cmd.Stdin)
 	}
 	return p, nil
+}
+
+// startOf returns the request that starts a command. shared: its output and its errors go to the same writer.
+func startOf(cmd Command, shared bool) wire.Start {
+	start := wire.Start{
+		Session: cmd.Session, Args: bytesOf(cmd.Args), Env: bytesOf(cmd.Env), Dir: []byte(cmd.Dir),
+		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil, Files: cmd.Files,
+	}
+	switch {
+	case shared:
+		start.Stderr = "stdout"
+	case cmd.Stderr != nil:
+		start.Stderr = "pipe"
+	}
+	if cmd.Detached { // others may want the streams that this caller does not
+		start.Detached, start.Keep, start.Stdout = true, cmd.Keep, true
+		start.Stdin = cmd.Stdin != nil || cmd.Terminal != nil
+		if !shared {
+			start.Stderr = "pipe"
+		}
+	}
+	if cmd.Terminal != nil {
+		start.Terminal, start.Stderr = (*wire.Size)(cmd.Terminal), ""
+	}
+	return start
 }
 
 // ID returns what tells the command from all others: see Client.Commands.

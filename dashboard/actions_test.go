@@ -160,25 +160,25 @@ func mine(r *http.Request) func(dashboard.Task) bool {
 func TestVisibleNarrowsEverything(t *testing.T) {
 	s := open(t, berth.Config{MaxTasksPerInstance: 2, MaxInstances: 1}, dashboard.Options{Visible: mine, Authorize: allowAll})
 	anns := s.create("ann-task", "ann", repoA, label("secret", "ann-label"))
-	bobs := s.create("bob-task", "bob", repoB)
-	s.wait("bob-waits", "bob", repoB)
+	bobs := s.create("b.bob-task", "b.bob", repoB)
+	s.wait("b.bob-waits", "b.bob", repoB)
 	s.wait("ann-waits", "ann", repoA)
 	ended := time.Now()
-	s.put(&store.Session{ID: "s-0bob", TaskID: "bob-ended", UserID: "bob", SharingKey: naming.Key{Repository: bobs.Info().Repository}, State: store.SessionEnded,
-		CreatedAt: ended, EndedAt: ended, End: store.Failure{Reason: store.EndStartFailed, Message: "bob-failure"}})
+	s.put(&store.Session{ID: "s-0bob", TaskID: "b.bob-ended", UserID: "b.bob", SharingKey: naming.Key{Repository: bobs.Info().Repository}, State: store.SessionEnded,
+		CreatedAt: ended, EndedAt: ended, End: store.Failure{Reason: store.EndStartFailed, Message: "b.bob-failure"}})
 	asAdmin := func(path string) string { return s.get(path, user("admin")) }
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(asAdmin("queue"), "ann-waits") || !strings.Contains(asAdmin("queue"), "bob-waits"); {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(asAdmin("queue"), "ann-waits") || !strings.Contains(asAdmin("queue"), "b.bob-waits"); {
 		if time.Now().After(deadline) {
 			t.Fatal(asAdmin("queue"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	contains(t, "the admin's events", asAdmin("events"), "bob-ended", "bob-failure", "ann-task")
+	contains(t, "the admin's events", asAdmin("events"), "b.bob-ended", "b.bob-failure", "ann-task")
 	paths := []string{"", "tasks?state=all", "tasks/" + anns.ID(), "instances", "queue", "events", "usage", "repository?name=git.example%2Fteam%2Falpha",
 		"api/repositories", "api/tasks?state=all", "api/tasks/" + anns.ID(), "api/instances", "api/queue", "api/events", "api/usage", "api/"}
-	for _, path := range paths {
+	for _, path := range paths { // a random ID may have "bob" in it, but no "."
 		body := s.get(path, user("ann"))
-		for _, other := range []string{"bob", "beta"} {
+		for _, other := range []string{"b.bob", "beta"} {
 			if strings.Contains(body, other) {
 				t.Errorf("ann sees %q at %s:\n%s", other, path, body)
 			}
@@ -195,7 +195,7 @@ func TestVisibleNarrowsEverything(t *testing.T) {
 	if resp, _ := s.post("tasks/"+bobs.ID()+"/end", nil, user("ann")); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("ann ends bob's task: %s", resp.Status)
 	}
-	if body := s.get("", user("bob")); strings.Contains(body, "ann") { // right after ann's
-		t.Errorf("bob sees ann's page:\n%s", body)
+	if body := s.get("", user("b.bob")); strings.Contains(body, "ann") { // right after ann's
+		t.Errorf("b.bob sees ann's page:\n%s", body)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent"
-	"github.com/berth-go/berth/agent/filewire"
 	"github.com/berth-go/berth/orchestrator"
 )
 
@@ -180,54 +179,6 @@ func (p *process) prepare() (context.Context, error) {
 	}
 	s.processes = append(s.processes, p)
 	return ctx, nil
-}
-
-// startFiles starts the program that serves the files of a session. It is not one of its commands. The caller holds the node's mu.
-func (i *inside) startFiles(s *session, r reply, c agent.Command) (*process, error) {
-	p := &process{inside: i, session: s, started: c, reply: r, oomKills: i.container.oomKills}
-	ctx, err := p.prepare()
-	if err != nil {
-		return nil, err
-	}
-	s.since = time.Now()
-	files := s.filesOn(i.container.node)
-	serve := func(_ context.Context, c Command) int {
-		if filewire.Serve(touching{c.Stdin, p}, c.Stdout, tree{files}) != nil {
-			return 1
-		}
-		return 0
-	}
-	i.container.node.engine.running.Go(func() { p.run(ctx, serve, Command{Stdin: input{p}, Stdout: p.stdout}) })
-	return p, nil
-}
-
-// touching is the input of the program that serves a session's files: what comes counts as a use of the session.
-type touching struct {
-	r io.Reader
-	p *process
-}
-
-func (t touching) Read(b []byte) (int, error) {
-	n, err := t.r.Read(b)
-	node := t.p.inside.container.node
-	node.mu.Lock()
-	defer node.mu.Unlock()
-	if n > 0 {
-		t.p.session.since = time.Now()
-	}
-	return n, err
-}
-
-// filesOn returns the files of a session on a node. The caller holds the node's mu.
-func (s *session) filesOn(n *node) *Files {
-	if s.files == nil {
-		s.files = newFiles(s, func() bool {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			return n.full
-		})
-	}
-	return s.files
 }
 
 // run runs a command to its end.

@@ -11,16 +11,27 @@ import (
 type Tree interface {
 	// Open opens a regular file or a directory. Everything else is ErrIrregular, at once.
 	Open(name string, flag Flag, perm fs.FileMode) (Node, error)
+	// Stat follows links.
 	Stat(name string) (fs.FileInfo, error)
+	// Lstat follows none at the end of the name.
 	Lstat(name string) (fs.FileInfo, error)
+	// ReadLink returns where a symbolic link leads to.
 	ReadLink(name string) (string, error)
+	// Mkdir makes a directory. perm is subject to the umask.
 	Mkdir(name string, perm fs.FileMode) error
+	// MkdirAll makes a directory, and those above it that are missing.
 	MkdirAll(name string, perm fs.FileMode) error
+	// Remove removes a file, a link or an empty directory.
 	Remove(name string) error
+	// RemoveAll removes a file, or a directory with all below it. It is no error if nothing has the name.
 	RemoveAll(name string) error
+	// Rename replaces a file that has the new name.
 	Rename(from, to string) error
+	// Symlink makes a symbolic link. The target may be any text.
 	Symlink(target, name string) error
+	// Link gives a file one more name.
 	Link(old, name string) error
+	// Chmod follows links.
 	Chmod(name string, mode fs.FileMode) error
 	// Chtimes leaves a zero time as it is.
 	Chtimes(name string, atime, mtime time.Time) error
@@ -30,9 +41,11 @@ type Tree interface {
 
 // A Node is an open file.
 type Node interface {
+	// Stat describes the file as it is now.
 	Stat() (fs.FileInfo, error)
-	// ReadAt and WriteAt are those of io.ReaderAt and io.WriterAt. A file that was opened with Append is written at its end.
+	// ReadAt is that of io.ReaderAt.
 	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt is that of io.WriterAt. A file that was opened with Append is written at its end.
 	WriteAt(p []byte, off int64) (int, error)
 	// ReadDir returns up to n entries that were not returned before; none at the end.
 	ReadDir(n int) ([]fs.FileInfo, error)

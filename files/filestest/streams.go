@@ -160,20 +160,7 @@ func testArchives(t *testing.T, _ Harness, fsys *files.FS) {
 	for _, names := range [][]string{{"d"}, {"d/file", "d/e", "d/big"}} {
 		out, err := fsys.CopyOut(names...)
 		must(t, err)
-		got := make(map[string]Entry)
-		for in := tar.NewReader(out); ; {
-			h, err := in.Next()
-			if err == io.EOF {
-				break
-			}
-			must(t, err)
-			content, err := io.ReadAll(in)
-			must(t, err)
-			if h.Typeflag != tar.TypeSymlink && !h.ModTime.Equal(then) {
-				t.Errorf("the time of %q is %v", h.Name, h.ModTime)
-			}
-			got[h.Name] = Entry{Name: h.Name, Link: h.Linkname, Type: h.Typeflag, Mode: h.Mode, Content: string(content)}
-		}
+		got := entriesOf(t, out)
 		if n, err := out.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("Read at the end returned %d, %v", n, err)
 		}
@@ -202,6 +189,25 @@ func testArchives(t *testing.T, _ Harness, fsys *files.FS) {
 	_, err = out.Read(make([]byte, 10))
 	must(t, err)
 	must(t, out.Close())
+}
+
+// entriesOf reads an archive to its end, by the names of its entries.
+func entriesOf(t *testing.T, archive io.Reader) map[string]Entry {
+	t.Helper()
+	got := make(map[string]Entry)
+	for in := tar.NewReader(archive); ; {
+		h, err := in.Next()
+		if err == io.EOF {
+			return got
+		}
+		must(t, err)
+		content, err := io.ReadAll(in)
+		must(t, err)
+		if h.Typeflag != tar.TypeSymlink && !h.ModTime.Equal(then) {
+			t.Errorf("the time of %q is %v", h.Name, h.ModTime)
+		}
+		got[h.Name] = Entry{Name: h.Name, Link: h.Linkname, Type: h.Typeflag, Mode: h.Mode, Content: string(content)}
+	}
 }
 
 func testHostileArchives(t *testing.T, _ Harness, fsys *files.FS) {

@@ -40,19 +40,7 @@ func init() { proc.Main() }
 
 func main() {
 	if os.Getenv(git.EnvAskpass) != "" && len(os.Args) == 2 {
-		if os.Args[1] != git.Helper { // git says what became of the credential
-			return
-		}
-		answer, ok := git.Answer(os.Stdin, os.Getenv)
-		if !ok {
-			os.Exit(1)
-		}
-		mark := privacy.Mark{Dir: os.Getenv(git.EnvMirror), Lock: os.Getenv(git.EnvLock)}
-		if err := mark.Disclose(); err != nil {
-			fmt.Fprintln(os.Stderr, "berth-agent:", err) // git passes it on
-			os.Exit(1)
-		}
-		fmt.Print(answer)
+		askpass()
 		return
 	}
 	if reach.IsCommand(os.Args, os.Getenv) {
@@ -98,6 +86,23 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// askpass answers git, which asks for a credential.
+func askpass() {
+	if os.Args[1] != git.Helper { // git says what became of the credential
+		return
+	}
+	answer, ok := git.Answer(os.Stdin, os.Getenv)
+	if !ok {
+		os.Exit(1)
+	}
+	mark := privacy.Mark{Dir: os.Getenv(git.EnvMirror), Lock: os.Getenv(git.EnvLock)}
+	if err := mark.Disclose(); err != nil {
+		fmt.Fprintln(os.Stderr, "berth-agent:", err) // git passes it on
+		os.Exit(1)
+	}
+	fmt.Print(answer)
 }
 
 // files serves the files of the session that it runs in, relative to its checkout.

@@ -162,7 +162,7 @@ func BenchmarkCopyIn(b *testing.B) {
 	f := newFiling(b)
 	packed := archive(b, 10_000, make([]byte, 1024))
 	fsys := f.s.FS(context.Background())
-	f.exec(f.hand, "mkdir", "/work")
+	f.exec(f.hand, "mkdir", "/copies")
 	var times paired.Times
 	for b.Loop() {
 		times.Run(1, func() time.Duration {
@@ -174,7 +174,7 @@ func BenchmarkCopyIn(b *testing.B) {
 		if err := fsys.RemoveAll("tree"); err != nil {
 			b.Fatal(err)
 		}
-		f.exec(f.hand, "rm", "-r", "/work/tree")
+		f.exec(f.hand, "rm", "-r", "/copies/tree")
 		b.StartTimer()
 	}
 	times.Report(b, "berth", "tar")
@@ -183,7 +183,7 @@ func BenchmarkCopyIn(b *testing.B) {
 // untar unpacks an archive in the container that was started by hand.
 func (f *filing) untar(packed []byte) error {
 	attached := f.attach(f.hand, client.ExecCreateOptions{
-		Cmd: []string{"tar", "-x", "-f", "-", "-C", "/work"}, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+		Cmd: []string{"tar", "-x", "-f", "-", "-C", "/copies"}, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 	})
 	defer attached.Close()
 	if _, err := attached.Conn.Write(packed); err != nil {
