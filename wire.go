@@ -98,7 +98,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	p.usage = usage.New(usage.Config{
 		Store: st, PoolUID: record.UID, Labels: cfg.UsageLabels, Retention: cfg.UsageRetention, Price: cfg.PricePerHour, Learn: cfg.Warm.Containers > 0, Failures: p.failures,
 	})
-	p.pool = pool.NewManager(p.poolConfig(tel, launches))
+	p.pool = pool.NewManager(poolConfig(p, tel, launches))
 	retry := store.Retry{Store: st, Report: func(err error, keys []store.Key) {
 		p.failures.Report("the store does not say whether it has written; trying again", err, "key", keys[0].String())
 	}}
@@ -121,7 +121,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	return p, nil
 }
 
-func (p *Provider) poolConfig(tel *telemetry.Telemetry, launches launching) pool.Config {
+func poolConfig(p *Provider, tel *telemetry.Telemetry, launches launching) pool.Config {
 	cfg, up := p.cfg, upward{p}
 	return pool.Config{
 		Name: cfg.Name, Cloud: tel.Cloud(cfg.Cloud), Store: p.store, Boot: launches.boot, ForeignGrace: launches.foreignGrace,

@@ -302,8 +302,8 @@ func (p *process) Detach() {}
 // Delete implements [orchestrator.Process].
 func (p *process) Delete(ctx context.Context) error { return p.Kill(ctx) }
 
-// Attach implements [orchestrator.Inside].
-func (i *inside) Attach(ctx context.Context, want agent.Attach) (orchestrator.Process, agent.Attached, error) {
+// AttachCommand implements [orchestrator.Inside].
+func (i *inside) AttachCommand(ctx context.Context, want agent.Attach) (orchestrator.Process, agent.Attached, error) {
 	r, err := i.begin(ctx, Start, want.Session, i.container.node.engine.opts.Latency.Call)
 	if err != nil {
 		return nil, agent.Attached{}, err

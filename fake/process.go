@@ -145,19 +145,25 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 		return nil, err
 	}
 	p.record = s.history.begin(s.id, p)
+	command := p.command()
+	e.running.Go(func() { p.run(ctx, e.opts.Run, command) })
+	return p, nil
+}
+
+// command returns what the function of a command gets.
+func (p *process) command() Command {
+	s, c := p.session, p.started
 	dir := s.workdir()
 	if !path.IsAbs(c.Dir) {
 		dir = path.Join(dir, c.Dir)
 	} else {
 		dir = path.Clean(c.Dir)
 	}
-	command := Command{
-		Container: i.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
-		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: s.filesOn(n), Signals: p.signals.notify, Terminal: p.terminal,
-		Listen: p.listen,
+	return Command{
+		Container: p.inside.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
+		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: s.filesOn(p.inside.container.node), Signals: p.signals.notify,
+		Terminal: p.terminal, Listen: p.listen,
 	}
-	e.running.Go(func() { p.run(ctx, e.opts.Run, command) })
-	return p, nil
 }
 
 // prepare makes the streams of a process that is about to run, in the context that it returns. The caller holds the node's mu.

@@ -157,10 +157,10 @@ type Inside interface {
 	// see agent.Client.Commands. It does not matter which process has started them. agent.ErrUnknownSession, agent.ErrOverLimit.
 	// errors.ErrUnsupported: the container's agent is too old for it.
 	Commands(ctx context.Context, session string, after uint64) ([]agent.CommandInfo, error)
-	// Attach copies the streams of a command that was started Detached, whichever process has started it: see agent.Client.Attach.
+	// AttachCommand copies the streams of a command that was started Detached, whichever process has started it: see agent.Client.Attach.
 	// agent.ErrUnknownSession, agent.ErrOverLimit. agent.ErrUnknownCommand: the session has no such command. errors.ErrUnsupported:
 	// the container's agent is too old for it.
-	Attach(ctx context.Context, a agent.Attach) (Process, agent.Attached, error)
+	AttachCommand(ctx context.Context, a agent.Attach) (Process, agent.Attached, error)
 	// Dial connects with what a session listens on, and with nothing else. ctx bounds the dialling only; the connection ends with
 	// the Inside. While it is open, the session is not idle. agent.ErrUnknownSession, agent.ErrOverLimit. syscall.ECONNREFUSED: the
 	// session does not listen there. errors.ErrUnsupported: the container's agent is too old for it.

@@ -75,7 +75,7 @@ func (c *Command) startInside(inside orchestrator.Inside, release func()) error 
 
 // attach copies the streams of a command that was started before.
 func (c *Command) attach(ctx context.Context, inside orchestrator.Inside, stdin io.Reader, stdout, stderr io.Writer) (orchestrator.Process, error) {
-	process, at, err := inside.Attach(ctx, agent.Attach{
+	process, at, err := inside.AttachCommand(ctx, agent.Attach{
 		Session: c.host.ID(), ID: c.spec.Attach, Stdin: stdin, Stdout: stdout, Stderr: stderr,
 		StdoutFrom: *c.spec.StdoutFrom, StderrFrom: *c.spec.StderrFrom, WaitDelay: c.spec.WaitDelay, Ended: c.programEnded,
 	})

@@ -155,8 +155,8 @@ func (in *inside) Start(ctx context.Context, c agent.Command) (orchestrator.Proc
 	return p, nil
 }
 
-// Attach implements [orchestrator.Inside].
-func (in *inside) Attach(ctx context.Context, a agent.Attach) (orchestrator.Process, agent.Attached, error) {
+// AttachCommand implements [orchestrator.Inside].
+func (in *inside) AttachCommand(ctx context.Context, a agent.Attach) (orchestrator.Process, agent.Attached, error) {
 	p, at, err := in.Client.Attach(ctx, a)
 	if err != nil {
 		return nil, at, err // as in Start

@@ -12,7 +12,7 @@ import (
 func (f *fixture) attached(in orchestrator.Inside, session, id string, from int64) (out string, at agent.Attached, exit agent.Exit, err error) {
 	f.Helper()
 	var b buffer
-	p, at, err := in.Attach(f.ctx, agent.Attach{Session: session, ID: id, Stdout: &b, StdoutFrom: from})
+	p, at, err := in.AttachCommand(f.ctx, agent.Attach{Session: session, ID: id, Stdout: &b, StdoutFrom: from})
 	if err != nil {
 		f.Fatalf("Attach: %v", err)
 	}
@@ -37,15 +37,15 @@ var detachedCases = []testCase{{
 		id := started.ID()
 		var seen, both buffer
 		keys, typed := pipe()
-		watches, _, err := in.Attach(f.ctx, agent.Attach{Session: s.ID, ID: id, Stdout: &seen})
+		watches, _, err := in.AttachCommand(f.ctx, agent.Attach{Session: s.ID, ID: id, Stdout: &seen})
 		if err != nil {
 			f.Fatal(err)
 		}
-		types, _, err := in.Attach(f.ctx, agent.Attach{Session: s.ID, ID: id, Stdout: &both, Stdin: keys, Ended: func(agent.Exit, error) { typed.Close() }})
+		types, _, err := in.AttachCommand(f.ctx, agent.Attach{Session: s.ID, ID: id, Stdout: &both, Stdin: keys, Ended: func(agent.Exit, error) { typed.Close() }})
 		if err != nil {
 			f.Fatal(err)
 		}
-		leaves, _, err := in.Attach(f.ctx, agent.Attach{Session: s.ID, ID: id, Stdout: io.Discard})
+		leaves, _, err := in.AttachCommand(f.ctx, agent.Attach{Session: s.ID, ID: id, Stdout: io.Discard})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -92,10 +92,10 @@ var detachedCases = []testCase{{
 		other := f.session("s2")
 		f.open(in, other)
 		for _, a := range []agent.Attach{{Session: s.ID, ID: "none"}, {Session: s.ID, ID: plain.ID()}, {Session: other.ID, ID: p.ID()}} {
-			_, _, err := in.Attach(f.ctx, a)
+			_, _, err := in.AttachCommand(f.ctx, a)
 			f.wantErr("Attach", err, agent.ErrUnknownCommand)
 		}
-		_, _, err = in.Attach(f.ctx, agent.Attach{Session: "never-opened", ID: p.ID()})
+		_, _, err = in.AttachCommand(f.ctx, agent.Attach{Session: "never-opened", ID: p.ID()})
 		f.wantErr("Attach", err, agent.ErrUnknownSession)
 		forever := f.start(in, agent.Command{Session: s.ID, Args: cmdForever, Detached: true})
 		for _, p := range []orchestrator.Process{p, forever} {
@@ -104,7 +104,7 @@ var detachedCases = []testCase{{
 					f.Errorf("Delete: %v", err)
 				}
 			}
-			_, _, err = in.Attach(f.ctx, agent.Attach{Session: s.ID, ID: p.ID()})
+			_, _, err = in.AttachCommand(f.ctx, agent.Attach{Session: s.ID, ID: p.ID()})
 			f.wantErr("Attach of what was deleted", err, agent.ErrUnknownCommand)
 		}
 		f.eventually("nothing runs", func() bool { return f.idle(in, s.ID) > 0 })

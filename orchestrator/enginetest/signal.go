@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -54,6 +55,8 @@ var signalCases = []testCase{{
 			if err := p.Signal(f.ctx, c.sig, c.group); err != nil {
 				f.Errorf("%q: %v", c.args, err)
 			}
+			// A shell that is about to wait, or a child that has not executed its program yet, may miss one.
+			f.eventually("it has ended", func() bool { return errors.Is(p.Signal(f.ctx, c.sig, c.group), os.ErrProcessDone) })
 			if exit, err := f.wait(p); err != nil || exit != c.want {
 				f.Errorf("%q ended with %+v, %v; want %+v", c.args, exit, err, c.want)
 			}
