@@ -80,7 +80,8 @@ func variables(env map[string]string) (all [][]byte) {
 
 // CloseSession kills every process of the session, and then removes all that its uid owned: the session's directories, and, if it
 // had no room, System V objects and files in directories that any uid may write in, if those are at most three levels below the
-// root. It returns when both are done. Closing an unknown session does the same for its uid. Closing twice succeeds.
+// root. It returns when both are done. The directories of a session that had a room are then out of reach for all sessions, and are removed
+// in the background. Closing an unknown session does the same for its uid. Closing twice succeeds.
 func (c *Client) CloseSession(ctx context.Context, id string, uid int) error {
 	_, err := c.call(ctx, wire.Call{Op: wire.OpClose, Close: &wire.Close{ID: id, UID: uid}}, nil)
 	return err

@@ -25,6 +25,11 @@ type Isolation struct {
 	// DiskQuota says that the file system bounds what each session has on the disk. If it is false, the agent measures that, and
 	// ends a session that has too much.
 	DiskQuota bool
+
+	// Checkouts says that sessions share the files of a commit: a checkout is a mount over them, and has what its session has changed.
+	// If it is false, git writes all files of each checkout.
+	Checkouts bool
+	Copies    string // why git writes them; "" if Checkouts is true, or if the agent is too old to tell
 }
 
 // Isolation asks the agent what stands between sessions that will be opened. An agent that is too old to tell has no rooms.

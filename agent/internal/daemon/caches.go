@@ -23,7 +23,7 @@ import (
 
 // share makes the directories of a session's shared caches, as far as there are layers. The other caches are the session's own: the
 // tools make their directories.
-func (d *Daemon) share(s *session) (caches []room.Cache, err error) {
+func (d *Daemon) share(s *session) (caches []room.Overlay, err error) {
 	for _, c := range s.Caches {
 		layer, release, ok := d.caches.Use(c.Name)
 		if !ok {
@@ -34,7 +34,7 @@ func (d *Daemon) share(s *session) (caches []room.Cache, err error) {
 		if err != nil {
 			return nil, err
 		}
-		caches = append(caches, room.Cache{Dir: dir, Layer: layer})
+		caches = append(caches, room.Overlay{Dir: dir, Layer: layer})
 	}
 	return caches, nil
 }

@@ -63,6 +63,7 @@ type Daemon struct {
 	mirror    *mirror.Mirror
 	resolver  *resolver // nil = none
 	places    *place.Places
+	checkouts *checkouts
 	spares    *room.Spares // nil = rooms are opened when they are needed
 	opening   gate         // bounds the sessions that are being opened: work for the disk
 	clearing  gate         // bounds those that are being cleared. Neither slow checkouts nor removals of many files hold up the other
@@ -98,9 +99,12 @@ func Run(ctx context.Context, o Options) error {
 	defer close(stop)
 	defer d.killAll()
 	defer d.mirror.Close()
+	defer d.checkouts.trees.Close()
 	watching, end := context.WithCancel(ctx)
 	defer end()
 	loops.Go(func() { d.ports.Run(watching) })
+	loops.Go(func() { d.places.Trash.Run(watching) })
+	loops.Go(func() { d.checkouts.shared(watching) }) // so that no session waits for the answer
 	if d.resolver != nil {
 		defer d.resolver.close()
 	}
@@ -211,10 +215,12 @@ func openPlaces(d *Daemon, image *environ.Image) (err error) {
 		d.Shared = place.Writable("/", excluded, append(place.Outside(excluded, image.Open()),
 			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")...)
 	}
-	d.places, err = place.Open(place.Config{Root: d.SessionsDir, Etc: d.EtcDir, Shared: d.Shared, Image: image})
+	shrink := func() { d.checkouts.trees.Shrink() }
+	d.places, err = place.Open(place.Config{Root: d.SessionsDir, Etc: d.EtcDir, Shared: d.Shared, Image: image, Shrink: shrink, Log: d.Log})
 	if err != nil {
 		return err
 	}
+	d.checkouts = newCheckouts(d)
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(d.SessionsDir, &fs); err != nil {
 		return fmt.Errorf("the disk of %s: %w", d.SessionsDir, err)

@@ -15,9 +15,9 @@ import (
 const roomStarts = 16
 
 // keeper returns what keeps a new session in a room.
-func (d *Daemon) keeper(w wire.Session, caches []room.Cache) *room.Keeper {
+func (d *Daemon) keeper(w wire.Session, caches []room.Overlay, checkout *room.Overlay) *room.Keeper {
 	spec := d.roomSpec()
-	spec.ID, spec.UID, spec.Dir, spec.Caches = w.ID, w.UID, d.places.Top(w.ID), caches
+	spec.ID, spec.UID, spec.Dir, spec.Caches, spec.Checkout = w.ID, w.UID, d.places.Top(w.ID), caches, checkout
 	spares := d.spares
 	if w.UID == room.LayerUID {
 		spares = nil // no session is to wait because a cache is filled
@@ -73,18 +73,21 @@ func (d *Daemon) bound(ctx context.Context, id string, limit place.Usage) bool {
 
 // isolation answers for the sessions that will be opened.
 func (d *Daemon) isolation(r *request) error {
-	if d.Rooms == nil {
-		return writeJSON(r, wire.Isolation{Reason: "the container was started without a warden"})
-	}
+	i := wire.Isolation{Rooms: d.Rooms != nil}
 	asked, ok := d.Rooms.(interface {
 		Isolation(ctx context.Context) (room.Isolation, error)
 	})
-	if !ok {
-		return writeJSON(r, wire.Isolation{Rooms: true})
+	switch {
+	case !i.Rooms:
+		i.Reason = "the container was started without a warden"
+	case ok:
+		said, err := asked.Isolation(r.Context())
+		if err != nil {
+			return fmt.Errorf("asking the warden about isolation: %w", err)
+		}
+		i = wire.Isolation(said)
 	}
-	i, err := asked.Isolation(r.Context())
-	if err != nil {
-		return fmt.Errorf("asking the warden about isolation: %w", err)
-	}
-	return writeJSON(r, wire.Isolation(i))
+	i.Copies = d.checkouts.shared(r.Context())
+	i.Checkouts = i.Copies == ""
+	return writeJSON(r, i)
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/wire"
@@ -23,7 +21,7 @@ type session struct {
 	room     *room.Keeper   // nil = the agent has no rooms
 	starts   gate           // commands with open streams that do not run yet; the agent's own without a room
 	leave    func()         // the mirror; nil = the session was not open
-	layers   []func()       // release the layers of its caches
+	layers   []func()       // release the layers of its caches and the tree of its checkout
 	quota    bool           // the file system bounds what it has on the disk
 	starting sync.WaitGroup // starts that got in before closing
 	history  history        // of its commands
@@ -235,42 +233,15 @@ func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, ma
 	s.place.Checkout.Checked = true
 	d.sessions.add(s)
 	d.spares.Refill() // for the next session: it is not to wait for a room
+	d.checkouts.want(w, refs, target)
 	return &s.place.Checkout, true, nil
 }
 
-// furnish makes a session's room and place. On an error nothing is left of either.
-func (d *Daemon) furnish(ctx context.Context, w wire.Session, refs *mirror.Refs, target mirror.Target) (*session, error) {
-	if err := d.places.Reserve(w.ID); err != nil {
-		return nil, err
+// release lets go of the layers.
+func (s *session) release() {
+	for _, release := range s.layers {
+		release()
 	}
-	s := &session{Session: w, starts: d.starts, since: time.Now()}
-	if d.meter.limit != (place.Usage{}) {
-		s.quota = d.bound(ctx, w.ID, d.meter.limit)
-	}
-	opened := make(chan error, 1)
-	if d.Rooms == nil {
-		opened <- nil
-	} else {
-		caches, err := d.share(s)
-		if err != nil {
-			return nil, errors.Join(err, d.clear(ctx, s))
-		}
-		s.room, s.starts = d.keeper(w, caches), make(gate, roomStarts)
-		go func() { opened <- s.room.Open(ctx) }() // while the files are written
-	}
-	var err error
-	s.place, err = d.places.Make(ctx, d.starter(s), w, refs, target)
-	if failed := <-opened; failed != nil {
-		err = failed
-	} else if err != nil && ctx.Err() == nil {
-		d.mirror.Suspect() // its objects may be missing
-	}
-	if err != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		return nil, errors.Join(err, d.clear(ctx, s))
-	}
-	return s, nil
 }
 
 // clear ends the processes of a session and removes its files. It may be repeated.
@@ -292,9 +263,7 @@ func (d *Daemon) clear(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	for _, release := range s.layers {
-		release()
-	}
+	s.release()
 	return nil
 }
 

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -41,6 +42,11 @@ func check(h *tar.Header, name string) (attributes map[string]string, err error)
 	if base := name[strings.LastIndex(name, "/")+1:]; h.Typeflag != tar.TypeReg && strings.HasPrefix(base, whiteout) {
 		return bad("a whiteout that is no file")
 	}
+	if place, ok := h.PAXRecords[redirRecord]; ok {
+		if err := checkRedirect(place); err != nil || h.Typeflag != tar.TypeDir {
+			return bad("the redirect %.100q", place)
+		}
+	}
 	for record, value := range h.PAXRecords {
 		attribute, ok := strings.CutPrefix(record, xattrRecord)
 		if !ok {
@@ -58,4 +64,14 @@ func check(h *tar.Header, name string) (attributes map[string]string, err error)
 		return bad("a link with attributes")
 	}
 	return attributes, nil
+}
+
+// checkRedirect returns an error for a redirect that no overlay has written: it is a name, for what was in the same directory, or a path
+// from the top of the mount.
+func checkRedirect(place string) error {
+	path, absolute := strings.CutPrefix(place, "/")
+	if !fs.ValidPath(path) || path == "." || !absolute && strings.Contains(path, "/") || len(place) > maxPath || strings.ContainsRune(place, 0) {
+		return errors.New("no redirect")
+	}
+	return nil
 }

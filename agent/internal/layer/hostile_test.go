@@ -45,6 +45,8 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // xattr is a header's record of an extended attribute.
 func xattr(name, value string) map[string]string { return map[string]string{xattrRecord + name: value} }
 
+func redirect(place string) map[string]string { return map[string]string{redirRecord: place} }
+
 const (
 	file = tar.TypeReg
 	dir  = tar.TypeDir
@@ -106,6 +108,10 @@ func TestHostileStreams(t *testing.T) {
 		"a whiteout that is a link":        {entries: entries{{Typeflag: sym, Name: ".wh.a", Linkname: "b"}}},
 		"an attribute of the overlay":      {entries: entries{{Typeflag: file, Name: "a", PAXRecords: xattr("trusted.overlay.redirect", "/etc")}}},
 		"an attribute of a user's overlay": {entries: entries{{Typeflag: dir, Name: "a/", PAXRecords: xattr("user.overlay.redirect", "/etc")}}},
+		"a redirect out":                   {entries: entries{{Typeflag: dir, Name: "a/", PAXRecords: redirect("/../etc")}}},
+		"a redirect of no name":            {entries: entries{{Typeflag: dir, Name: "a/", PAXRecords: redirect("/")}}},
+		"a redirect by a relative path":    {entries: entries{{Typeflag: dir, Name: "a/", PAXRecords: redirect("b/c")}}},
+		"a redirect of a file":             {entries: entries{{Typeflag: file, Name: "a", PAXRecords: redirect("/b")}}},
 		"a capability":                     {entries: entries{{Typeflag: file, Name: "a", PAXRecords: xattr("security.capability", "\x01\x00\x00\x02")}}},
 		"a link with attributes":           {entries: entries{{Typeflag: sym, Name: "a", Linkname: "b", PAXRecords: xattr("user.a", "b")}}},
 		"a name that is too long":          {entries: entries{{Typeflag: file, Name: strings.Repeat("x", maxName+1)}}},

@@ -9,8 +9,10 @@
 //
 // The tree may be the upper directory of an overlay mount. What the overlay keeps there for itself is packed as in an OCI image. A
 // whiteout of NAME is an empty file ".wh.NAME", and an opaque directory has an empty file ".wh..wh..opq". Unpacking makes whiteouts and
-// opaque directories of them again. A mount with redirects or metadata copies keeps more than that, so a tree with them is refused, and a
-// layer's mount says redirect_dir=off,metacopy=off. A file whose own name begins with ".wh." is refused, too.
+// opaque directories of them again. A directory that was renamed has a redirect, the place of its files in the layers below: it is a record
+// of the directory's header. The kernel looks for it in those layers alone. A mount with metadata copies keeps more than that, so a tree
+// with them is refused, and a layer's mount says metacopy=off. With the option userxattr there are no redirects. A file whose own name
+// begins with ".wh." is refused, too.
 //
 // # What a stream may do
 //
@@ -64,9 +66,10 @@ const (
 	whiteout = ".wh."         // before the name of what is removed
 	opaque   = ".wh..wh..opq" // in a directory that hides the one below
 
-	xattrRecord = "SCHILY.xattr." // of a tar header, before the name of an attribute
-	linkRecord  = "BERTH.linked"  // of a file of which further links follow
-	userXattr   = "user."         // attributes that are kept
+	xattrRecord = "SCHILY.xattr."  // of a tar header, before the name of an attribute
+	linkRecord  = "BERTH.linked"   // of a file of which further links follow
+	redirRecord = "BERTH.redirect" // of a directory that an overlay has renamed
+	userXattr   = "user."          // attributes that are kept
 )
 
 // overlayXattrs begin the names of the overlay's own attributes: without and with the mount option userxattr.

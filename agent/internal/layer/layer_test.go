@@ -177,13 +177,14 @@ func TestOverlay(t *testing.T) {
 	need.Root(t)
 	base := t.TempDir()
 	in := func(names ...string) string { return filepath.Join(append([]string{base}, names...)...) }
-	for _, dir := range []string{"lower/dir/sub", "lower/kept", "upper", "work", "work2", "merged"} {
+	for _, dir := range []string{"lower/dir/sub", "lower/kept", "lower/old/name", "upper", "work", "work2", "merged"} {
 		must(t, os.MkdirAll(in(dir), 0o755))
 	}
-	must(t, os.WriteFile(in("lower/dir/old"), []byte("old"), 0o600), os.WriteFile(in("lower/gone"), []byte("gone"), 0o600), os.WriteFile(in("lower/kept/file"), []byte("kept"), 0o600))
+	must(t, os.WriteFile(in("lower/dir/old"), []byte("old"), 0o600), os.WriteFile(in("lower/gone"), []byte("gone"), 0o600), os.WriteFile(in("lower/kept/file"), []byte("kept"), 0o600),
+		os.WriteFile(in("lower/old/name/file"), []byte("renamed"), 0o600))
 	mount := func(upper, work string) {
 		t.Helper()
-		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=off,metacopy=off", in("lower"), in(upper), in(work))
+		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=on,metacopy=off", in("lower"), in(upper), in(work))
 		if err := syscall.Mount("overlay", in("merged"), "overlay", 0, options); err != nil {
 			need.Missing(t, "needs a file system over which an overlay can be mounted: %v", err)
 		}
@@ -195,6 +196,7 @@ func TestOverlay(t *testing.T) {
 		os.Remove(in("merged/gone")),
 		os.RemoveAll(in("merged/dir")), os.Mkdir(in("merged/dir"), 0o755), os.WriteFile(in("merged/dir/new"), []byte("new"), 0o600), // opaque
 		os.WriteFile(in("merged/kept/file"), []byte("changed"), 0o600),
+		os.Rename(in("merged/old/name"), in("merged/kept/name")), os.Rename(in("merged/old"), in("merged/new")),
 	)
 	want := tree(t, in("merged"))
 	unmount()
@@ -208,7 +210,7 @@ func TestOverlay(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("before (-) and after (+):\n%s", diff)
 	}
-	if _, ok := got["dir/old"]; ok || got["gone"] != "" || got["dir/new"] == "" {
+	if _, ok := got["dir/old"]; ok || got["gone"] != "" || got["dir/new"] == "" || got["kept/name/file"] == "" || got["new"] == "" {
 		t.Errorf("the mount shows %v", got)
 	}
 }
@@ -216,7 +218,7 @@ func TestOverlay(t *testing.T) {
 func TestUnsupportedTrees(t *testing.T) {
 	for what, make := range map[string]func(dir string) error{
 		"a name of a whiteout": func(dir string) error { return os.WriteFile(filepath.Join(dir, ".wh.x"), nil, 0o600) },
-		"a redirect":           func(dir string) error { return attribute(dir, "redirect") },
+		"a redirect of a user": func(dir string) error { return attribute(dir, "redirect") },
 		"a metadata copy":      func(dir string) error { return attribute(dir, "metacopy") },
 	} {
 		dir := t.TempDir()

@@ -97,11 +97,15 @@ func (p *packer) enter(root *os.Root, at string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at, err)
 	}
-	own, err := p.overlay(attributes, at)
+	own, err := p.overlay(attributes, at, true)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.header(&tar.Header{Typeflag: tar.TypeDir, Name: at + "/", Mode: modeOf(info)}, info, attributes); err != nil {
+	h := &tar.Header{Typeflag: tar.TypeDir, Name: at + "/", Mode: modeOf(info)}
+	if place, ok := own["redirect"]; ok {
+		h.PAXRecords = map[string]string{redirRecord: place}
+	}
+	if err := p.header(h, info, attributes); err != nil {
 		return nil, err
 	}
 	if own["opaque"] == "y" {
@@ -189,7 +193,7 @@ func (p *packer) file(root *os.Root, name, at string, seen fs.FileInfo) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", at, err)
 	}
-	own, err := p.overlay(attributes, at)
+	own, err := p.overlay(attributes, at, false)
 	if err != nil {
 		return err
 	}
@@ -230,20 +234,20 @@ func (p *packer) header(h *tar.Header, info fs.FileInfo, attributes map[string]s
 }
 
 // overlay takes the overlay's own attributes out of a file's, and returns them. ErrUnsupported: the overlay keeps in them where the
-// file's content is.
-func (p *packer) overlay(attributes map[string]string, at string) (map[string]string, error) {
+// file's content is, and it is no directory that was renamed.
+func (p *packer) overlay(attributes map[string]string, at string, dir bool) (map[string]string, error) {
 	own := make(map[string]string)
 	for name, value := range attributes {
 		for _, prefix := range overlayXattrs {
-			if word, ok := strings.CutPrefix(name, prefix); ok {
-				own[word] = value
-				delete(attributes, name)
+			word, ok := strings.CutPrefix(name, prefix)
+			if !ok {
+				continue
 			}
-		}
-	}
-	for _, elsewhere := range []string{"redirect", "metacopy"} {
-		if _, ok := own[elsewhere]; ok {
-			return nil, fmt.Errorf("%w: %s: the overlay was mounted with a %s", ErrUnsupported, at, elsewhere)
+			if word == "metacopy" || word == "redirect" && (!dir || prefix != overlayXattrs[0] || checkRedirect(value) != nil) {
+				return nil, fmt.Errorf("%w: %s: the overlay was mounted with a %s", ErrUnsupported, at, word)
+			}
+			own[word] = value
+			delete(attributes, name)
 		}
 	}
 	return own, nil

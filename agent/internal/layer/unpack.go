@@ -286,6 +286,14 @@ func made(err error) error {
 func (u *unpacker) directory(h *tar.Header, attributes map[string]string) error {
 	l := &u.stack[len(u.stack)-1]
 	l.mode, l.time = uint32(h.Mode&(0o777|syscall.S_ISGID|syscall.S_ISVTX)), h.ModTime
+	if place, ok := h.PAXRecords[redirRecord]; ok {
+		if u.options.UserXattr {
+			return fmt.Errorf("%w: a mount with userxattr has no redirects", ErrUnsupported)
+		}
+		if err := setXattr(l.fd, overlayXattrs[0]+"redirect", place); err != nil {
+			return fmt.Errorf("set a redirect: %w", err)
+		}
+	}
 	return u.own(l.fd, attributes)
 }
 

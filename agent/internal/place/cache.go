@@ -23,8 +23,8 @@ func (p *Places) ReserveCache(s wire.Session, dir string) (string, error) {
 		}
 	}
 	at := filepath.Join(home, dir)
-	return at, errors.Join(os.Mkdir(at, 0o700), os.Mkdir(filepath.Join(at, room.CacheLower), 0o700),
-		makeOwn(filepath.Join(at, room.CacheUpper), 0o755, s.UID))
+	return at, errors.Join(os.Mkdir(at, 0o700), os.Mkdir(filepath.Join(at, room.Lower), 0o700),
+		makeOwn(filepath.Join(at, room.Upper), 0o755, s.UID))
 }
 
 // makeOwn makes a directory of the session's, unless it is there.

@@ -10,18 +10,19 @@ import (
 
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/mirror"
+	"github.com/berth-go/berth/agent/internal/room"
 )
 
 // checkOut writes the files of HEAD. What the remote has committed decides what git does, so git runs where the session's commands
 // will.
 func (p *Places) checkOut(ctx context.Context, in git.Starter, pl *Place, uid int) error {
-	job := git.Job{
-		Op: "checkout", UID: uid, Dir: pl.Workdir, Path: p.Image.SafePath(),
-		// Workers are processes: for a few hundred files they cost more than they save.
-		Args: []string{"-c", "checkout.workers=0", "-c", "checkout.thresholdForParallelism=1000", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD"},
-		// Large files stay pointers: what they point to needs a credential.
-		Env: append(slices.Clone(pl.Env), "PATH="+p.Image.SafePath(), "GIT_TERMINAL_PROMPT=0", "GIT_LFS_SKIP_SMUDGE=1", "LC_ALL=C"),
+	job := p.Job(pl, uid)
+	job.Op = "checkout"
+	if uid == room.LayerUID { // the index will be read by tree.Own
+		job.Args = []string{"-c", "index.version=2", "-c", "index.sparse=false", "-c", "core.splitIndex=false", "-c", "core.untrackedCache=false"}
 	}
+	// Workers are processes: for a few hundred files they cost more than they save.
+	job.Args = append(job.Args, "-c", "checkout.workers=0", "-c", "checkout.thresholdForParallelism=1000", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD")
 	_, err := git.Run(ctx, in, job)
 	var failed *git.Error
 	if !errors.As(err, &failed) {
@@ -40,6 +41,30 @@ func (p *Places) checkOut(ctx context.Context, in git.Starter, pl *Place, uid in
 		}
 	}
 	return failed
+}
+
+// Job returns a git in a place, which lacks its Op and its Args.
+func (p *Places) Job(pl *Place, uid int) git.Job {
+	return git.Job{
+		UID: uid, Dir: pl.Workdir, Path: p.Image.SafePath(),
+		// Large files stay pointers: what they point to needs a credential.
+		Env: append(slices.Clone(pl.Env), "PATH="+p.Image.SafePath(), "GIT_TERMINAL_PROMPT=0", "GIT_LFS_SKIP_SMUDGE=1", "LC_ALL=C"),
+	}
+}
+
+// fit is fits, after it has freed room if there is none.
+func (p *Places) fit(ctx context.Context, dir string, t mirror.Tree) error {
+	err := fits(dir, t)
+	if err == nil {
+		return nil
+	}
+	if p.Shrink != nil {
+		p.Shrink()
+	}
+	if waited := p.Trash.Wait(ctx); waited != nil {
+		return errors.Join(err, waited)
+	}
+	return fits(dir, t)
 }
 
 // fits returns an error if a checkout of a tree has no room in a directory.

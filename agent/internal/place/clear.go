@@ -5,12 +5,18 @@ import (
 	"errors"
 
 	"github.com/berth-go/berth/agent/internal/proc"
+	"github.com/berth-go/berth/agent/internal/room"
 )
 
-// ClearRoom removes what a session owned that had a room, after the room's end: its place. The session could write nothing else of
-// the container, and nothing of it runs that could move its directories meanwhile.
+// ClearRoom takes away what a session owned that had a room, after the room's end: its place, which is removed in the background. The
+// session could write nothing else of the container, and nothing of it runs. The account of the owner of layers stays, as that of the
+// mirror: several rooms may be its.
 func (p *Places) ClearRoom(id string, uid int) error {
-	return errors.Join(removeAll(p.Root, id), p.removeAccount(uid))
+	err := p.Trash.Put(p.Top(id))
+	if uid != room.LayerUID {
+		err = errors.Join(err, p.removeAccount(uid))
+	}
+	return err
 }
 
 // Clear ends every process of a uid, and then removes all that the uid owned: its place, its files in shared directories at any

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,11 +30,14 @@ type Config struct {
 	Etc    string   // holds passwd and group: /etc
 	Shared []string // directories that any uid may write in
 	Image  *environ.Image
+	Shrink func() // frees room on the disk that nobody needs; nil = there is none
+	Log    *slog.Logger
 }
 
 // Places makes and clears sessions' places.
 type Places struct {
 	Config
+	Trash    *Trash
 	accounts sync.Mutex // held while passwd and group are written: short file work only
 }
 
@@ -57,7 +61,7 @@ func Open(c Config) (*Places, error) {
 			return nil, err
 		}
 	}
-	return &Places{Config: c}, nil
+	return &Places{Config: c, Trash: newTrash(filepath.Join(c.Root, trashName), c.Log)}, nil
 }
 
 // A Place is the place of one session.
@@ -98,49 +102,60 @@ func (p *Places) Reserve(id string) error { return os.Mkdir(p.Top(id), 0o700) }
 // Make makes a session's place with the target checked out, in a reserved directory. Git is started by in. After an error, Clear
 // removes what was made.
 func (p *Places) Make(ctx context.Context, in git.Starter, s wire.Session, refs *mirror.Refs, target mirror.Target) (*Place, error) {
-	top := p.Top(s.ID)
-	dir := s.Dir
-	if dir == "home" || dir == "tmp" {
-		dir += "_"
-	}
-	pl := &Place{
-		Checkout: wire.Checkout{Workdir: filepath.Join(top, dir), Branch: target.Branch, Commit: target.Commit, SelfContained: s.SelfContained},
-		User:     userName(s.UID),
-	}
-	// No other session can enter top, so that what lies in it may have the modes that tools expect.
-	for _, d := range []struct {
-		path string
-		mode os.FileMode
-	}{{filepath.Join(top, "home"), 0o700}, {filepath.Join(top, "tmp"), 0o700}, {pl.Workdir, 0o755}} {
-		if err := makeOwn(d.path, d.mode, s.UID); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.addAccount(pl.User, s.UID, filepath.Join(top, "home")); err != nil {
+	pl := p.plan(s, target)
+	if err := makeOwn(pl.Workdir, 0o755, s.UID); err != nil {
 		return nil, err
 	}
-	home := p.Image.Session(filepath.Join(top, "home"))
-	if err := furnish(filepath.Join(top, "home"), home, s.UID); err != nil {
-		return nil, err
-	}
-	pl.Env = environOf(pl, top, home.Env)
-	if err := writeRepository(pl, s, refs); err != nil {
+	if err := p.settle(pl, pl.Workdir, s, refs); err != nil {
 		return nil, err
 	}
 	// From here on its uid can get in.
-	if err := os.Chown(top, s.UID, s.UID); err != nil {
+	if err := os.Chown(p.Top(s.ID), s.UID, s.UID); err != nil {
 		return nil, err
 	}
 	if target.Commit == "" {
 		return pl, nil
 	}
-	if err := fits(pl.Workdir, target.Tree); err != nil {
+	if err := p.fit(ctx, pl.Workdir, target.Tree); err != nil {
 		return nil, err
 	}
 	if err := p.checkOut(ctx, in, pl, s.UID); err != nil {
 		return nil, err
 	}
 	return pl, nil
+}
+
+// plan says what a session's place will be.
+func (p *Places) plan(s wire.Session, target mirror.Target) *Place {
+	dir := s.Dir
+	if dir == "home" || dir == "tmp" {
+		dir += "_"
+	}
+	return &Place{
+		Checkout: wire.Checkout{Workdir: filepath.Join(p.Top(s.ID), dir), Branch: target.Branch, Commit: target.Commit, SelfContained: s.SelfContained},
+		User:     userName(s.UID),
+	}
+}
+
+// settle makes all of a place but the files of its commit. The repository is written into a directory that is there.
+func (p *Places) settle(pl *Place, into string, s wire.Session, refs *mirror.Refs) error {
+	top := p.Top(s.ID)
+	home := filepath.Join(top, "home")
+	// No other session can enter top, so that what lies in it may have the modes that tools expect.
+	for _, dir := range []string{home, filepath.Join(top, "tmp")} {
+		if err := makeOwn(dir, 0o700, s.UID); err != nil {
+			return err
+		}
+	}
+	if err := p.addAccount(pl.User, s.UID, home); err != nil {
+		return err
+	}
+	with := p.Image.Session(home)
+	if err := furnish(home, with, s.UID); err != nil {
+		return err
+	}
+	pl.Env = environOf(pl, top, with.Env)
+	return writeRepository(pl, into, s, refs)
 }
 
 // environOf returns the environment of every command of a session.

@@ -14,9 +14,10 @@ import (
 )
 
 // writeRepository writes what git init, remote add and a fetch without objects would: a repository whose objects are
-// the mirror's, with every branch as a remote-tracking branch and one as its own, or HEAD detached at a commit.
-func writeRepository(pl *Place, s wire.Session, refs *mirror.Refs) error {
-	dir := filepath.Join(pl.Workdir, ".git")
+// the mirror's, with every branch as a remote-tracking branch and one as its own, or HEAD detached at a commit. It lies in the directory
+// into.
+func writeRepository(pl *Place, into string, s wire.Session, refs *mirror.Refs) error {
+	dir := filepath.Join(into, ".git")
 	for _, d := range []string{
 		"", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags",
 		"refs/remotes", "refs/remotes/origin", "info", "hooks",

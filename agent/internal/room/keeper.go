@@ -76,6 +76,9 @@ func (k *Keeper) living(ctx context.Context) (*Room, error) {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
+		if errors.Is(err, ErrNoCheckout) {
+			return nil, err
+		}
 		return nil, &wire.Error{Code: wire.CodeInternal, Message: fmt.Sprintf("the session's room cannot be opened: %v", err)}
 	}
 	k.room = fresh

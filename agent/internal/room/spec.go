@@ -21,21 +21,22 @@ type Limits struct {
 
 // Spec describes a room to its Opener.
 type Spec struct {
-	ID          string  `json:"id"`  // of the session, or of the spare room
-	UID         int     `json:"uid"` // of the session
-	Dir         string  `json:"dir"` // the session's own directory, which is below SessionsDir and exists
-	SessionsDir string  `json:"sessions_dir"`
-	MirrorDir   string  `json:"mirror_dir"`
-	RunDir      string  `json:"run_dir"` // where the agent's socket is
-	Limits      Limits  `json:"limits"`
-	Spare       bool    `json:"spare,omitempty"` // it is not any session's yet: there is neither UID nor Dir
-	Caches      []Cache `json:"caches,omitempty"`
+	ID          string    `json:"id"`  // of the session, or of the spare room
+	UID         int       `json:"uid"` // of the session
+	Dir         string    `json:"dir"` // the session's own directory, which is below SessionsDir and exists
+	SessionsDir string    `json:"sessions_dir"`
+	MirrorDir   string    `json:"mirror_dir"`
+	RunDir      string    `json:"run_dir"` // where the agent's socket is
+	Limits      Limits    `json:"limits"`
+	Spare       bool      `json:"spare,omitempty"` // it is not any session's yet: there is neither UID nor Dir
+	Caches      []Overlay `json:"caches,omitempty"`
+	Checkout    *Overlay  `json:"checkout,omitempty"` // over the files of a commit; nil = Dir has all files of the checkout
 }
 
 // Opener opens rooms for the sessions of one container. It may be used concurrently.
 type Opener interface {
 	// Open opens a room and starts its init. control is the other end of the init's control socket; pid is the init as the
-	// caller sees it. An error leaves nothing behind.
+	// caller sees it. An error leaves nothing behind. ErrNoCheckout.
 	Open(ctx context.Context, s Spec) (control *os.File, pid int, err error)
 	// Close removes what is left of a room whose init has ended. To close a room that is not there succeeds.
 	Close(ctx context.Context, id string) error
@@ -46,6 +47,12 @@ type Taker interface {
 	Opener
 	// Take gives a spare room to a session: s is the session's, with the ID of the room. After an error the room is to be closed.
 	Take(ctx context.Context, s Spec) error
+}
+
+// Mounter is an Opener whose rooms may have a Checkout.
+type Mounter interface {
+	// TryCheckout mounts a checkout in a directory, and says why that is not possible. "" = it is.
+	TryCheckout(ctx context.Context, dir string) (why string, err error)
 }
 
 // Counter is an Opener that counts the sockets that the processes of a room hold, and those that are on their way to them.
@@ -75,4 +82,7 @@ type Isolation struct {
 	Network bool `json:"network,omitempty"` // the container's network has walls
 
 	DiskQuota bool `json:"disk_quota,omitempty"` // the file system bounds what a session has on the disk
+
+	Checkouts bool   `json:"checkouts,omitempty"` // sessions share the files of a commit
+	Copies    string `json:"copies,omitempty"`    // why they do not
 }

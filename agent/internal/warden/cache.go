@@ -29,7 +29,7 @@ func (c *container) say(note error) {
 // other namespaces.
 func (f *furnisher) openNamespace() {
 	f.userns = -1
-	if len(f.spec.Caches) == 0 {
+	if len(f.spec.Caches) == 0 && f.spec.Checkout == nil {
 		return
 	}
 	var err error
@@ -83,7 +83,7 @@ func (f *furnisher) copyLayers() {
 	}
 }
 
-func (f *furnisher) copyLayer(c room.Cache) (int, error) {
+func (f *furnisher) copyLayer(c room.Overlay) (int, error) {
 	if f.userns < 0 {
 		return -1, errors.New("its owner cannot be mapped")
 	}
@@ -115,10 +115,10 @@ func (f *furnisher) mountCaches(own int) error {
 		if st.Uid != 0 || st.Mode&0o777 != 0o700 {
 			continue // it is the session's own
 		}
-		mnt, err := f.overlay(dir, f.layers[i])
+		mnt, err := f.overlay(dir, f.layers[i], "nofollow")
 		if err != nil {
 			f.note = errors.Join(f.note, fmt.Errorf("mounting a cache: %w", err))
-			if mnt, err = f.keep(openTree(dir, room.CacheUpper, false)); err != nil {
+			if mnt, err = f.keep(openTree(dir, room.Upper, false)); err != nil {
 				return fmt.Errorf("the cache %s: %w", c.Dir, err)
 			}
 		}
@@ -129,9 +129,9 @@ func (f *furnisher) mountCaches(own int) error {
 	return nil
 }
 
-// overlay returns the mount of a cache. The kernel takes its directories by their paths. These are relative to the directory of the
-// cache, in which only root can change anything.
-func (f *furnisher) overlay(dir, layer int) (mnt int, err error) {
+// overlay returns the mount of an overlay. The kernel takes its directories by their paths. These are relative to the directory of the
+// overlay, in which only root can change anything. redirects is the mount option redirect_dir.
+func (f *furnisher) overlay(dir, layer int, redirects string) (mnt int, err error) {
 	if layer < 0 {
 		return -1, errors.New("there is no layer")
 	}
@@ -143,13 +143,13 @@ func (f *furnisher) overlay(dir, layer int) (mnt int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := moveMount(layer, dir, room.CacheLower); err != nil { // overlay takes attached mounts only
+	if err := moveMount(layer, dir, room.Lower); err != nil { // overlay takes attached mounts only
 		return -1, err
 	}
 	// Nothing of it outlives a crash, so the kernel need not write it out when the session ends.
-	// The layer's mount stays where it is, below the cache's: to take it away would cost a grace period of the kernel.
+	// The layer's mount stays where it is, below the overlay's: to take it away would cost a grace period of the kernel.
 	return f.keep(newMount("overlay", noSuid|noDev,
-		"lowerdir="+room.CacheLower, "upperdir="+room.CacheUpper, "workdir="+work, "index=off", "metacopy=off", "redirect_dir=nofollow", "volatile"))
+		"lowerdir="+room.Lower, "upperdir="+room.Upper, "workdir="+work, "index=off", "metacopy=off", "redirect_dir="+redirects, "volatile"))
 }
 
 // makeWork makes a directory for the overlay's own use. One that was used cannot be used again.

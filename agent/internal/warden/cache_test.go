@@ -60,7 +60,7 @@ func (c *cacheBox) spec(id string, uid int) room.Spec {
 	}
 	must(c.t, os.Mkdir(filepath.Join(at, testCache, "lower"), 0o700), os.Chown(filepath.Join(at, testCache), 0, 0))
 	s := spec(id, uid)
-	s.Caches = []room.Cache{{Dir: s.Dir + "/" + testCache, Layer: "/berth/mirror/layers/go/1"}}
+	s.Caches = []room.Overlay{{Dir: s.Dir + "/" + testCache, Layer: "/berth/mirror/layers/go/1"}}
 	return s
 }
 
@@ -181,10 +181,10 @@ func TestACacheThatCannotBeShared(t *testing.T) {
 	if d := c.run("b", 10002, "readlink /sessions/b/home/go; grep -c overlay.*sessions /proc/mounts"); d.Output != "/berth/mirror/layers\n0" {
 		t.Errorf("%+v", d)
 	}
-	for _, bad := range []room.Cache{{Dir: "/sessions/a/x", Layer: "/etc"}, {Dir: "/sessions/b", Layer: "/berth/mirror/layers/go/1"},
+	for _, bad := range []room.Overlay{{Dir: "/sessions/a/x", Layer: "/etc"}, {Dir: "/sessions/b", Layer: "/berth/mirror/layers/go/1"},
 		{Dir: "/sessions/c/../b/x", Layer: "/berth/mirror/layers/go/1"}, {Dir: "/sessions/c/x", Layer: "/berth/mirror/../x"}} {
 		s := spec("c", 10003)
-		s.Caches = []room.Cache{bad}
+		s.Caches = []room.Overlay{bad}
 		var o Opened
 		if err := c.rpc.Call("Agent.Open", s, &o); err == nil || !strings.Contains(err.Error(), "bad cache") {
 			t.Errorf("%+v: %v", bad, err)

@@ -41,6 +41,9 @@ func checkSpec(s room.Spec) error {
 			return fmt.Errorf("bad cache %q of %q", c.Dir, c.Layer)
 		}
 	}
+	if c := s.Checkout; c != nil && (s.Spare || !inside(c.Dir, s.Dir) || !inside(c.Layer, s.SessionsDir) || inside(c.Layer, s.Dir)) {
+		return fmt.Errorf("bad checkout %q of %q", c.Dir, c.Layer)
+	}
 	l := s.Limits
 	if min(l.MemoryBytes, l.PIDs, int64(l.CPUWeight), l.TmpBytes, l.VarTmpBytes, l.ShmBytes, l.Inodes, int64(l.PTYs)) < 0 {
 		return errors.New("a limit is negative")

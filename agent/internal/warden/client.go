@@ -35,6 +35,7 @@ var (
 	_ room.Taker   = (*Client)(nil)
 	_ room.Counter = (*Client)(nil)
 	_ room.Bounder = (*Client)(nil)
+	_ room.Mounter = (*Client)(nil)
 )
 
 // connections is how many requests a client has at a time. The others wait.
@@ -74,6 +75,19 @@ func (c *Client) Take(ctx context.Context, s room.Spec) error {
 		return fmt.Errorf("taking the room %s: %w", s.ID, err)
 	}
 	return nil
+}
+
+// TryCheckout mounts a checkout in a directory of this container, and says why that is not possible. "" = it is.
+func (c *Client) TryCheckout(ctx context.Context, dir string) (why string, err error) {
+	_, _, err = c.do(ctx, request{Op: opTry, Dir: dir})
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		return refused.text, nil
+	case err != nil:
+		return "", fmt.Errorf("trying a checkout: %w", err)
+	}
+	return "", nil
 }
 
 // Close removes what is left of a room. It kills what still runs in it. To close a room that does not exist succeeds.
@@ -144,9 +158,14 @@ func (c *Client) Unlinked(ctx context.Context, id, dir string) (bytes int64, err
 }
 
 // A refusal is an error that the warden answered.
-type refusal struct{ text string }
+type refusal struct {
+	text       string
+	noCheckout bool
+}
 
 func (e *refusal) Error() string { return "the warden: " + e.text }
+
+func (e *refusal) Is(target error) bool { return e.noCheckout && target == room.ErrNoCheckout }
 
 // do sends a request and receives its answer. If the connection turns out to have ended, it connects again, once.
 func (c *Client) do(ctx context.Context, r request) (answer, *os.File, error) {
@@ -165,7 +184,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, *os.File, error) {
 		if err == nil {
 			c.keep(conn, a.Note)
 			if a.Error != "" {
-				err = &refusal{a.Error}
+				err = &refusal{a.Error, a.NoCheckout}
 			}
 			return a, control, err
 		}

@@ -24,9 +24,19 @@ type entry struct {
 
 // An entered answers an entry. A descriptor of the init comes with it.
 type entered struct {
-	PID   int    `json:"pid,omitempty"` // of the init, as the container sees it
-	Error string `json:"error,omitempty"`
-	Note  string `json:"note,omitempty"` // why a cache is not shared
+	PID        int    `json:"pid,omitempty"` // of the init, as the container sees it
+	Error      string `json:"error,omitempty"`
+	Note       string `json:"note,omitempty"`        // why a cache is not shared
+	NoCheckout bool   `json:"no_checkout,omitempty"` // the error is room.ErrNoCheckout
+}
+
+// failure returns the error of an answer that has one.
+func (e *entered) failure() error {
+	err := errors.New(e.Error)
+	if e.NoCheckout {
+		return noCheckout{err}
+	}
+	return err
 }
 
 // Descriptors that Enter is started with.
@@ -126,7 +136,7 @@ func (p *porter) answer(text []byte, fds []int) (answer entered, pidfd []int) {
 		runtime.LockOSThread() // and never unlocks it
 		pid, fd, note, err := p.open(text, fds)
 		if err != nil {
-			answer.Error = err.Error()
+			answer.Error, answer.NoCheckout = err.Error(), errors.Is(err, room.ErrNoCheckout)
 			return
 		}
 		answer.PID, pidfd = pid, []int{fd}

@@ -21,8 +21,9 @@ type furnisher struct {
 	mounts []mounted // of the container
 	root   int       // the container's root directory
 	files  []int     // descriptors to close
-	userns int       // maps the owners of the caches' layers
+	userns int       // maps the owner of layers; -1 = there is none
 	layers []int     // mounts of the caches' layers, as Spec.Caches; -1 = it cannot be mounted
+	commit int       // a mount of the files below Spec.Checkout
 	note   error     // why a cache is not shared
 }
 
@@ -45,6 +46,9 @@ func (f *furnisher) furnish() (err error) {
 	if f.spec.Dir != "" {
 		if own, err = f.copyOwn(); err != nil {
 			return fmt.Errorf("the session's directory: %w", err)
+		}
+		if err := f.copyCheckout(); err != nil {
+			return err
 		}
 		f.copyLayers()
 	}
@@ -121,6 +125,9 @@ func (f *furnisher) mountSessions(own int) error {
 		return err
 	}
 	if err := moveMount(own, mnt, name); err != nil {
+		return err
+	}
+	if err := f.mountCheckout(own); err != nil {
 		return err
 	}
 	return f.mountCaches(own)

@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 		_, err = Dial(testSocket).Isolation(context.Background())
 	case "queue": // a System V message queue
 		_, err = call("msgget", syscall.SYS_MSGGET, 77, 0o1666)
+	case "rename": // a directory, by the system call: mv copies it if that fails
+		err = os.Rename(os.Args[2], os.Args[3])
 	case "hold":
 		err = holdSockets()
 	case "lent":
@@ -132,6 +134,28 @@ func (a *Agent) Open(s room.Spec, o *Opened) error {
 	defer a.mu.Unlock()
 	a.rooms[s.ID] = &testRoom{control: control, pid: pid}
 	return nil
+}
+
+// Try tries a checkout in a directory.
+func (a *Agent) Try(dir string, why *string) (err error) {
+	*why, err = a.warden.TryCheckout(context.Background(), dir)
+	return err
+}
+
+// NoCheckout opens a room, and reports whether its checkout is why that fails.
+func (a *Agent) NoCheckout(s room.Spec, none *bool) error {
+	control, _, err := a.warden.Open(context.Background(), s)
+	if err == nil {
+		control.Close()
+	}
+	*none = errors.Is(err, room.ErrNoCheckout)
+	return nil
+}
+
+// Unlinked counts the bytes of removed files in a room.
+func (a *Agent) Unlinked(id string, bytes *int64) (err error) {
+	*bytes, err = a.warden.Unlinked(context.Background(), id, "/sessions/"+id)
+	return err
 }
 
 // Sockets counts the sockets in a room.

@@ -30,6 +30,7 @@ const (
 	opSockets   = "sockets"
 	opQuota     = "quota"
 	opUnlinked  = "unlinked"
+	opTry       = "try"
 )
 
 type request struct {
@@ -42,6 +43,7 @@ type request struct {
 	Pin     *pins    `json:"pin,omitempty"`
 	Quota   *quota   `json:"quota,omitempty"`
 	Held    *held    `json:"held,omitempty"`
+	Dir     string   `json:"dir,omitempty"` // to try a checkout in
 }
 
 type answer struct {
@@ -52,6 +54,8 @@ type answer struct {
 	Note      string          `json:"note,omitempty"`    // why a cache is not shared
 	Bounded   bool            `json:"bounded,omitempty"` // the file system bounds the directory
 	Bytes     int64           `json:"bytes,omitempty"`   // of files that were removed
+
+	NoCheckout bool `json:"no_checkout,omitempty"` // the error is room.ErrNoCheckout
 }
 
 // send sends a message, with a descriptor unless it is negative.

@@ -236,6 +236,8 @@ func (w *Warden) perform(ctx context.Context, c *container, r request) (a answer
 		a.Bounded, err = c.setQuota(*r.Quota)
 	case r.Op == opUnlinked && r.Held != nil:
 		a.Bytes, err = c.unlinked(*r.Held)
+	case r.Op == opTry:
+		err = c.tryCheckout(r.Dir)
 	case r.Op == opPin && r.Pin != nil:
 		err = c.pin(*r.Pin)
 	case r.Op == opSockets:
@@ -244,7 +246,7 @@ func (w *Warden) perform(ctx context.Context, c *container, r request) (a answer
 		err = errors.New("unknown operation")
 	}
 	if err != nil {
-		a.Error = err.Error()
+		a.Error, a.NoCheckout = err.Error(), errors.Is(err, room.ErrNoCheckout)
 		w.Log.Warn("failed", "op", r.Op, "process", c.pid, "error", err)
 	}
 	if note := c.note.Swap(nil); note != nil {

@@ -82,6 +82,9 @@ func (c *container) mountOwn(s room.Spec, init int) (err error) {
 	if err != nil {
 		return fmt.Errorf("the session's directory: %w", err)
 	}
+	if err := f.copyCheckout(); err != nil {
+		return err
+	}
 	f.copyLayers()
 	if err := setns(init, syscall.CLONE_NEWNS); err != nil {
 		if errors.Is(err, syscall.ESRCH) {

@@ -100,7 +100,7 @@ func (c *container) ask(s room.Spec, control int) (pid, init int, err error) {
 		return 0, 0, fmt.Errorf("the process that makes rooms: %w", err)
 	}
 	if answer.Error != "" {
-		return 0, 0, errors.New(answer.Error)
+		return 0, 0, answer.failure()
 	}
 	if answer.Note != "" {
 		c.say(errors.New(answer.Note))

@@ -35,7 +35,7 @@ func (c *container) unlinked(h held) (bytes int64, err error) {
 	if err := syscall.Fstat(dir, &own); err != nil {
 		return 0, os.NewSyscallError("fstat", err)
 	}
-	u := unlinkedCount{dev: own.Dev, left: mostHeld, seen: make(map[uint64]bool)}
+	u := unlinkedCount{dev: own.Dev, left: mostHeld, seen: make(map[file]bool)}
 	pids := c.inside(h.ID)
 	slices.Sort(pids)
 	for _, pid := range slices.Compact(pids) { // each is in a cgroup of every hierarchy
@@ -49,9 +49,20 @@ func (c *container) unlinked(h held) (bytes int64, err error) {
 // An unlinkedCount counts the bytes of removed files on one file system.
 type unlinkedCount struct {
 	dev   uint64
-	left  int             // files that may still be looked at
-	seen  map[uint64]bool // by inode
+	left  int // files that may still be looked at
+	seen  map[file]bool
 	bytes int64
+}
+
+type file struct{ dev, ino uint64 }
+
+// counts reports whether a file is on the file system, or in an overlay: the session's overlays are the only ones whose files it can
+// remove, and what it has written to them is on that file system. A removed file of the layer below counts, too, as in a checkout of
+// the session's own.
+func (u *unlinkedCount) counts(path string, st *syscall.Stat_t) bool {
+	const overlayMagic = 0x794c7630
+	var fs syscall.Statfs_t
+	return st.Dev == u.dev || syscall.Statfs(path, &fs) == nil && int64(fs.Type) == overlayMagic
 }
 
 // process counts those of a process.
@@ -78,8 +89,12 @@ func (u *unlinkedCount) files(from string) (any bool) {
 	dir.Close()
 	for _, name := range names {
 		var st syscall.Stat_t
-		if u.left--; syscall.Stat(filepath.Join(from, name), &st) == nil && st.Nlink == 0 && st.Dev == u.dev && !u.seen[st.Ino] {
-			u.seen[st.Ino] = true
+		path := filepath.Join(from, name)
+		if u.left--; syscall.Stat(path, &st) != nil || st.Nlink != 0 {
+			continue
+		}
+		if f := (file{st.Dev, st.Ino}); !u.seen[f] && u.counts(path, &st) {
+			u.seen[f] = true
 			u.bytes += st.Blocks * 512
 		}
 	}

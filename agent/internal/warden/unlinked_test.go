@@ -31,7 +31,7 @@ func TestRemovedFilesOfEachThreadAreCounted(t *testing.T) {
 		return f
 	}
 	count := func() int64 {
-		u := unlinkedCount{dev: own.Dev, left: mostHeld, seen: make(map[uint64]bool)}
+		u := unlinkedCount{dev: own.Dev, left: mostHeld, seen: make(map[file]bool)}
 		u.process(os.Getpid())
 		return u.bytes
 	}

@@ -15,4 +15,7 @@ type Isolation struct {
 	Network bool `json:"network,omitempty"`
 
 	DiskQuota bool `json:"disk_quota,omitempty"`
+
+	Checkouts bool   `json:"checkouts,omitempty"`
+	Copies    string `json:"copies,omitempty"`
 }

@@ -42,13 +42,13 @@ func asRoot(l *local.Pool, container, script string) string {
 }
 
 // checkAlone fails the test unless soon a session is alone in its container: no other session has a process, a
-// directory in /sessions, or a file in a directory that all can write to.
+// directory in /sessions, or a file in a directory that all can write to. The agent's own directories begin with a dot.
 func checkAlone(l *local.Pool, s *berth.Session) {
 	l.T.Helper()
 	uid := local.Sh(l.T, s, "id -u")
 	script := fmt.Sprintf(`
 		ps -eo uid=,pid=,args= | awk '$1 >= %d && $1 <= %d && $1 != %s { print "process", $0 }'
-		ls -A /sessions | grep -vx %s | sed 's/^/in \/sessions: /'
+		ls -A /sessions | grep -v '^[.]' | grep -vx %s | sed 's/^/in \/sessions: /'
 		find /tmp /var/tmp /dev/shm -mindepth 1 ! -uid 0 ! -uid %s -printf 'file of uid %%U: %%p\n'`,
 		store.MinUID, store.MaxUID, uid, s.ID(), uid)
 	container := s.Info().Container.ID

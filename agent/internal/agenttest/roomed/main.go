@@ -40,13 +40,17 @@ func serve(args []string) error {
 	o.AddFlags(flags)
 	flags.StringVar(&o.Program, "program", "", "berth-agent")
 	silent := flags.String("silent", "", "a file; while it is there, the opener answers like a warden that is gone")
+	refuse := flags.Bool("refuse-checkouts", false, "the opener says that it mounts checkouts, and does not")
 	policy := daemon.PolicyFlags(flags)
 	flags.Parse(args)
 	var err error
 	if o.Egress, err = policy(); err != nil {
 		return err
 	}
-	o.Rooms = &opener{program: o.Program, silent: *silent}
+	rooms := &opener{program: o.Program, silent: *silent}
+	if o.Rooms = rooms; *refuse {
+		o.Rooms = refuser{rooms}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return daemon.Run(ctx, o)

@@ -88,3 +88,17 @@ func cgroup(id string) string {
 	syscall.Stat("/proc/self/ns/pid", &namespace)
 	return filepath.Join(memory, fmt.Sprintf("berth-test-%d-%s", namespace.Ino, id))
 }
+
+// refuser is an opener that promises to mount checkouts, and cannot.
+type refuser struct{ *opener }
+
+// TryCheckout implements [room.Mounter].
+func (r refuser) TryCheckout(context.Context, string) (string, error) { return "", r.down() }
+
+// Open implements [room.Opener].
+func (r refuser) Open(ctx context.Context, s room.Spec) (control *os.File, pid int, err error) {
+	if s.Checkout != nil {
+		return nil, 0, fmt.Errorf("a test refuses %s: %w", s.Checkout.Layer, room.ErrNoCheckout)
+	}
+	return r.opener.Open(ctx, s)
+}
