@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -184,42 +183,6 @@ func TestRemovedFilesInACheckoutAreCounted(t *testing.T) {
 	if bytes < size || bytes > 2*size {
 		t.Errorf("%d bytes are counted", bytes)
 	}
-}
-
-// noGroups lets a maker of rooms stay in the cgroup of the test.
-type noGroups struct{ cgroups }
-
-func (noGroups) porch() (tasks []string, into string) { return nil, "" }
-
-// TestTheMakerOfRoomsStartsWhateverIsOpen: package syscall moves descriptors on their way to a child, also to one that the program was
-// to be executed by.
-func TestTheMakerOfRoomsStartsWhateverIsOpen(t *testing.T) {
-	if os.Getuid() != 0 {
-		testenv.Missing(t, "needs root, to enter namespaces")
-	}
-	c, err := newTrial()
-	must(t, err)
-	defer c.close()
-	c.groups = noGroups{}
-	profile, err := memfd("profile", []byte("{}"))
-	must(t, err)
-	defer profile.Close()
-	for at := 55; at < 75; at++ {
-		dup, _, e := syscall.Syscall(syscall.SYS_FCNTL, profile.Fd(), syscall.F_DUPFD_CLOEXEC, uintptr(at))
-		if e != 0 {
-			t.Fatal(e)
-		}
-		c.profile = os.NewFile(dup, "profile")
-		h, err := c.startHelper()
-		if err != nil {
-			t.Errorf("with a profile of descriptor %d: %v", dup, err)
-		} else {
-			c.helper = h
-			c.retire()
-		}
-		c.profile.Close()
-	}
-	runtime.KeepAlive(profile)
 }
 
 // TestUserNamespacesAtOnce makes many beside each other, as sessions that come at once do.
