@@ -19,15 +19,17 @@ func TestInstancesSayWhatSeparatesTheirSessions(t *testing.T) {
 	for name, c := range map[string]struct {
 		noRooms string
 		quotas  bool
+		copies  string
 		want    berth.Isolation
 		without int
 	}{
-		"rooms":             {"", false, berth.IsolationRooms, 0},
-		"rooms with quotas": {"", true, berth.IsolationRooms, 0},
-		"no rooms":          {rootless, false, berth.IsolationUID, 1},
+		"rooms":             {"", false, "", berth.IsolationRooms, 0},
+		"rooms with quotas": {"", true, "", berth.IsolationRooms, 0},
+		"an old kernel":     {"", false, "the kernel is too old", berth.IsolationRooms, 0},
+		"no rooms":          {rootless, false, "", berth.IsolationUID, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			world.Run(t, world.Setup{Engine: fake.EngineOptions{NoRooms: c.noRooms, DiskQuota: c.quotas}}, func(t *testing.T, w *world.World) {
+			world.Run(t, world.Setup{Engine: fake.EngineOptions{NoRooms: c.noRooms, DiskQuota: c.quotas, NoSharedCheckouts: c.copies}}, func(t *testing.T, w *world.World) {
 				other := w.NewProvider() // another replica
 				s := w.Create("t1", world.RepoA)
 				w.Create("t2", world.RepoB)
@@ -38,6 +40,15 @@ func TestInstancesSayWhatSeparatesTheirSessions(t *testing.T) {
 				seen, err := other.GetSession(t.Context(), s.ID())
 				if err != nil {
 					t.Fatal(err)
+				}
+				copies := c.copies
+				if c.noRooms != "" {
+					copies = orchestrator.NoRooms
+				}
+				for _, info := range []berth.InstanceInfo{in, s.Info().Instance, seen.Info().Instance} {
+					if info.SharedCheckouts != (copies == "") || info.CheckoutReason != copies {
+						t.Errorf("checkouts are shared: %t, because %q; want %q", info.SharedCheckouts, info.CheckoutReason, copies)
+					}
 				}
 				for _, info := range []berth.InstanceInfo{s.Info().Instance, seen.Info().Instance} {
 					if info.Isolation != c.want || info.IsolationReason != c.noRooms || info.DiskQuota != c.quotas {

@@ -207,6 +207,7 @@ func (p *Provider) Instances(ctx context.Context) iter.Seq2[InstanceInfo, error]
 				ID: in.ID, CloudID: in.CloudID, Address: in.Address, State: string(in.State), Reason: plain.Text(in.Reason),
 				Slots: in.Slots, Tasks: in.Sessions, Empty: len(in.Empties), Since: in.Since,
 				Isolation: Isolation(in.Isolation), IsolationReason: in.IsolationReason, DiskQuota: in.DiskQuota,
+				SharedCheckouts: in.SharedCheckouts, CheckoutReason: in.CheckoutReason,
 			}
 			if !yield(info, nil) {
 				return

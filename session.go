@@ -71,7 +71,7 @@ type ContainerInfo struct {
 }
 
 // InstanceInfo is a snapshot of an instance. In a SessionInfo, only ID, CloudID, Address,
-// Isolation, IsolationReason and DiskQuota are set.
+// Isolation and what follows it are set.
 type InstanceInfo struct {
 	ID      string // the launch ID
 	CloudID string
@@ -90,6 +90,11 @@ type InstanceInfo struct {
 	// DiskQuota says that the kernel bounds what each session there has on the disk. If it is false, the sessions are measured,
 	// and ended if they have too much: see Limits. It is known when Isolation is.
 	DiskQuota bool
+	// SharedCheckouts says that the checkouts of sessions there are mounts over the files of their commit, which they share: they are made
+	// in the time of a mount, and take as much of the disk as the session changes. If it is false, git writes the files of each
+	// checkout, and CheckoutReason says why. It is known when Isolation is.
+	SharedCheckouts bool
+	CheckoutReason  string
 }
 
 // Isolation says what separates sessions that share a container. "" = it is not known.
@@ -128,6 +133,7 @@ func describe(r *store.Session, in *store.Instance) *SessionInfo {
 		info.Instance.CloudID, info.Instance.Address = in.CloudID, in.Address
 		info.Instance.Isolation, info.Instance.IsolationReason = Isolation(in.Isolation), in.IsolationReason
 		info.Instance.DiskQuota = in.DiskQuota
+		info.Instance.SharedCheckouts, info.Instance.CheckoutReason = in.SharedCheckouts, in.CheckoutReason
 	}
 	return info
 }

@@ -23,6 +23,8 @@ type instanceRow struct {
 	Outlook   string    `json:"outlook,omitempty"` // the cloud's notice
 	Isolation string    `json:"isolation,omitempty"`
 	Weak      string    `json:"isolation_reason,omitempty"`
+	Shared    bool      `json:"shared_checkouts"`
+	Copies    string    `json:"checkout_reason,omitempty"` // why checkouts are not shared
 	Slots     int       `json:"slots"`
 	Used      int       `json:"used"`
 	Empty     int       `json:"empty"`          // containers without sessions; 0 for a viewer who sees some tasks alone
@@ -108,7 +110,7 @@ func (sc scope) machines(q query, now time.Time) *instancesView {
 func (sc scope) machine(in *store.Instance, now time.Time) *instanceRow {
 	row := &instanceRow{
 		ID: in.ID, CloudID: in.CloudID, Address: in.Address, State: string(in.State), Reason: in.Reason, Type: in.Type, Zone: in.Zone,
-		Outlook: in.Outlook, Isolation: string(in.Isolation), Weak: in.IsolationReason, Slots: in.Slots, Used: in.Sessions,
+		Outlook: in.Outlook, Isolation: string(in.Isolation), Weak: in.IsolationReason, Shared: in.SharedCheckouts, Copies: in.CheckoutReason, Slots: in.Slots, Used: in.Sessions,
 		Drain: in.Drain, Held: in.Wish == store.WishCordon, Holders: []taskRef{}, moments: moments{Since: in.Since, CreatedAt: in.CreatedAt},
 	}
 	if sc.sees == nil {

@@ -128,7 +128,7 @@ func (s *site) hostileOne(name string) (id string) {
 	s.put(
 		&store.Instance{
 			ID: "l-" + name, State: store.InstanceReady, Slots: 3, Sessions: 1, CreatedAt: now, Since: now, Reason: script + bidi + long, CloudID: script,
-			Address: script, Type: script, Zone: bidi, Outlook: script, IsolationReason: long, Wish: store.WishCordon,
+			Address: script, Type: script, Zone: bidi, Outlook: script, IsolationReason: long, CheckoutReason: long, Wish: store.WishCordon,
 		},
 		&store.Container{
 			ID: "c-" + name, Name: script + long, SharingKey: repository, Instance: "l-" + name, State: store.ContainerReady, CreatedAt: now,

@@ -30,7 +30,10 @@ type EngineOptions struct {
 	NoRooms string
 	// DiskQuota says that hosts with rooms bound the disk of sessions by project quotas. FillDisk still does what it says.
 	DiskQuota bool
-	Disk      int64 // space for the mirrors of one host, in bytes. Default 100 GiB
+	// NoSharedCheckouts is why checkouts are no mounts on hosts with rooms, as on an old kernel. "" = they are.
+	NoSharedCheckouts string
+
+	Disk int64 // space for the mirrors of one host, in bytes. Default 100 GiB
 
 	// Run, if not nil, is what every command does: it returns the exit code, or the negative number of the signal that ended
 	// it. Its context ends when the command is killed. It should then return; a command whose Run does not return is dead all

@@ -53,9 +53,12 @@ func (e *Engine) RefuseRooms(host, reason string) {
 // isolation is what a container that is started now gives its sessions. The caller holds mu.
 func (n *node) isolation() orchestrator.Isolation {
 	if n.noRooms != "" {
-		return orchestrator.Isolation{Level: store.IsolationUID, Reason: n.noRooms}
+		return orchestrator.Isolation{Level: store.IsolationUID, Reason: n.noRooms, CheckoutReason: orchestrator.NoRooms}
 	}
-	return orchestrator.Isolation{Level: store.IsolationRooms, DiskQuota: n.engine.opts.DiskQuota}
+	o := n.engine.opts
+	return orchestrator.Isolation{
+		Level: store.IsolationRooms, DiskQuota: o.DiskQuota, SharedCheckouts: o.NoSharedCheckouts == "", CheckoutReason: o.NoSharedCheckouts,
+	}
 }
 
 // Reconnect undoes Unreachable, HangHost and WrongHost. Callers that are attached to a container which is gone meanwhile

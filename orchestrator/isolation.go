@@ -17,7 +17,14 @@ type Isolation struct {
 	Reason string // why there are no rooms, or what a room does not bound. "" = nothing
 	// DiskQuota says that the kernel bounds what each session has on the disk. Otherwise that is measured.
 	DiskQuota bool
+	// SharedCheckouts says that the checkouts of sessions are mounts over the files of their commit, which they share. Otherwise git
+	// writes the files of each checkout, and CheckoutReason says why.
+	SharedCheckouts bool
+	CheckoutReason  string
 }
+
+// NoRooms is the CheckoutReason where sessions have no rooms.
+const NoRooms = "checkouts are mounted in rooms, and the sessions have none"
 
 // ErrNoIsolation says that sessions would have no rooms, although these are required.
 var ErrNoIsolation = errors.New("sessions would have no rooms of their own")
@@ -89,19 +96,24 @@ func (m *Manager) noteIsolation(instance string, now Isolation) {
 	}
 }
 
+// isolationOf returns what the record of an instance says.
+func isolationOf(in *store.Instance) Isolation {
+	return Isolation{in.Isolation, in.IsolationReason, in.DiskQuota, in.SharedCheckouts, in.CheckoutReason}
+}
+
 // storeIsolation stores what the engine of an instance gives, if that is not what its record says. It is a start's result:
 // a start that fails for lack of rooms says so, too.
 func (m *Manager) storeIsolation(ctx context.Context, in *store.Instance, made Container, failed error) {
 	now := made.Isolation
 	if refused, ok := errors.AsType[*IsolationError](failed); ok {
-		now = Isolation{Level: store.IsolationUID, Reason: refused.Reason}
+		now = Isolation{Level: store.IsolationUID, Reason: refused.Reason, CheckoutReason: NoRooms}
 	}
 	if now.Level == "" || made.Adopted { // which says what its maker found
 		return
 	}
 	m.noteIsolation(in.ID, now)
-	now.Reason = Clean(now.Reason)
-	if in.Isolation == now.Level && in.IsolationReason == now.Reason && in.DiskQuota == now.DiskQuota {
+	now.Reason, now.CheckoutReason = Clean(now.Reason), Clean(now.CheckoutReason)
+	if isolationOf(in) == now {
 		return
 	}
 	err := m.cfg.Store.Update(ctx, []store.Key{in.Key()}, func(tx store.Tx) error {
@@ -110,6 +122,7 @@ func (m *Manager) storeIsolation(ctx context.Context, in *store.Instance, made C
 			return err
 		}
 		r.Isolation, r.IsolationReason, r.DiskQuota = now.Level, now.Reason, now.DiskQuota
+		r.SharedCheckouts, r.CheckoutReason = now.SharedCheckouts, now.CheckoutReason
 		return tx.Put(r)
 	})
 	if err != nil && ctx.Err() == nil { // the next start stores it

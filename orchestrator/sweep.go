@@ -54,7 +54,7 @@ func (m *Manager) Sweep(ctx context.Context, in *store.Instance) error {
 		return err
 	}
 	m.observed.countStates(in.ID, known)
-	m.noteIsolation(in.ID, Isolation{in.Isolation, in.IsolationReason, in.DiskQuota})
+	m.noteIsolation(in.ID, isolationOf(in))
 	m.visitAll(h, in.ID, known, have.Containers)
 	if n, appeared := m.observed.countForeign(in.ID, have.Containers); appeared {
 		m.cfg.Logger.Warn("containers carry this pool's name and the identity of another store: each is left alone until its "+

@@ -90,7 +90,9 @@ type Instance struct {
 	// not bound.
 	Isolation       Isolation
 	IsolationReason string
-	DiskQuota       bool // the kernel bounds what each session has on the disk, as that start found out
+	DiskQuota       bool   // the kernel bounds what each session has on the disk, as that start found out
+	SharedCheckouts bool   // checkouts are mounts over the files of a commit, as that start found out
+	CheckoutReason  string // why they are not; "" = they are, or it is not known
 }
 
 // Sharing is the index from one sharing key to its containers and mirrors.

@@ -39,7 +39,7 @@ func (e *ensuring) isolate(ctx context.Context) (found orchestrator.Isolation, e
 	return found, nil
 }
 
-// checkRooms asks the agent of a container that was just started whether its sessions get rooms. If not, the warden may have
+// checkRooms asks the agent of a container that was just started whether its sessions get rooms, and share checkouts. If there are no rooms, the warden may have
 // been removed from outside since this host last saw it: it is made again, with another container. If that does not help,
 // containers are made without rooms.
 func (e *ensuring) checkRooms(ctx context.Context, in *inside) error {
@@ -55,6 +55,7 @@ func (e *ensuring) checkRooms(ctx context.Context, in *inside) error {
 	case err != nil: // the agent cannot reach the warden
 		said.Reason = err.Error()
 	case said.Rooms && said.Network:
+		e.isolation.SharedCheckouts, e.isolation.CheckoutReason = said.Checkouts, said.Copies
 		return nil
 	}
 	return e.withoutRooms(said.Reason)

@@ -127,7 +127,7 @@ func (w *warden) missedBy(running []container.Summary) (image string) {
 }
 
 func roomless(reason string) orchestrator.Isolation {
-	return orchestrator.Isolation{Level: store.IsolationUID, Reason: reason}
+	return orchestrator.Isolation{Level: store.IsolationUID, Reason: reason, CheckoutReason: orchestrator.NoRooms}
 }
 
 // known returns what was found, if that still counts.

@@ -23,6 +23,8 @@ var isolationCases = []testCase{{
 			f.Errorf("the isolation is %+v", i)
 		case i.Level == store.IsolationUID && i.Reason == "":
 			f.Error("there are no rooms, and no reason is given")
+		case i.SharedCheckouts != (i.CheckoutReason == "") || i.SharedCheckouts && i.Level != store.IsolationRooms:
+			f.Errorf("checkouts are shared, or there is a reason: %+v", i)
 		}
 		listed, _ := f.list(h)
 		for what, c := range map[string]orchestrator.Container{

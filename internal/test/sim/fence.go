@@ -97,6 +97,7 @@ func (tx *fencedTx) check(was, is store.Record) {
 		a.Wish, a.WishReason = b.Wish, b.WishReason                       // and operators these
 		// and starts of containers these
 		a.Isolation, a.IsolationReason, a.DiskQuota = b.Isolation, b.IsolationReason, b.DiskQuota
+		a.SharedCheckouts, a.CheckoutReason = b.SharedCheckouts, b.CheckoutReason
 		if !reflect.DeepEqual(a, b) {
 			tx.plans(is.Key())
 		}
