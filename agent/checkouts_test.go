@@ -141,3 +141,35 @@ func TestATreeWithFiltersIsNotMade(t *testing.T) {
 		}
 	})
 }
+
+// TestATreeInTheMakingEndsWithTheAgent, which leaves nothing of it for the next one.
+func TestATreeInTheMakingEndsWithTheAgent(t *testing.T) {
+	inRooms(t, func(t *testing.T) {
+		a := agenttest.StartAfter(t, `mkdir -p image && cp -a /etc/. image && mount --bind image /etc && printf '%s\n' '[filter "lfs"]' '	clean = cat' \
+			"	smudge = \"while test -e $PWD/held && test \$(id -u) = 9997; do sleep 0.01; done; cat\"" > /etc/gitconfig`, "-refuse-checkouts")
+		r := startOn(t, a)
+		held := a.Dir + "/held"
+		if err := os.WriteFile(held, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r.git.Commit("small", map[string]string{".gitattributes": "marked filter=lfs\n", "marked": "text\n"})
+		r.fetch(t, agent.Fetch{})
+		r.session(t, "first", 10001)
+		for deadline := time.Now().Add(patience); len(globbed(a.Inside(a.Dir+"/sessions/tree-*/tree/.git/index.lock"))) == 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no tree is being made: %v", globbed(a.Inside(a.Dir+"/sessions/.*/*")))
+			}
+		}
+		a.Restart("-refuse-checkouts")
+		if left, err := os.ReadDir(a.Inside(a.Dir + "/sessions")); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+		if left := processesOf(r, layerUID); len(left) > 0 {
+			t.Errorf("processes are left: %v", left)
+		}
+		os.Remove(held)
+		r.Client = a.Client(agent.ClientOptions{})
+		r.session(t, "next", 10001)
+		r.tree(t)
+	})
+}

@@ -12,8 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-go/berth/agent/internal/disk"
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/mirror"
+	"github.com/berth-go/berth/agent/internal/pause"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/tree"
@@ -50,8 +52,22 @@ func newCheckouts(d *Daemon) *checkouts {
 		image: func(s *session) git.Job { return d.places.Job(s.place, s.UID) },
 	}
 	c.mounter, _ = d.Rooms.(room.Mounter)
-	c.trees = tree.Open(tree.Config{Dir: filepath.Join(d.SessionsDir, place.TreesName), Discard: d.places.Trash.Put, Log: d.Log})
+	c.trees = tree.Open(tree.Config{
+		Dir: filepath.Join(d.SessionsDir, place.TreesName), Discard: d.places.Trash.Put, Discarded: d.places.Trash.Wait,
+		Room: func() (disk.Room, error) { return disk.Of(d.SessionsDir) }, Log: d.Log,
+	})
 	return c
+}
+
+// lookAtDisk is how often the agent looks whether the disk is short.
+const lookAtDisk = 500 * time.Millisecond
+
+// run finds out whether checkouts can be shared, so that no session waits for the answer, and takes trees away when the disk is short.
+func (c *checkouts) run(ctx context.Context) {
+	c.shared(ctx)
+	for pause.Sleep(ctx, lookAtDisk) == nil {
+		c.trees.Relieve(ctx)
+	}
 }
 
 const (
@@ -113,7 +129,7 @@ func (c *checkouts) over(ctx context.Context, w wire.Session, refs *mirror.Refs,
 	if use := c.trees.Take(target.Commit); use != nil || target.Tree.Files < waitFiles {
 		return use, nil
 	}
-	use, err := c.trees.Wait(ctx, target.Commit, c.maker(w.URL, refs, target))
+	use, err := c.trees.Wait(ctx, c.commit(w.URL, refs, target))
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -126,15 +142,21 @@ func (c *checkouts) over(ctx context.Context, w wire.Session, refs *mirror.Refs,
 // want has the tree for the next session of a target made.
 func (c *checkouts) want(w wire.Session, refs *mirror.Refs, target mirror.Target) {
 	if why, known := c.answer(); c.mounter != nil && known && why == "" && target.Commit != "" {
-		c.trees.Want(target.Commit, c.maker(w.URL, refs, target))
+		c.trees.Want(c.commit(w.URL, refs, target))
 	}
 }
 
 // makeTime bounds the making of a tree.
 const makeTime = 30 * time.Minute
 
-// maker returns what makes the tree of a target. Only what the commit and the image say decides what the files are.
-func (c *checkouts) maker(url string, refs *mirror.Refs, target mirror.Target) tree.Maker {
+// commit returns the commit of a target, with what makes its tree. Only what the commit and the image say decides what the files are.
+func (c *checkouts) commit(url string, refs *mirror.Refs, target mirror.Target) tree.Commit {
+	const block = 4 << 10 // a file takes whole blocks
+	size := target.Tree
+	return tree.Commit{ID: target.Commit, Bytes: size.Bytes + block*size.Files, Files: size.Files, Make: c.maker(url, refs, target)}
+}
+
+func (c *checkouts) maker(url string, refs *mirror.Refs, target mirror.Target) func(ctx context.Context, files, index string) error {
 	return func(ctx context.Context, files, index string) (err error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, makeTime, fmt.Errorf("it took longer than %v", makeTime))
 		defer cancel()

@@ -104,7 +104,7 @@ func Run(ctx context.Context, o Options) error {
 	defer end()
 	loops.Go(func() { d.ports.Run(watching) })
 	loops.Go(func() { d.places.Trash.Run(watching) })
-	loops.Go(func() { d.checkouts.shared(watching) }) // so that no session waits for the answer
+	loops.Go(func() { d.checkouts.run(watching) })
 	if d.resolver != nil {
 		defer d.resolver.close()
 	}
@@ -215,7 +215,7 @@ func openPlaces(d *Daemon, image *environ.Image) (err error) {
 		d.Shared = place.Writable("/", excluded, append(place.Outside(excluded, image.Open()),
 			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")...)
 	}
-	shrink := func() { d.checkouts.trees.Shrink() }
+	shrink := func(ctx context.Context) error { return d.checkouts.trees.Shrink(ctx) }
 	d.places, err = place.Open(place.Config{Root: d.SessionsDir, Etc: d.EtcDir, Shared: d.Shared, Image: image, Shrink: shrink, Log: d.Log})
 	if err != nil {
 		return err
@@ -242,6 +242,7 @@ func openMirror(d *Daemon, image *environ.Image, program string) (err error) {
 		Dir: d.MirrorDir, Image: image, Askpass: program, Egress: d.Egress, Nameserver: nameserver, Table: d.table, Log: d.Log,
 		FreePorts:  d.ports.Free,
 		Borrowed:   func() bool { return len(d.sessions.list()) > 0 },
+		FreeRoom:   d.places.FreeRoom,
 		FewThreads: d.MaxProcesses < proc.UsualProcesses,
 		Limits:     d.Repository.Set(),
 	})

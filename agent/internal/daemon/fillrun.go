@@ -9,9 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/berth-go/berth/agent/internal/disk"
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/proc"
@@ -93,7 +93,6 @@ func (r *fillRun) outcome(p *proc.Process, words string) error {
 
 // tooLarge returns an error if the fill has written more than the cache may have, or leaves too little room for sessions.
 func (r *fillRun) tooLarge(ctx context.Context) error {
-	const leastFree = 512 << 20
 	m := new(place.Measuring)
 	over := func() bool {
 		var bytes float64
@@ -109,8 +108,7 @@ func (r *fillRun) tooLarge(ctx context.Context) error {
 	if over() {
 		return errors.New("it is larger than Cache.MaxBytes")
 	}
-	var st syscall.Statfs_t
-	if syscall.Statfs(r.top, &st) == nil && int64(st.Bavail)*st.Bsize < min(int64(st.Blocks)*st.Bsize/50, leastFree) {
+	if left, err := disk.Of(r.top); err == nil && left.Bytes < left.Kept {
 		return errors.New("no space left on device")
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/berth-go/berth/agent/internal/disk"
 	"github.com/berth-go/berth/agent/internal/git"
 )
 
@@ -104,20 +105,16 @@ func (m *Mirror) watch(repo string) func() error {
 		if err := m.Limits.checkFetch(sizeOf(packs) - before); err != nil {
 			return err
 		}
-		var st syscall.Statfs_t
-		if syscall.Statfs(m.Dir, &st) != nil {
-			return nil
+		left, err := disk.Of(m.Dir)
+		if err == nil && left.Bytes < left.Kept && m.FreeRoom != nil && m.FreeRoom(m.ctx) == nil {
+			left, err = disk.Of(m.Dir)
 		}
-		left := int64(st.Bavail) * st.Bsize
-		if keep := min(int64(st.Blocks)*st.Bsize/50, minFree); left < keep {
-			return &git.Error{Op: "fetch", Message: fmt.Sprintf("No space left on device: %d KiB are free, and %d KiB are kept for others", left>>10, keep>>10)}
+		if err == nil && left.Bytes < left.Kept {
+			return &git.Error{Op: "fetch", Message: fmt.Sprintf("No space left on device: %d KiB are free, and %d KiB are kept for others", left.Bytes>>10, left.Kept>>10)}
 		}
 		return nil
 	}
 }
-
-// minFree is the room on the disk that a fetch leaves, or a fiftieth of a smaller disk.
-const minFree = 512 << 20
 
 // sizeOf returns the bytes of the files in a directory.
 func sizeOf(dir string) (bytes int64) {
@@ -132,11 +129,11 @@ func sizeOf(dir string) (bytes int64) {
 
 // free returns the bytes that are left on a file system.
 func free(path string) int64 {
-	var st syscall.Statfs_t
-	if syscall.Statfs(path, &st) != nil {
+	room, err := disk.Of(path)
+	if err != nil {
 		return 0
 	}
-	return int64(st.Bavail) * st.Bsize
+	return room.Bytes
 }
 
 // exchange swaps two directories in one step.

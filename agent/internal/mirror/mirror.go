@@ -44,6 +44,8 @@ type Config struct {
 	FreePorts func(context.Context)
 	// Borrowed reports whether there is a checkout that may need the mirror's present objects.
 	Borrowed func() bool
+	// FreeRoom removes from the disk what nobody needs. nil = there is nothing.
+	FreeRoom func(context.Context) error
 	// FewThreads says that its uid may have few processes: git is then to use one thread where it would use as many as
 	// there are CPUs.
 	FewThreads bool

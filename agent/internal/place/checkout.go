@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"syscall"
 
+	"github.com/berth-go/berth/agent/internal/disk"
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/room"
@@ -52,35 +52,38 @@ func (p *Places) Job(pl *Place, uid int) git.Job {
 	}
 }
 
-// fit is fits, after it has freed room if there is none.
-func (p *Places) fit(ctx context.Context, dir string, t mirror.Tree) error {
+// fit is fits, after it has freed room if there is none. A checkout of the agent's own frees none for itself.
+func (p *Places) fit(ctx context.Context, dir string, t mirror.Tree, uid int) error {
 	err := fits(dir, t)
-	if err == nil {
-		return nil
+	if err == nil || uid == room.LayerUID {
+		return err
 	}
-	if p.Shrink != nil {
-		p.Shrink()
-	}
-	if waited := p.Trash.Wait(ctx); waited != nil {
-		return errors.Join(err, waited)
+	if failed := p.FreeRoom(ctx); failed != nil {
+		return errors.Join(err, failed)
 	}
 	return fits(dir, t)
 }
 
+// FreeRoom removes from the disk what no session needs, and waits for the removal of what has been taken away.
+func (p *Places) FreeRoom(ctx context.Context) error {
+	if p.Shrink != nil {
+		if err := p.Shrink(ctx); err != nil {
+			return err
+		}
+	}
+	return p.Trash.Wait(ctx)
+}
+
 // fits returns an error if a checkout of a tree has no room in a directory.
 func fits(dir string, t mirror.Tree) error {
-	var st syscall.Statfs_t
-	if syscall.Statfs(dir, &st) != nil {
-		return nil
-	}
-	free := int64(st.Bavail) * st.Bsize
+	left, err := disk.Of(dir)
 	switch {
-	case t.Bytes > free:
-		return &git.Error{Op: "checkout", Message: fmt.Sprintf("no space left on device: the files take %d KiB, and %d KiB are free", t.Bytes>>10, free>>10)}
-	case st.Files > 0 && t.Files > int64(st.Ffree):
-		return &git.Error{Op: "checkout", Message: fmt.Sprintf("no space left on device: there are %d files and directories, and %d inodes are free", t.Files, st.Ffree)}
+	case err != nil || left.Holds(t.Bytes, t.Files):
+		return nil
+	case t.Bytes > left.Bytes:
+		return &git.Error{Op: "checkout", Message: fmt.Sprintf("no space left on device: the files take %d KiB, and %d KiB are free", t.Bytes>>10, left.Bytes>>10)}
 	}
-	return nil
+	return &git.Error{Op: "checkout", Message: fmt.Sprintf("no space left on device: there are %d files and directories, and %d inodes are free", t.Files, left.Files)}
 }
 
 // largest returns the largest size in what git ls-tree -l -z prints.
@@ -94,10 +97,6 @@ func largest(out io.Reader) (most int64, err error) {
 
 // full reports whether a file of so many bytes has no room where dir is; a little is needed besides.
 func full(dir string, size int64) (free int64, full bool) {
-	var st syscall.Statfs_t
-	if syscall.Statfs(dir, &st) != nil {
-		return 0, false
-	}
-	free = int64(st.Bavail) * st.Bsize
-	return free, free < size+128<<10 || st.Files > 0 && st.Ffree == 0
+	left, err := disk.Of(dir)
+	return left.Bytes, err == nil && !left.Holds(size+128<<10, 1)
 }

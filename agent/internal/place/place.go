@@ -30,7 +30,7 @@ type Config struct {
 	Etc    string   // holds passwd and group: /etc
 	Shared []string // directories that any uid may write in
 	Image  *environ.Image
-	Shrink func() // frees room on the disk that nobody needs; nil = there is none
+	Shrink func(ctx context.Context) error // takes away what no session needs; nil = there is nothing
 	Log    *slog.Logger
 }
 
@@ -116,7 +116,7 @@ func (p *Places) Make(ctx context.Context, in git.Starter, s wire.Session, refs 
 	if target.Commit == "" {
 		return pl, nil
 	}
-	if err := p.fit(ctx, pl.Workdir, target.Tree); err != nil {
+	if err := p.fit(ctx, pl.Workdir, target.Tree, s.UID); err != nil {
 		return nil, err
 	}
 	if err := p.checkOut(ctx, in, pl, s.UID); err != nil {

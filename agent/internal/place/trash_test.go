@@ -64,8 +64,8 @@ func TestTrashRemovesInTheBackground(t *testing.T) {
 // TestRoomIsFreedForACheckout: before a checkout fails because the disk is full, what nobody needs is removed.
 func TestRoomIsFreedForACheckout(t *testing.T) {
 	root, shrunk := t.TempDir(), 0
-	p := &Places{Config: Config{Shrink: func() { shrunk++ }}, Trash: newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler))}
-	if err := p.fit(t.Context(), root, mirror.Tree{Bytes: 1, Files: 1}); err != nil || shrunk != 0 {
+	p := &Places{Config: Config{Shrink: func(context.Context) error { shrunk++; return nil }}, Trash: newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler))}
+	if err := p.fit(t.Context(), root, mirror.Tree{Bytes: 1, Files: 1}, MinUID); err != nil || shrunk != 0 {
 		t.Errorf("with room: %v, %d", err, shrunk)
 	}
 	if err := os.Mkdir(filepath.Join(root, "gone"), 0o700); err != nil {
@@ -77,7 +77,7 @@ func TestRoomIsFreedForACheckout(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { p.Trash.Run(ctx) })
-	if err := p.fit(t.Context(), root, mirror.Tree{Bytes: 1 << 60}); err == nil || shrunk != 1 {
+	if err := p.fit(t.Context(), root, mirror.Tree{Bytes: 1 << 60}, MinUID); err == nil || shrunk != 1 {
 		t.Errorf("without room: %v, %d", err, shrunk)
 	}
 	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/client"
+
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/internal/test/local"
@@ -153,5 +155,75 @@ func TestLocalALargeCheckoutIsMadeOnce(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not removed: %s", l.Inside(container, "find /sessions/.gone | head"))
 		}
+	}
+}
+
+// hold makes the image of a container configure a filter of Git LFS that waits, while a tree is made, until the function that hold
+// returns is called.
+func hold(l *local.Pool, container string) (letGo func()) {
+	l.Inside(container, `printf '%s\n' '[filter "lfs"]' '	clean = cat' '	smudge = "while test -e /etc/held && test $(id -u) = 9997; do sleep 0.05; done; cat"' > /etc/gitconfig
+		touch /etc/held`)
+	return func() { l.Inside(container, "rm -f /etc/held") }
+}
+
+// makingTree waits until the tree for the next session on a commit is being made.
+func makingTree(l *local.Pool, container string) {
+	l.T.Helper()
+	const look = "ls -d /sessions/.trees/new-* 2>/dev/null && ps -eo uid=,args= | grep '^ *9997 .*git'"
+	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(l.Inside(container, look), "9997"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.T.Fatalf("no tree is being made: %s", l.Inside(container, "ls -A /sessions/.trees; ps -eo uid,args"))
+		}
+	}
+}
+
+// TestLocalATreeInTheMaking: the warden, and then the agent, is killed while the files of a commit are made ready. What a session has
+// planted is in no other, and in no tree.
+func TestLocalATreeInTheMaking(t *testing.T) {
+	t.Parallel()
+	l := local.New(t, berth.Config{})
+	remote := l.Git.Create("org/repo", gittest.Files(map[string]string{".gitattributes": "held filter=lfs\n", "other": "other\n"}))
+	first := l.Create("first", remote.URL(), "")
+	waitTree(l, first)
+	container := first.Info().Container.ID
+
+	letGo := hold(l, container)
+	remote.Commit("next", "held", "text\n")
+	second := l.Create("second", remote.URL(), "next")
+	makingTree(l, container)
+	l.KillWarden()
+	letGo()
+	waitTree(l, second)
+	third := l.Create("third", remote.URL(), "next")
+	if got := local.Sh(t, third, "git status --porcelain; git fsck; cat held"); got != "text" || !isMounted(t, third) {
+		t.Errorf("after the warden was killed: %q; the checkout is a mount: %t", got, isMounted(t, third))
+	}
+
+	local.Sh(t, third, "echo '#!/bin/sh' > .git/hooks/post-checkout; mkdir planted; echo planted | tee planted/file held .git/planted > ~/planted")
+	fourth := l.Create("fourth", remote.URL(), "next")
+	for _, s := range []*berth.Session{first, second, fourth} {
+		if got := local.Sh(t, s, "find . ~ -name '*planted*' -o -name post-checkout; git status --porcelain; grep -rl planted . ~ /tmp /var/tmp || true"); got != "" {
+			t.Errorf("%s finds what another session has planted: %s", s.ID(), got)
+		}
+	}
+	if got := l.Inside(container, "find /sessions/.trees -name '*planted*' -o -name post-checkout; grep -rl planted /sessions/.trees"); got != "" {
+		t.Errorf("a tree has what a session has planted: %s", got)
+	}
+
+	hold(l, container)
+	remote.Commit("later", "held", "later\n")
+	l.Create("fifth", remote.URL(), "later")
+	makingTree(l, container)
+	if _, err := l.Docker.ContainerKill(t.Context(), container, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+		t.Fatal(err)
+	}
+	<-first.Done()
+	last := l.Create("last", remote.URL(), "later")
+	if got := local.Sh(t, last, "git status --porcelain; git fsck; cat held"); got != "later" {
+		t.Errorf("after the agent was killed: %q", got)
+	}
+	waitTree(l, last)
+	if got := trees(l, last.Info().Container.ID); strings.Contains(got, "\n") {
+		t.Errorf("there are trees of the container that was killed: %s", got)
 	}
 }

@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/test/gittest"
@@ -39,6 +41,7 @@ func TestLocalDiskFull(t *testing.T) {
 type fullDisk struct {
 	*local.Pool
 	dir   string // of all that is on the disk
+	fills int
 	small *gittest.Remote
 }
 
@@ -62,7 +65,8 @@ func (f *fullDisk) free() int64 {
 // fill fills the disk up to the last room bytes, until empty is called.
 func (f *fullDisk) fill(room int64) (empty func()) {
 	f.T.Helper()
-	filler, err := os.Create(filepath.Join(f.dir, "filler"))
+	f.fills++
+	filler, err := os.Create(filepath.Join(f.dir, fmt.Sprint("filler", f.fills)))
 	if err != nil {
 		f.T.Fatal(err)
 	}
@@ -71,6 +75,46 @@ func (f *fullDisk) fill(room int64) (empty func()) {
 		f.T.Fatal(err)
 	}
 	return func() { os.Remove(filler.Name()) }
+}
+
+// work returns what matches a pattern in the volume that has the sessions of a container.
+func (f *fullDisk) work(container, pattern string) []string {
+	f.T.Helper()
+	found, err := filepath.Glob(filepath.Join(f.dir, "volumes", container+"-work", "_data", pattern))
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	return found
+}
+
+// awaitTrees waits until the trees in the container of a session are as is wanted, and nothing waits to be removed.
+func (f *fullDisk) awaitTrees(s *berth.Session, wanted func(commits []string) bool) {
+	f.T.Helper()
+	container := s.Info().Container.Name
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		var commits []string
+		for _, dir := range f.work(container, ".trees/*") {
+			commits = append(commits, filepath.Base(dir))
+		}
+		if gone := f.work(container, ".gone/*"); len(gone) == 0 && wanted(commits) {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.T.Fatalf("the trees are %v", commits)
+		}
+	}
+}
+
+func none(commits []string) bool { return len(commits) == 0 }
+
+// has wants the tree of a commit.
+func has(commit string) func(commits []string) bool {
+	return func(commits []string) bool { return slices.Contains(commits, commit) }
+}
+
+// only wants the tree of a commit, and no other.
+func only(commit string) func(commits []string) bool {
+	return func(commits []string) bool { return slices.Equal(commits, []string{commit}) }
 }
 
 // refused creates a session that must fail in a phase, for lack of room.
@@ -128,10 +172,10 @@ func (f *fullDisk) whileCheckingOut() {
 	empty := f.fill(8 * mib)
 	f.refused("b", remote, "big", "checkout")
 	holds(f.T, f.Pool, 1)
-	places, err := filepath.Glob(filepath.Join(f.dir, "volumes", a.Info().Container.Name+"-work", "_data", "*"))
-	if err != nil || len(places) != 1 || filepath.Base(places[0]) != a.ID() {
-		f.T.Errorf("the places in the container are %v, %v; want that of %s alone", places, err, a.ID())
+	if places := f.work(a.Info().Container.Name, "[^.]*"); len(places) != 1 || filepath.Base(places[0]) != a.ID() {
+		f.T.Errorf("the places in the container are %v; want that of %s alone", places, a.ID())
 	}
+	f.awaitTrees(a, none) // what no session needs goes first
 	if _, err := io.WriteString(in, "still there\n"); err != nil {
 		f.T.Error(err)
 	}
@@ -153,16 +197,45 @@ func (f *fullDisk) whileCheckingOut() {
 	if got := local.Sh(f.T, b, "git status --porcelain; wc -c < big"); got != fmt.Sprint(size) {
 		f.T.Errorf("with room the checkout is %s", got)
 	}
-	for _, s := range []*berth.Session{a, b, c} {
+	sessions := []*berth.Session{a, b, c}
+	if b.Info().Instance.SharedCheckouts {
+		sessions = append(sessions, f.overATree(b, remote, size)...)
+	}
+	for _, s := range sessions {
 		f.end(s)
 	}
+}
+
+// overATree has less room on the disk than the files of a commit take. A session that shares the tree of that commit needs none for
+// them. The tree stays while it is used.
+func (f *fullDisk) overATree(b *berth.Session, remote *gittest.Remote, size int64) (sessions []*berth.Session) {
+	f.awaitTrees(b, has(remote.Head("big")))
+	empty := f.fill(16 * mib)
+	defer empty()
+	before := f.free()
+	d := f.Create("d", remote.URL(), "big")
+	if got := local.Sh(f.T, d, "git status --porcelain; wc -c < big"); got != fmt.Sprint(size) || !isMounted(f.T, d) {
+		f.T.Errorf("over a tree the checkout is %s; it is a mount: %t", got, isMounted(f.T, d))
+	}
+	if took := before - f.free(); took > 4*mib {
+		f.T.Errorf("a session over a tree takes %d KiB", took>>10)
+	}
+	defer f.fill(mib)() // the disk is short: unused trees would go
+	local.Sh(f.T, d, "cat big | wc -c; echo x >> big.txt; git add big.txt")
+	f.awaitTrees(d, only(remote.Head("big")))
+	return []*berth.Session{d}
 }
 
 // whileStarting fills the disk to the last byte. Sessions that exist can still be used and be ended.
 func (f *fullDisk) whileStarting() {
 	other := f.Git.Create("org/other", gittest.Small())
 	s := f.Create("there", f.small.URL(), "")
+	if s.Info().Instance.SharedCheckouts {
+		f.awaitTrees(s, has(f.small.Head("main")))
+	}
 	empty := f.fill(0)
+	f.awaitTrees(s, none) // which leaves some room
+	last := f.fill(0)
 	f.refused("other", other, "", "starting")
 	if left := f.Containers(); len(left) != 1 {
 		f.T.Errorf("the containers are %v, want the one from before", left)
@@ -171,6 +244,7 @@ func (f *fullDisk) whileStarting() {
 	f.end(s)
 	f.Pool.WaitGone(f.T)
 	holds(f.T, f.Pool, 0)
+	last()
 	empty()
 	f.end(f.Create("other", other.URL(), ""))
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -20,16 +22,7 @@ func NewRoomless(t testing.TB, beside *Pool, cfg berth.Config) *Pool {
 	t.Helper()
 	name := testenv.PoolName(t)
 	theirs, ours := short(beside.Name), short(name)
-	wardens, err := beside.Docker.ContainerList(context.Background(), client.ContainerListOptions{
-		Filters: make(client.Filters).Add("label", "berth.pool="+beside.Name).Add("label", "berth.kind=warden"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(wardens.Items) != 1 {
-		testenv.Missing(t, "needs an engine that allows the warden, and there are %d wardens", len(wardens.Items))
-	}
-	warden := wardens.Items[0]
+	warden := beside.warden()
 	made, err := beside.Docker.ContainerCreate(context.Background(), client.ContainerCreateOptions{
 		Name:   strings.Replace(strings.TrimPrefix(warden.Names[0], "/"), theirs, ours, 1),
 		Config: &container.Config{Image: warden.Image, Entrypoint: []string{"true"}},
@@ -43,6 +36,41 @@ func NewRoomless(t testing.TB, beside *Pool, cfg berth.Config) *Pool {
 		}
 	})
 	return newPool(t, name, cfg)
+}
+
+// warden returns the pool's warden.
+func (l *Pool) warden() container.Summary {
+	l.T.Helper()
+	wardens, err := l.Docker.ContainerList(context.Background(), client.ContainerListOptions{
+		Filters: make(client.Filters).Add("label", "berth.pool="+l.Name).Add("label", "berth.kind=warden"),
+	})
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	if len(wardens.Items) != 1 {
+		testenv.Missing(l.T, "needs an engine that allows the warden, and there are %d wardens", len(wardens.Items))
+	}
+	return wardens.Items[0]
+}
+
+// KillWarden kills the warden, which the engine starts again.
+func (l *Pool) KillWarden() {
+	l.T.Helper()
+	id := l.warden().ID
+	found, err := l.Docker.ContainerInspect(context.Background(), id, client.ContainerInspectOptions{})
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	l.Inside(id, fmt.Sprint("kill -9 ", found.Container.State.Pid)) // it has the machine's process IDs
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		now, err := l.Docker.ContainerInspect(context.Background(), id, client.ContainerInspectOptions{})
+		if err == nil && now.Container.State.Running && now.Container.State.Pid != found.Container.State.Pid {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.T.Fatalf("the engine has not started the warden again: %v", err)
+		}
+	}
 }
 
 // short is how the engine's driver shortens the name of a pool.
