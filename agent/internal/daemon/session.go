@@ -258,7 +258,7 @@ func (d *Daemon) clear(ctx context.Context, s *session) error {
 	if s.room == nil {
 		err = d.places.Clear(ctx, s.ID, s.UID) // also ends its processes, by the uid
 	} else {
-		err = d.places.ClearRoom(s.ID, s.UID)
+		err = d.places.ClearRoom(s.ID, s.UID, s.room.LetGo)
 	}
 	if err != nil {
 		return err

@@ -10,13 +10,13 @@ import (
 
 // ClearRoom takes away what a session owned that had a room, after the room's end: its place, which is removed in the background. The
 // session could write nothing else of the container, and nothing of it runs. The account of the owner of layers stays, as that of the
-// mirror: several rooms may be its.
-func (p *Places) ClearRoom(id string, uid int) error {
-	err := p.Trash.Put(p.Top(id))
+// mirror: several rooms may be its. first is called in the background before the removal.
+func (p *Places) ClearRoom(id string, uid int, first func()) error {
+	var err error
 	if uid != room.LayerUID {
-		err = errors.Join(err, p.removeAccount(uid))
+		err = p.removeAccount(uid)
 	}
-	return err
+	return errors.Join(err, p.Trash.PutAfter(first, p.Top(id))) // last, because its work in the background slows down the rest
 }
 
 // Clear ends every process of a uid, and then removes all that the uid owned: its place, its files in shared directories at any

@@ -24,10 +24,16 @@ type Trash struct {
 	log *slog.Logger
 
 	mu    sync.Mutex // protects what follows
-	names []string   // in dir
-	busy  bool       // one that is not in names is being removed
+	items []item
+	busy  bool // one that is not among the items is being removed
 	wake  chan struct{}
 	empty chan struct{} // closed while there is nothing to remove
+}
+
+// An item is something to remove.
+type item struct {
+	name  string // in the Trash's directory
+	first func() // is called before the removal
 }
 
 // newTrash returns a Trash that moves what it removes into dir, which is on the file system of all that it gets.
@@ -38,29 +44,40 @@ func newTrash(dir string, log *slog.Logger) *Trash {
 }
 
 // Put takes a directory away, and lets Run remove it. Nobody but root reaches it any more by its path. A missing one is no error.
-func (t *Trash) Put(path string) error {
+func (t *Trash) Put(path string) error { return t.PutAfter(func() {}, path) }
+
+// PutAfter is Put. Run calls first before it removes the directory. If there is none, PutAfter calls it.
+func (t *Trash) PutAfter(first func(), path string) error {
+	found, err := t.put(item{rand.Text(), first}, path)
+	if err == nil && !found {
+		first()
+	}
+	return err
+}
+
+// put reports whether there is something to remove.
+func (t *Trash) put(i item, path string) (found bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
-		return err
+		return false, err
 	}
-	name := rand.Text()
-	if err := os.Rename(path, filepath.Join(t.dir, name)); err != nil {
+	if err := os.Rename(path, filepath.Join(t.dir, i.name)); err != nil {
 		os.Remove(t.dir) // if it is empty
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return false, nil
 		}
-		return err
+		return false, err
 	}
-	if len(t.names) == 0 && !t.busy {
+	if len(t.items) == 0 && !t.busy {
 		t.empty = make(chan struct{})
 	}
-	t.names = append(t.names, name)
+	t.items = append(t.items, i)
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
-	return nil
+	return true, nil
 }
 
 // Wait returns when nothing is left to be removed.
@@ -79,7 +96,7 @@ func (t *Trash) Wait(ctx context.Context) error {
 // Run removes until ctx ends.
 func (t *Trash) Run(ctx context.Context) {
 	for ctx.Err() == nil {
-		name, ok := t.next()
+		next, ok := t.next()
 		if !ok {
 			select {
 			case <-t.wake:
@@ -87,12 +104,13 @@ func (t *Trash) Run(ctx context.Context) {
 			}
 			continue
 		}
-		if err := removeAll(t.dir, name); err != nil {
+		next.first()
+		if err := removeAll(t.dir, next.name); err != nil {
 			t.log.Error("files of an ended session stay until the agent starts again", "error", err)
 		}
 		t.mu.Lock()
 		t.busy = false
-		if len(t.names) == 0 {
+		if len(t.items) == 0 {
 			os.Remove(t.dir) // it is made again when it is needed
 			close(t.empty)
 		}
@@ -100,13 +118,13 @@ func (t *Trash) Run(ctx context.Context) {
 	}
 }
 
-func (t *Trash) next() (name string, ok bool) {
+func (t *Trash) next() (first item, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.names) == 0 {
-		return "", false
+	if len(t.items) == 0 {
+		return item{}, false
 	}
-	name, t.names = t.names[0], t.names[1:]
+	first, t.items = t.items[0], t.items[1:]
 	t.busy = true
-	return name, true
+	return first, true
 }

@@ -56,6 +56,19 @@ func TestTrashRemovesInTheBackground(t *testing.T) {
 			t.Errorf("left: %v, %v", left, err)
 		}
 	}
+	calls := make(chan string, 2) // what is to come first comes, also if there is nothing to remove
+	if err := os.Mkdir(filepath.Join(root, "last"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"last", "missing"} {
+		path := filepath.Join(root, name)
+		if err := trash.PutAfter(func() { calls <- name }, path); err != nil {
+			t.Error(err)
+		}
+		if got := <-calls; got != name {
+			t.Errorf("%s was called for %s", got, name)
+		}
+	}
 	stop()
 	run.Wait()
 	put("after the end") // the agent's next start removes it

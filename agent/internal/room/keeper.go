@@ -22,6 +22,7 @@ type Keeper struct {
 	turn   chan struct{} // has one place, for the call that opens or closes; protects what follows
 	room   *Room         // nil = none was opened
 	id     string        // by which the Opener knows the room
+	mount  *os.File      // of the room's checkout: see hold. nil = there is none
 }
 
 // KeeperConfig configures a Keeper.
@@ -66,6 +67,7 @@ func (k *Keeper) living(ctx context.Context) (*Room, error) {
 		select {
 		case <-k.room.Done():
 			k.Log.Warn("a session's room has ended by itself; it gets a new one", "session", k.Spec.ID)
+			k.LetGo() // before another mount has the same directories
 			k.sweep(ctx)
 		default:
 			return k.room, nil
@@ -82,8 +84,33 @@ func (k *Keeper) living(ctx context.Context) (*Room, error) {
 		return nil, &wire.Error{Code: wire.CodeInternal, Message: fmt.Sprintf("the session's room cannot be opened: %v", err)}
 	}
 	k.room = fresh
+	k.hold()
 	return fresh, nil
 }
+
+// hold keeps the mount of the room's checkout beyond the end of the room. The kernel forgets each file of a mount, one after another,
+// when nothing uses the mount any more. It would do so while the last process of the room ends, for which the end of the session waits.
+func (k *Keeper) hold() {
+	k.mount = nil
+	if k.Spec.Checkout == nil {
+		return
+	}
+	const oPath, overlayMagic = 0x200000, 0x794c7630
+	path := fmt.Sprintf("/proc/%d/root%s", k.room.pid, k.Spec.Checkout.Dir)
+	fd, err := syscall.Open(path, oPath|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return // the end of the room takes longer
+	}
+	k.mount = os.NewFile(uintptr(fd), "checkout")
+	var fs syscall.Statfs_t
+	if syscall.Fstatfs(fd, &fs) != nil || int64(fs.Type) != overlayMagic {
+		k.mount.Close()
+		k.mount = nil
+	}
+}
+
+// LetGo lets go of the mount of the checkout. That takes a while. It may be called once Close has returned, and again.
+func (k *Keeper) LetGo() { k.mount.Close() }
 
 func (k *Keeper) open(ctx context.Context) (*Room, error) {
 	if r, id := k.Spares.take(ctx, k.Spec); r != nil {

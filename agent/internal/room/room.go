@@ -17,7 +17,8 @@ import (
 // A Room is a room that is open, as its agent sees it.
 type Room struct {
 	conn  *conn
-	pidfd *os.File      // of the init
+	pid   int           // of the init, in this program's PID namespace
+	pidfd *os.File      // of it
 	ready chan struct{} // closed when the init takes orders; kills is set before
 	kills *os.File      // counts the room's processes that the kernel has killed for lack of memory; nil = it cannot be known
 	gone  chan struct{} // closed when the init has ended, and with it every process of the room
@@ -57,7 +58,7 @@ func New(control *os.File, pid int, s Settings) (*Room, error) {
 		return nil, err
 	}
 	r := &Room{
-		conn: c, pidfd: pidfd,
+		conn: c, pid: pid, pidfd: pidfd,
 		ready: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}),
 		pending: make(map[uint64]*pendingStart), running: make(map[uint64]*proc.Process),
 	}

@@ -142,6 +142,15 @@ func TestLocalALargeCheckoutIsMadeOnce(t *testing.T) {
 	if len(size) > 3 {
 		t.Errorf("a session takes %s KiB of the disk", size)
 	}
+	// The agent holds the mounts, so that no end waits until the kernel has forgotten the files.
+	found, err := l.Docker.ContainerInspect(t.Context(), container, client.ContainerInspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := fmt.Sprintf(`grep -lE '^flags:[[:space:]]*01[0-9]{7}$' /proc/%d/fdinfo/* | wc -l`, found.Container.State.Pid) // those of O_PATH
+	if got := l.InWarden(held); got != fmt.Sprint(tasks) {
+		t.Errorf("the agent holds %s mounts; want %d", got, tasks)
+	}
 	for _, s := range all[1:] {
 		if err := l.TerminateSession(t.Context(), s.ID()); err != nil {
 			t.Error(err)
@@ -155,6 +164,9 @@ func TestLocalALargeCheckoutIsMadeOnce(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not removed: %s", l.Inside(container, "find /sessions/.gone | head"))
 		}
+	}
+	if got := l.InWarden(held); got != "1" {
+		t.Errorf("after their ends, the agent holds %s mounts; want that of the session that is open", got)
 	}
 }
 

@@ -53,6 +53,12 @@ func (l *Pool) warden() container.Summary {
 	return wardens.Items[0]
 }
 
+// InWarden runs a shell script in the warden's container, and returns what it printed. It sees all processes of the machine.
+func (l *Pool) InWarden(script string) string {
+	l.T.Helper()
+	return l.Inside(l.warden().ID, script)
+}
+
 // KillWarden kills the warden, which the engine starts again.
 func (l *Pool) KillWarden() {
 	l.T.Helper()
