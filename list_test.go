@@ -52,12 +52,12 @@ func TestInstanceInfoSaysWhereItIsAndWhy(t *testing.T) {
 		ready := in.Since
 		want := berth.InstanceInfo{
 			ID: machine.LaunchID, CloudID: machine.CloudID, Address: machine.Address,
-			State: "ready", Slots: 10, Tasks: 1, Since: ready, Isolation: berth.IsolationRooms,
+			State: "ready", Slots: 10, Tasks: 1, Since: ready, Isolation: berth.IsolationRooms, SharedCheckouts: true,
 		}
 		if in != want || machine.CloudID == "" || ready.IsZero() || ready.After(time.Now()) {
 			t.Errorf("%+v, want %+v", in, want)
 		}
-		short := berth.InstanceInfo{ID: want.ID, CloudID: want.CloudID, Address: want.Address, Isolation: want.Isolation}
+		short := berth.InstanceInfo{ID: want.ID, CloudID: want.CloudID, Address: want.Address, Isolation: want.Isolation, SharedCheckouts: true}
 		if got := s.Info().Instance; got != short {
 			t.Errorf("the session's: %+v, want %+v", got, short)
 		}

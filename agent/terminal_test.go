@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,8 @@ import (
 // TestTerminal holds that a command's terminal is a real one: of its uid, the controlling terminal of its process, with the keys that
 // every terminal has.
 func TestTerminal(t *testing.T) {
+	signal.Ignore(syscall.SIGHUP) // as nohup does. The agent inherits it, and its commands do not
+	t.Cleanup(func() { signal.Reset(syscall.SIGHUP) })
 	r := start(t)
 	r.session(t, "s", 10001)
 	size := &agent.Size{Rows: 30, Cols: 100}

@@ -172,6 +172,7 @@ func setUp(o Options) (*Daemon, error) {
 // limitProcess sets what the sessions' commands inherit.
 func limitProcess(o Options) error {
 	syscall.Umask(0o022) // Directories that others must not enter get their modes explicitly.
+	proc.DefaultSignals()
 	if os.Getpid() != 1 {
 		if err := proc.AdoptOrphans(); err != nil {
 			return err

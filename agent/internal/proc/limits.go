@@ -3,6 +3,7 @@ package proc
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
@@ -95,3 +96,19 @@ func AdoptOrphans() error {
 	}
 	return nil
 }
+
+// DefaultSignals lets the programs that this one starts have the default action of every signal. They would ignore those that this one was
+// started with ignored, as nohup does with SIGHUP, which then ended no program whose terminal is closed.
+func DefaultSignals() {
+	var ignored []os.Signal
+	for n := syscall.Signal(1); n <= lastSignal; n++ {
+		if signal.Ignored(n) {
+			ignored = append(ignored, n)
+		}
+	}
+	if len(ignored) > 0 {
+		signal.Notify(make(chan os.Signal, 1), ignored...) // a program inherits no handler
+	}
+}
+
+const lastSignal = 64

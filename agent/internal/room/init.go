@@ -38,6 +38,7 @@ func Init(control *os.File) error {
 	}
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(50)
+	proc.DefaultSignals()
 	proc.Prewarm(initThreads)
 	c, err := newConn(control)
 	if err != nil {

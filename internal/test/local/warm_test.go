@@ -71,7 +71,7 @@ func TestLocalContainerGoesAfterItsTimeout(t *testing.T) {
 
 func TestLocalWarmBringsAContainerUp(t *testing.T) {
 	t.Parallel()
-	l := local.New(t, berth.Config{MinInstances: 1, Warm: berth.Warm{Containers: 1}})
+	l := local.New(t, berth.Config{MinInstances: 1, Warm: berth.Warm{Containers: 1}, ContainerIdleTimeout: time.Second})
 	remote := l.Git.Create("org/repo", gittest.Small())
 	if err := l.Warm(t.Context(), remote.URL(), "", time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
