@@ -17,7 +17,7 @@ import (
 // It copies from an offset on. missing says why that is not where the caller wanted it to begin.
 func (p *Process) copyOut(name string, w io.Writer, from int64, missing error) *stream {
 	s := &stream{name: name, over: make(chan struct{})}
-	q := newQueue(p.ctx)
+	q := newQueue(p.ctx, from)
 	if !p.c.spawn(func() { q.end(p.readAll(name, from, q)) }) {
 		q.end(ErrClosed)
 	}

@@ -18,14 +18,15 @@ type queue struct {
 	changed sync.Cond
 	list    []*chunk
 	size    int   // bytes in list
-	taken   int64 // bytes that take has returned so far
+	taken   int64 // the offset in the stream behind the last byte that take has returned
 	ended   bool  // nothing follows list
 	cut     error // why not
 	unhook  func() bool
 }
 
-func newQueue(ctx context.Context) *queue {
-	q := &queue{ctx: ctx}
+// newQueue returns a queue for the bytes of a stream from an offset on.
+func newQueue(ctx context.Context, from int64) *queue {
+	q := &queue{ctx: ctx, taken: from}
 	q.changed.L = &q.mu
 	q.unhook = context.AfterFunc(ctx, func() {
 		q.mu.Lock()
