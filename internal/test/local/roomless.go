@@ -67,7 +67,14 @@ func (l *Pool) KillWarden() {
 	if err != nil {
 		l.T.Fatal(err)
 	}
-	l.Inside(id, fmt.Sprint("kill -9 ", found.Container.State.Pid)) // it has the machine's process IDs
+	kill := []string{"kill", "-9", fmt.Sprint(found.Container.State.Pid)} // it has the machine's process IDs
+	made, err := l.Docker.ExecCreate(context.Background(), id, client.ExecCreateOptions{Cmd: kill})
+	if err == nil { // detached: the engine may never end the stream of a command that its container does not outlive
+		_, err = l.Docker.ExecStart(context.Background(), made.ID, client.ExecStartOptions{Detach: true})
+	}
+	if err != nil {
+		l.T.Logf("killing the warden: %v", err) // the engine may have been too late to see the command start
+	}
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		now, err := l.Docker.ContainerInspect(context.Background(), id, client.ContainerInspectOptions{})
 		if err == nil && now.Container.State.Running && now.Container.State.Pid != found.Container.State.Pid {
