@@ -144,7 +144,7 @@ func (i *installer) copyTo(ctx context.Context, helper string) error {
 	if ok, err := full(); err != nil {
 		return err
 	} else if !ok {
-		return errors.New("the copy is not complete; is the disk full?")
+		return againError{errors.New("the copy is not complete; is the disk full?")} // or another process replaces it just now
 	}
 	return nil
 }

@@ -17,8 +17,9 @@ import (
 type output struct {
 	pipe   *os.File
 	budget *budget
-	unread bool  // nobody will ask for it: it is read and dropped
-	ring   *ring // keeps the end of it, whoever asks for it; nil = kept has what was not acknowledged
+	unread bool            // nobody will ask for it: it is read and dropped
+	user   <-chan struct{} // closed when the program of a terminal has ended, which is to be closed later: see openTerminal. nil = a pipe
+	ring   *ring           // keeps the end of it, whoever asks for it; nil = kept has what was not acknowledged
 
 	mu      sync.Mutex    // protects what follows
 	changed chan struct{} // closed and replaced whenever something below changes
@@ -69,8 +70,11 @@ func (o *output) shut(lost error) {
 
 // pump reads the pipe until its last writer has closed it, or until close.
 func (o *output) pump() {
-	defer o.pipe.Close()
 	o.end(o.readPipe())
+	if o.user != nil {
+		<-o.user
+	}
+	o.pipe.Close()
 }
 
 // readPipe returns nil at the pipe's end and after close. Otherwise it returns why the rest of the pipe cannot be read.

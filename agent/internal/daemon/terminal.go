@@ -10,13 +10,13 @@ import (
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// openTerminal makes the streams of a command that was started with a terminal. The terminal's other end is closed with the output,
-// and then its processes get SIGHUP.
+// openTerminal makes the streams of a command that was started with a terminal. When the output is closed, the terminal is, and its
+// processes get SIGHUP. When the program has closed the terminal itself, it may still have to end, as cat does: it is to get none then.
 func (c *command) openTerminal(s wire.Start, out *output) {
 	syscall.SetNonblock(c.proc.Master, true)
 	master := os.NewFile(uintptr(c.proc.Master), "terminal")
 	c.terminal = true
-	out.pipe, out.unread = master, !s.Stdout
+	out.pipe, out.unread, out.user = master, !s.Stdout, c.proc.Done()
 	c.out = startOutput(out)
 	if s.Stdin {
 		c.in = newInput(typist{master})
