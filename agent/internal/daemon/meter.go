@@ -43,6 +43,7 @@ type meter struct {
 	end    func(ctx context.Context, s *session, reason string)
 
 	last   syscall.Statfs_t // of the last look, or from before the first session
+	gone   place.Usage      // what the agent had removed at the last look
 	growth place.Usage      // of the whole file system: what it grew from one look to the next, summed up
 
 	mu    sync.Mutex // protects what follows
@@ -74,18 +75,18 @@ func (m *meter) run(ctx context.Context) {
 		if err := syscall.Statfs(m.places.Root, &fs); err != nil {
 			continue
 		}
-		for _, w := range m.look(fs, time.Now()) {
+		for _, w := range m.look(fs, m.places.Removed.Usage(), time.Now()) {
 			m.walks.Go(func() { m.walk(ctx, w) })
 		}
 	}
 }
 
-// look returns the walks to begin now. What a session wrote between its opening and the first look that sees it is part of the
+// look returns the walks to begin now. gone is what the agent has removed until fs was read, or more. What a session wrote between its opening and the first look that sees it is part of the
 // growth since the look before, so the growth of a new directory counts from there. A session that opens after m.open is seen
 // by the next look, and writes after this one.
-func (m *meter) look(fs syscall.Statfs_t, at time.Time) []walk {
+func (m *meter) look(fs syscall.Statfs_t, gone place.Usage, at time.Time) []walk {
 	before := m.growth
-	m.grow(fs)
+	m.grow(fs, gone)
 	sessions := m.open()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,13 +94,14 @@ func (m *meter) look(fs syscall.Statfs_t, at time.Time) []walk {
 	return m.plan(sessions, float64(fs.Bavail)*float64(fs.Bsize), at)
 }
 
-// grow adds to the growth by how much the file system has grown since the last look. Files that were removed since then hide as much
-// growth; those that were removed earlier hide none.
-func (m *meter) grow(fs syscall.Statfs_t) {
+// grow adds to the growth by how much the file system has grown since the last look. The files that the agent has removed since then, of
+// ended sessions, count as growth: they may hide as much of it. What sessions themselves removed since then hides growth; what they
+// removed earlier hides none.
+func (m *meter) grow(fs syscall.Statfs_t, gone place.Usage) {
 	was, is := used(m.last), used(fs)
-	m.growth.Bytes += max(is.Bytes-was.Bytes, 0)
-	m.growth.Files += max(is.Files-was.Files, 0)
-	m.last = fs
+	m.growth.Bytes += max(is.Bytes-was.Bytes+gone.Bytes-m.gone.Bytes, 0)
+	m.growth.Files += max(is.Files-was.Files+gone.Files-m.gone.Files, 0)
+	m.last, m.gone = fs, gone
 }
 
 // A walk is a walk that is due.

@@ -27,10 +27,10 @@ func (p *Places) Clear(ctx context.Context, id string, uid int) error {
 	}
 	var failed []error
 	if id != "" {
-		failed = append(failed, removeAll(p.Root, id))
+		failed = append(failed, removeAll(p.Root, id, p.Removed))
 	}
 	for _, dir := range p.Shared {
-		failed = append(failed, sweep(dir, uid))
+		failed = append(failed, sweep(dir, uid, p.Removed))
 	}
 	failed = append(failed, removeIPC(uid), p.removeAccount(uid))
 	return errors.Join(failed...)

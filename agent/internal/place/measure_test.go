@@ -115,7 +115,7 @@ func TestMeasureGoesDeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := removeAll(filepath.Dir(dir), filepath.Base(dir)); err != nil {
+		if err := removeAll(filepath.Dir(dir), filepath.Base(dir), nil); err != nil {
 			t.Error(err)
 		}
 	})

@@ -38,6 +38,7 @@ type Config struct {
 type Places struct {
 	Config
 	Trash    *Trash
+	Removed  *Removed   // what was removed since Open
 	accounts sync.Mutex // held while passwd and group are written: short file work only
 }
 
@@ -57,11 +58,12 @@ func Open(c Config) (*Places, error) {
 		return nil, err
 	}
 	for _, e := range old {
-		if err := removeAll(c.Root, e.Name()); err != nil {
+		if err := removeAll(c.Root, e.Name(), nil); err != nil {
 			return nil, err
 		}
 	}
-	return &Places{Config: c, Trash: newTrash(filepath.Join(c.Root, trashName), c.Log)}, nil
+	removed := &Removed{}
+	return &Places{Config: c, Removed: removed, Trash: newTrash(filepath.Join(c.Root, trashName), c.Log, removed)}, nil
 }
 
 // A Place is the place of one session.

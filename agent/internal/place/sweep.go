@@ -13,9 +13,9 @@ import (
 // anyone means every uid.
 const anyone = -1
 
-// removeAll removes a directory and everything below it. A missing directory is no error.
-func removeAll(parent, name string) error {
-	if err := sweep(filepath.Join(parent, name), anyone); err != nil {
+// removeAll removes a directory and everything below it. A missing directory is no error. removed counts it.
+func removeAll(parent, name string, removed *Removed) error {
+	if err := sweep(filepath.Join(parent, name), anyone, removed); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(parent, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -33,9 +33,9 @@ func removeAll(parent, name string) error {
 //
 // A task may also make millions of directories. Where all of them are removed, the walk remembers few at a time: it reads on when
 // those are gone, and moves a directory that lies too deep to the top.
-func sweep(dir string, uid int) error {
+func sweep(dir string, uid int, removed *Removed) error {
 	for range 5 {
-		w := walk{uid: uid, buffer: make([]byte, sweepPiece)}
+		w := walk{uid: uid, counted: removed, buffer: make([]byte, sweepPiece)}
 		err := w.run(dir)
 		if !errors.Is(err, errMoved) {
 			return errors.Join(append(w.failed, err)...)
@@ -60,7 +60,8 @@ type walk struct {
 	top     int     // the directory that it begins in
 	failed  []error // at most a few: a hostile tree has many names
 	levels  []level // the directories from the top to the one that is open
-	removed int     // files and directories, also those that were moved to the top
+	counted *Removed
+	removed int // files and directories, also those that were moved to the top
 	buffer  []byte
 }
 
@@ -144,6 +145,9 @@ func (w *walk) enter(fd int, l level) error {
 		return err
 	}
 	l.dev, l.ino, l.doomed, l.before = st.Dev, st.Ino, w.owns(st), w.removed
+	if l.doomed {
+		w.counted.count(&st)
+	}
 	if err := w.read(fd, &l); err != nil {
 		return err
 	}
@@ -167,6 +171,7 @@ func (w *walk) read(fd int, l *level) error {
 			if st.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 				l.below = append(l.below, e.name)
 			} else if w.owns(st) {
+				w.counted.count(&st)
 				w.remove(fd, e.name, false)
 			}
 		}

@@ -41,10 +41,10 @@ func TestSweepRemembersLittle(t *testing.T) {
 	if n := cap(w.levels); n > 2*maxDeep {
 		t.Errorf("the walk has remembered %d levels", n)
 	}
-	if err := removeAll(root, "session"); err != nil {
+	if err := removeAll(root, "session", nil); err != nil {
 		t.Error(err)
 	}
-	if err := removeAll(root, "session"); err != nil {
+	if err := removeAll(root, "session", nil); err != nil {
 		t.Errorf("once more: %v", err)
 	}
 }

@@ -20,8 +20,9 @@ const (
 // Trash removes directories in the background, one after another, so that a session does not wait for the removal of many files. It is
 // safe for concurrent use.
 type Trash struct {
-	dir string // is made when it is needed, and removed when it is empty
-	log *slog.Logger
+	dir     string // is made when it is needed, and removed when it is empty
+	log     *slog.Logger
+	removed *Removed
 
 	mu    sync.Mutex // protects what follows
 	items []item
@@ -36,9 +37,9 @@ type item struct {
 	first func() // is called before the removal
 }
 
-// newTrash returns a Trash that moves what it removes into dir, which is on the file system of all that it gets.
-func newTrash(dir string, log *slog.Logger) *Trash {
-	t := &Trash{dir: dir, log: log, wake: make(chan struct{}, 1), empty: make(chan struct{})}
+// newTrash returns a Trash that moves what it removes into dir, which is on the file system of all that it gets. removed counts what it removes.
+func newTrash(dir string, log *slog.Logger, removed *Removed) *Trash {
+	t := &Trash{dir: dir, log: log, removed: removed, wake: make(chan struct{}, 1), empty: make(chan struct{})}
 	close(t.empty)
 	return t
 }
@@ -105,7 +106,7 @@ func (t *Trash) Run(ctx context.Context) {
 			continue
 		}
 		next.first()
-		if err := removeAll(t.dir, next.name); err != nil {
+		if err := removeAll(t.dir, next.name, t.removed); err != nil {
 			t.log.Error("files of an ended session stay until the agent starts again", "error", err)
 		}
 		t.mu.Lock()

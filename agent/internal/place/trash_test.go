@@ -14,7 +14,8 @@ import (
 // TestTrashRemovesInTheBackground: a path is free when Put returns, and in the end nothing is left, not even the directory.
 func TestTrashRemovesInTheBackground(t *testing.T) {
 	root := t.TempDir()
-	trash := newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler))
+	removed := &Removed{}
+	trash := newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler), removed)
 	if err := trash.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +57,9 @@ func TestTrashRemovesInTheBackground(t *testing.T) {
 			t.Errorf("left: %v, %v", left, err)
 		}
 	}
+	if got := removed.Usage(); got.Files != 7*4 || got.Bytes < 7*1 { // three directories and a file, seven times
+		t.Errorf("%+v were counted as removed, want 28 files", got)
+	}
 	calls := make(chan string, 2) // what is to come first comes, also if there is nothing to remove
 	if err := os.Mkdir(filepath.Join(root, "last"), 0o700); err != nil {
 		t.Fatal(err)
@@ -77,7 +81,7 @@ func TestTrashRemovesInTheBackground(t *testing.T) {
 // TestRoomIsFreedForACheckout: before a checkout fails because the disk is full, what nobody needs is removed.
 func TestRoomIsFreedForACheckout(t *testing.T) {
 	root, shrunk := t.TempDir(), 0
-	p := &Places{Config: Config{Shrink: func(context.Context) error { shrunk++; return nil }}, Trash: newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler))}
+	p := &Places{Config: Config{Shrink: func(context.Context) error { shrunk++; return nil }}, Trash: newTrash(filepath.Join(root, trashName), slog.New(slog.DiscardHandler), nil)}
 	if err := p.fit(t.Context(), root, mirror.Tree{Bytes: 1, Files: 1}, MinUID); err != nil || shrunk != 0 {
 		t.Errorf("with room: %v, %d", err, shrunk)
 	}
