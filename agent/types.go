@@ -100,7 +100,7 @@ type Command struct {
 	// shown. Stderr is nil or equal to Stdout. The end of Stdin types the character for the end of a file, if the program reads
 	// lines; a nil Stdin types nothing. TERM is xterm unless the environment has another one.
 	Terminal *Size
-	// Detached makes the command go on when no client has a use for it. The agent keeps the ends of both outputs, whoever reads them and
+	// Detached makes the command go on when no client has a use for it. The agent keeps the ends of both outputs, also when they were read, and
 	// also where Stdout or Stderr is nil, so that a slow Writer does not hold it back: see [Client.Attach]. Keep is how many bytes of
 	// each are kept; 0 = 16 MiB. A Terminal takes input from later clients also if Stdin is nil.
 	Detached bool

@@ -152,7 +152,7 @@ func (f *Files) Names() (names []string) {
 const maxLinks = 40 // that are followed for one name
 
 // find returns a file by its absolute name, and its name without symbolic links. Without follow, it returns a link at the end itself. If
-// only the file itself is missing, the name is that which it would have. The caller holds mu.
+// only the file itself is missing, the name is the one that it would have. The caller holds mu.
 func (f *Files) find(name string, follow bool) (n *inode, real string, err error) {
 	at, real := f.root, "/"
 	parents := []*inode{}

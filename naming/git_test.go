@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-go/berth/internal/test/need"
 	"github.com/berth-go/berth/naming"
 	"github.com/google/go-cmp/cmp"
 )
@@ -20,10 +21,7 @@ func git(t testing.TB, env ...string) func(args ...string) (string, error) {
 	t.Helper()
 	path, err := exec.LookPath("git")
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("git is needed: ", err)
-		}
-		t.Skip("skipped, as there is no git here: ", err)
+		need.Missing(t, "needs git: %v", err)
 	}
 	dir := t.TempDir()
 	env = append([]string{
@@ -59,10 +57,7 @@ func TestGitReadsURL(t *testing.T) {
 
 	backend := filepath.Join(must("--exec-path"), "git-http-backend")
 	if _, err := os.Stat(backend); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("this git cannot serve http: ", err)
-		}
-		t.Skip("skipped, as this git cannot serve http: ", err)
+		need.Missing(t, "needs a git that can serve http: %v", err)
 	}
 	server := httptest.NewServer(&cgi.Handler{Path: backend, Env: []string{
 		"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",

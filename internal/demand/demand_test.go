@@ -65,7 +65,7 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-// TestWorth: of two repositories that are wanted as often, that which is slower to start goes first.
+// TestWorth: of two repositories that are wanted as often, the one that is slower to start goes first.
 func TestWorth(t *testing.T) {
 	d := &store.Demand{}
 	days(d, "slow", 3, 9, 61*time.Second)

@@ -3,10 +3,13 @@ package agenttest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-go/berth/internal/test/need"
 )
 
 // StartAlone starts an agent in a network namespace of its own, where only the loopback interface is up. An agent finds the
@@ -42,4 +45,30 @@ func (a *Agent) InNetwork(fn func()) error {
 	}
 	runtime.UnlockOSThread()
 	return nil
+}
+
+// FewPorts runs fn in a network namespace of its own, which has a loopback interface, and the local ports from first to last only. fn
+// must not leave its thread.
+func FewPorts(tb testing.TB, first, last int, fn func()) {
+	tb.Helper()
+	need.Root(tb)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			tb.Errorf("unshare: %v", err)
+			return
+		}
+		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			tb.Errorf("ip: %v: %s", err, out)
+			return
+		}
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", fmt.Appendf(nil, "%d %d", first, last), 0o644); err != nil {
+			tb.Error(err)
+			return
+		}
+		fn()
+	}()
+	<-done
 }

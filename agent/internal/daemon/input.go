@@ -20,7 +20,7 @@ type input struct {
 	accepted int64         // bytes taken so far
 	ending   bool          // no more will come
 	closed   bool          // the program reads no more
-	writer   string        // whose parts are taken: that which came last. Its offsets begin at start
+	writer   string        // whose parts are taken: the last that came. Its offsets begin at start
 	start    int64
 	past     []string // writers before it, whose parts are not taken any more
 }

@@ -19,7 +19,7 @@ type output struct {
 	budget *budget
 	unread bool            // nobody will ask for it: it is read and dropped
 	user   <-chan struct{} // closed when the program of a terminal has ended, which is to be closed later: see openTerminal. nil = a pipe
-	ring   *ring           // keeps the end of it, whoever asks for it; nil = kept has what was not acknowledged
+	ring   *ring           // keeps the end of it, also when it was read; nil = kept has what was not acknowledged
 
 	mu      sync.Mutex    // protects what follows
 	changed chan struct{} // closed and replaced whenever something below changes

@@ -1,44 +1,16 @@
 package localport
 
 import (
-	"os"
-	"os/exec"
-	"runtime"
 	"syscall"
 	"testing"
 
+	"github.com/berth-go/berth/agent/internal/agenttest"
 	"github.com/berth-go/berth/agent/internal/sockdiag"
-	"github.com/berth-go/berth/internal/test/need"
 )
-
-// inNetwork runs a function in a network namespace of its own, which has few local ports. The function must not leave its thread.
-func inNetwork(t *testing.T, fn func()) {
-	t.Helper()
-	need.Root(t) // to give files and ports to other uids
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
-			t.Errorf("unshare: %v", err)
-			return
-		}
-		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-			t.Errorf("ip: %v: %s", err, out)
-			return
-		}
-		if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40099"), 0o644); err != nil {
-			t.Error(err)
-			return
-		}
-		fn()
-	}()
-	<-done
-}
 
 // TestPortsUsedUp takes all ports, by sockets of each family and transport.
 func TestPortsUsedUp(t *testing.T) {
-	inNetwork(t, func() {
+	agenttest.FewPorts(t, 40000, 40099, func() {
 		for _, family := range []int{syscall.AF_INET, syscall.AF_INET6} {
 			for _, kind := range []int{syscall.SOCK_STREAM, syscall.SOCK_DGRAM} {
 				if !Left() {

@@ -4,45 +4,16 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"os/exec"
-	"runtime"
 	"syscall"
 	"testing"
 
-	"github.com/berth-go/berth/internal/test/need"
+	"github.com/berth-go/berth/agent/internal/agenttest"
 )
-
-// inNetwork runs a function in a network namespace of its own, which has a loopback interface and few local ports. The
-// function must not leave its thread.
-func inNetwork(t *testing.T, fn func()) {
-	t.Helper()
-	need.Root(t)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
-			t.Errorf("unshare: %v", err)
-			return
-		}
-		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-			t.Errorf("ip: %v: %s", err, out)
-			return
-		}
-		if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40015"), 0o644); err != nil {
-			t.Error(err)
-			return
-		}
-		fn()
-	}()
-	<-done
-}
 
 // TestAllPortsAreTaken holds that the agent connects and looks names up when a session has taken all ports, and that no
 // session can take those that are held.
 func TestAllPortsAreTaken(t *testing.T) {
-	inNetwork(t, func() {
+	agenttest.FewPorts(t, 40000, 40015, func() {
 		held := holdPorts()
 		defer held.release()
 		if len(held.numbers) != heldPorts {

@@ -200,7 +200,7 @@ func TestATreeThatCannotBeMade(t *testing.T) {
 	})
 }
 
-// TestATreeThatNobodyWaitsForIsGivenUp, and whoever comes meanwhile gets another one.
+// TestATreeThatNobodyWaitsForIsGivenUp: the making ends. A session that comes meanwhile gets another tree.
 func TestATreeThatNobodyWaitsForIsGivenUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *stage) {
 		ctx, cancel := context.WithTimeout(t.Context(), work/2)
