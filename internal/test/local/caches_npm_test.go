@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -88,26 +87,10 @@ func TestLocalNPMSharesItsCache(t *testing.T) {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Write(packed)
 	}})
-	filled := make(chan string, 1000)
-	l := local.New(t, berth.Config{
-		Image: image, Caches: []orchestrator.Cache{orchestrator.NPM()},
-		Env: map[string]string{"npm_config_registry": "http://" + registry + "/", "npm_config_update_notifier": "false"},
-		OnEvent: func(e berth.Event) {
-			if e.Type == berth.EventProgress && strings.Contains(e.Message, "filled") { // or not
-				filled <- e.Message
-			}
-		},
-	})
+	l, filled := newWithCache(t, image, orchestrator.NPM(), map[string]string{"npm_config_registry": "http://" + registry + "/", "npm_config_update_notifier": "false"})
 	remote := l.Git.Create("org/node", gittest.Files(lockFile(t, "http://"+registry+file, integrity)))
 	l.Create("first", remote.URL(), "")
-	select {
-	case message := <-filled:
-		if message != "filled the caches: npm" {
-			t.Fatal(message)
-		}
-	case <-t.Context().Done():
-		t.Fatal("no cache was filled")
-	}
+	filled()
 	check := func(s *berth.Session, want int64) {
 		t.Helper()
 		if got := local.Sh(t, s, `out=$(npm ci --ignore-scripts --no-audit --no-fund 2>&1) || echo "$out"; node -p 'require("planted")'`); got != "honest" {

@@ -12,7 +12,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -108,28 +107,12 @@ func TestLocalPipSharesItsCache(t *testing.T) {
 	image := testenv.ImageWith(t, "python3-pip")
 	packed := wheel(t, "words = 'honest'\n")
 	index, downloads := servePackages(t, packed)
-	filled := make(chan string, 1000)
-	l := local.New(t, berth.Config{
-		Image: image, Caches: []orchestrator.Cache{orchestrator.Pip()},
-		Env: map[string]string{"PIP_INDEX_URL": "http://" + index + "/simple/", "PIP_TRUSTED_HOST": index, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-		OnEvent: func(e berth.Event) {
-			if e.Type == berth.EventProgress && strings.Contains(e.Message, "filled") { // or not
-				filled <- e.Message
-			}
-		},
-	})
+	l, filled := newWithCache(t, image, orchestrator.Pip(), map[string]string{"PIP_INDEX_URL": "http://" + index + "/simple/", "PIP_TRUSTED_HOST": index, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
 	remote := l.Git.Create("org/python", gittest.Files(map[string]string{
 		"requirements.txt": fmt.Sprintf("planted==1.0 --hash=sha256:%x\n", sha256.Sum256(packed)),
 	}))
 	l.Create("first", remote.URL(), "")
-	select {
-	case message := <-filled:
-		if message != "filled the caches: pip" {
-			t.Fatal(message)
-		}
-	case <-t.Context().Done():
-		t.Fatal("no cache was filled")
-	}
+	filled()
 	const install = "cd $(mktemp -d) && python3 -m pip install --quiet --target . --requirement $OLDPWD/requirements.txt && python3 -c 'import planted; print(planted.words)'"
 	check := func(s *berth.Session) {
 		t.Helper()

@@ -1,10 +1,8 @@
 package local_test
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/internal/test/local"
 	"github.com/berth-go/berth/orchestrator"
@@ -14,28 +12,13 @@ import (
 // files as its own, and what that one does to them nobody else sees.
 func TestLocalSessionsShareACache(t *testing.T) {
 	t.Parallel()
-	said := make(chan string, 1000)
-	l := local.New(t, berth.Config{
-		OnEvent: func(e berth.Event) {
-			if e.Type == berth.EventProgress && strings.HasPrefix(e.Message, "filled the caches") {
-				said <- e.Message
-			}
-		},
-		Caches: []orchestrator.Cache{{
-			Name: "deps", Dir: ".cache/deps", Files: []string{"README.md"},
-			Fill: []string{"sh", "-c", "mkdir -p ~/.cache/deps/p && cp README.md ~/.cache/deps/p/ && chmod 444 ~/.cache/deps/p/* && chmod 555 ~/.cache/deps/p"},
-		}},
-	})
+	l, filled := newWithCache(t, "", orchestrator.Cache{
+		Name: "deps", Dir: ".cache/deps", Files: []string{"README.md"},
+		Fill: []string{"sh", "-c", "mkdir -p ~/.cache/deps/p && cp README.md ~/.cache/deps/p/ && chmod 444 ~/.cache/deps/p/* && chmod 555 ~/.cache/deps/p"},
+	}, nil)
 	remote := l.Git.Create("org/caches", gittest.Small())
 	first := l.Create("first", remote.URL(), "")
-	select {
-	case message := <-said:
-		if message != "filled the caches: deps" {
-			t.Error(message)
-		}
-	case <-t.Context().Done():
-		t.Fatal("no cache was filled")
-	}
+	filled()
 	if got := local.Sh(t, first, "ls -A ~/.cache/deps 2>&1 | grep -c 'No such file'"); got != "1" {
 		t.Errorf("the session that was there before has %s", got)
 	}
