@@ -193,7 +193,17 @@ type Config struct {
 type Warm struct {
 	Containers  int // of the pool, at most 1000
 	PerInstance int // of one instance. Default: as many as it has slots
+	// Refresh is how often the mirror of a warm container is fetched that no session holds, so that the first session finds little to
+	// fetch. Default 5 min, -1 = never
+	Refresh time.Duration
 }
+
+func (w Warm) budget() warmth.Budget {
+	return warmth.Budget{Containers: w.Containers, PerInstance: w.PerInstance}
+}
+
+// defaultWarmRefresh is the default of Warm.Refresh.
+const defaultWarmRefresh = 5 * time.Minute
 
 // warmIdleTimeout is the default of Config.ContainerIdleTimeout with Config.Warm. It is longer than the bill takes to tell the
 // planner of a session, so that the first sessions on a repository count.
@@ -218,6 +228,7 @@ func (c Config) withDefaults() Config {
 	c.SessionRetention = cmp.Or(c.SessionRetention, 10*time.Minute)
 	c.MaxContainersPerRepository = cmp.Or(c.MaxContainersPerRepository, 1)
 	if c.Warm.Containers > 0 {
+		c.Warm.Refresh = cmp.Or(c.Warm.Refresh, defaultWarmRefresh)
 		c.ContainerIdleTimeout = cmp.Or(c.ContainerIdleTimeout, warmIdleTimeout)
 	}
 	c.MirrorMaxAge = cmp.Or(c.MirrorMaxAge, time.Minute)
@@ -315,6 +326,7 @@ func (c Config) checkDurations(check func(ok bool, field, reason string)) {
 		{"FetchTimeout", c.FetchTimeout, false},
 		{"LeftoverGrace", c.LeftoverGrace, false},
 		{"UsageRetention", c.UsageRetention, true},
+		{"Warm.Refresh", c.Warm.Refresh, true},
 	} {
 		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, except -1 where that means off")
 		check(d.value <= longest, d.field, tooLong)

@@ -108,7 +108,7 @@ func TestSettingsOfEachProcess(t *testing.T) {
 	planners := []string{
 		"MinInstances", "MaxInstances", "MaxTasksPerInstance", "SpareSlots", "InstanceType", "InstanceIdleTimeout", "BootTimeout", "MaxInstanceAge",
 		"LaunchRate", "SessionRetention", "UsageRetention", "UsageLabels", "MaxContainersPerRepository", "ContainerIdleTimeout",
-		"Warm", "EC2",
+		"Warm", "Warm.Refresh", "EC2",
 	}
 	source, err := os.ReadFile("stats.go")
 	if err != nil {

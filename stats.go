@@ -302,7 +302,8 @@ func (c *Config) settings() map[string]string {
 		replica.MaxContainers: strconv.Itoa(c.MaxContainersPerRepository),
 
 		replica.ContainerIdleTimeout: c.ContainerIdleTimeout.String(),
-		warmth.Setting:               warmth.Budget(c.Warm).String(),
+		warmth.Setting:               c.Warm.budget().String(),
+		"Warm.Refresh":               c.Warm.Refresh.String(),
 
 		"Image":              c.Image,
 		"Limits":             setFields(c.Limits),

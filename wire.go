@@ -114,7 +114,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	})
 	p.warmth = warmth.New(warmth.Config{
 		Replica: id, Store: st, Retry: retry, Containers: p.containers, Timeout: cfg.ContainerIdleTimeout, Failures: p.failures,
-		Budget: warmth.Budget(cfg.Warm), MaxContainers: p.replica.MaxContainersBy, Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
+		Budget: cfg.Warm.budget(), Refresh: cfg.Warm.Refresh, MaxContainers: p.replica.MaxContainersBy, Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
 	})
 	context.AfterFunc(p.ctx, tel.Observe(p.state))
 	p.start()

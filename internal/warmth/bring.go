@@ -3,6 +3,7 @@ package warmth
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -72,28 +73,30 @@ func (t *tries) end(name string, err error, now time.Time, longest time.Duration
 	t.failed[name] = failure{f.times + 1, now.Add(pause)}
 }
 
-// bring begins to fulfil a wish in the background. asked says that a host has just asked for it, so that the mirror is fetched
-// anew. Otherwise a container that is up is left as it is.
-func (k *Keeper) bring(name string, cred orchestrator.Credential, asked bool) {
-	if k.cfg.Context.Err() != nil || !k.tries.begin(name, asked, time.Now()) {
+// bring begins to fulfil a wish in the background. If that is missing, a container that is up is left as it is. Otherwise its mirror
+// is fetched anew.
+func (k *Keeper) bring(name string, cred orchestrator.Credential, why purpose) {
+	if k.cfg.Context.Err() != nil || !k.tries.begin(name, why == called, time.Now()) {
 		return
 	}
 	k.cfg.Go(func() {
 		ctx := k.cfg.Context
-		c, learned, err := k.fulfil(ctx, name, cred, asked)
+		c, learned, err := k.fulfil(ctx, name, cred, why)
 		if errors.Is(err, agent.ErrGone) { // it gave way to a session, or died: Lead looks for another
 			c, err = nil, nil
 		}
 		longest := longestPause
-		if learned {
+		if learned || why == aged {
 			longest = longestLearned
 		}
 		k.tries.end(name, err, time.Now(), longest)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, agent.ErrClosed):
+		case err != nil && why == aged:
+			k.cfg.Failures.Report("cannot keep the mirror of a warm container fresh", err, "container", name)
 		case err != nil && c == nil:
 			k.cfg.Failures.Report("cannot keep a container warm", err, "container", name)
-		case c != nil:
+		case c != nil && why != aged:
 			k.cfg.OnWarm(*c, err)
 		}
 	})
@@ -101,9 +104,9 @@ func (k *Keeper) bring(name string, cred orchestrator.Credential, asked bool) {
 
 // fulfil brings up the container of a wish, with a fresh mirror. The container is nil if nothing was done. learned says that the wish
 // is the planner's own.
-func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Credential, asked bool) (_ *store.Container, learned bool, _ error) {
+func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Credential, why purpose) (_ *store.Container, learned bool, _ error) {
 	c, wish, made, err := k.grant(ctx, name)
-	if err != nil || c == nil || !made && !asked {
+	if err != nil || c == nil || !made && why == missing {
 		return nil, wish.Learned, err
 	}
 	starting := c.State == store.ContainerStarting
@@ -136,7 +139,10 @@ func (l *leader) bringAll(ctx context.Context) error {
 		err = l.takeBack(ctx, s)
 	}
 	for _, name := range s.bring {
-		l.bring(name, orchestrator.Credential{}, false)
+		l.bring(name, orchestrator.Credential{}, missing)
+	}
+	for _, name := range s.aged {
+		l.bring(name, orchestrator.Credential{}, aged)
 	}
 	return err
 }
@@ -144,6 +150,7 @@ func (l *leader) bringAll(ctx context.Context) error {
 // survey is what is to be done about the wishes.
 type survey struct {
 	bring   []string       // they have no container, and the budget allows one
+	aged    []string       // their containers' mirrors are old
 	over    map[asked]bool // their time is over
 	surplus map[asked]bool // their containers are beyond the budget
 }
@@ -152,6 +159,9 @@ type survey struct {
 func (l *leader) survey(v store.View, w list, now time.Time) (survey, error) {
 	s := survey{over: make(map[asked]bool), surplus: make(map[asked]bool)}
 	budget, wanted, fulfilled, onInstance := l.cfg.Budget, 0, 0, make(map[string]int)
+	maps.DeleteFunc(l.fetched, func(id string, _ time.Time) bool {
+		return !slices.ContainsFunc(w.Wishes, func(x store.WarmWish) bool { return x.Container == id })
+	})
 	for _, x := range slices.Backward(w.Wishes) {
 		if l.over(x, now) {
 			s.over[asked{x.Name, x.Asked}] = true
@@ -172,8 +182,11 @@ func (l *leader) survey(v store.View, w list, now time.Time) (survey, error) {
 		if err != nil {
 			return s, err
 		}
-		if c == nil || c.State == store.ContainerStopping {
+		switch {
+		case c == nil || c.State == store.ContainerStopping:
 			s.bring = append(s.bring, x.Name)
+		case l.agedNow(c, now):
+			s.aged = append(s.aged, x.Name)
 		}
 	}
 	return s, nil

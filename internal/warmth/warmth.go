@@ -25,6 +25,7 @@ type Config struct {
 	Containers *orchestrator.Manager
 	Timeout    time.Duration // for which an empty container stays; negative = until its room is needed
 	Budget     Budget        // of containers that are kept warm
+	Refresh    time.Duration // how often the mirror of a warm container is fetched that no session holds; negative = never
 	// MaxContainers returns how many containers a sharing key may have, by the pool's record
 	MaxContainers func(*store.Pool) int
 	Context       context.Context              // of the background work; ends with the Provider
@@ -65,7 +66,7 @@ const (
 // Lead gives up empty containers whose time is over, or whose instance takes no sessions any more, until ctx ends. It runs
 // under the planner's lease.
 func (k *Keeper) Lead(ctx context.Context, held store.Lease) {
-	l := &leader{Keeper: k, fenced: store.Fenced(k.cfg.Store, held), seen: make(map[listed]time.Time)}
+	l := &leader{Keeper: k, fenced: store.Fenced(k.cfg.Store, held), seen: make(map[listed]time.Time), fetched: make(map[string]time.Time)}
 	defer k.empty.Store(0)
 	defer k.warm.Store(0)
 	for ctx.Err() == nil {
@@ -91,9 +92,10 @@ type listed struct {
 // leader is a Keeper that works under the planner's lease.
 type leader struct {
 	*Keeper
-	fenced store.Store          // by that lease
-	seen   map[listed]time.Time // when this process first saw each, by its own clock
-	asked  map[asked]time.Time  // the same of the wishes
+	fenced  store.Store          // by that lease
+	seen    map[listed]time.Time // when this process first saw each, by its own clock
+	asked   map[asked]time.Time  // the same of the wishes
+	fetched map[string]time.Time // when this process last began to fetch for the container of a wish because of its age
 	// ranked are the sharing keys by what a warm container of each is worth, as of rankedAt
 	ranked   []demand.Wanted
 	rankedAt time.Time

@@ -57,7 +57,7 @@ func (k *Keeper) Warm(ctx context.Context, a Ask) error {
 		return tx.Put(w.Warmth)
 	})
 	if err == nil {
-		k.bring(a.Name, a.Credential, true)
+		k.bring(a.Name, a.Credential, called)
 	}
 	return err
 }

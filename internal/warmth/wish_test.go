@@ -93,6 +93,36 @@ func TestWarmFetchesAtEachCall(t *testing.T) {
 	})
 }
 
+func TestWarmContainersAreFetchedAgain(t *testing.T) {
+	for _, refresh := range []time.Duration{0, 20 * time.Minute, -1} {
+		cfg := warmCfg(1, 0)
+		cfg.Warm.Refresh, cfg.MirrorMaxAge = refresh, 10*time.Minute
+		runWarm(t, cfg, func(t *testing.T, w *world.World) {
+			warm(w, w.Provider, world.RepoA, "", 3*time.Hour)
+			var fetches []int
+			for range 2 {
+				before := w.Engine.Requests(world.RepoA)
+				time.Sleep(time.Hour)
+				fetches = append(fetches, w.Engine.Requests(world.RepoA)-before)
+			}
+			want := map[time.Duration]int{0: 12, 20 * time.Minute: 3}[refresh]
+			if least := min(fetches[0], fetches[1]); least < want-1 || max(fetches[0], fetches[1]) > want {
+				t.Errorf("with Refresh %v, %v fetches in an hour; want about %d", refresh, fetches, want)
+			}
+			before := w.Engine.Requests(world.RepoA)
+			if got := touch(w, "t", world.RepoA); got.Start != berth.StartAttached {
+				t.Errorf("%+v", got)
+			}
+			if n := w.Engine.Requests(world.RepoA) - before; refresh <= 0 && (n > 0) != (refresh < 0) {
+				t.Errorf("with Refresh %v, the first session made %d requests", refresh, n)
+			}
+			if n := len(warmed(w)); n != 1 {
+				t.Errorf("%q", warmed(w))
+			}
+		})
+	}
+}
+
 func TestCool(t *testing.T) {
 	runWarm(t, warmCfg(2, 0), func(t *testing.T, w *world.World) {
 		if err := w.Cool(t.Context(), world.RepoA, ""); err != nil {
