@@ -19,7 +19,10 @@ func (p *plan) drawWarmth() {
 	}
 	p.silent = d.chance(0.4, "hosts ask for nothing")
 	if d.chance(0.4, "hosts ask for warmth") {
-		p.config.Warm = berth.Warm{Containers: d.between(1, 3, "warm"), PerInstance: d.between(0, 2, "warm on each")}
+		p.config.Warm = berth.Warm{
+			Containers: d.between(1, 3, "warm"), PerInstance: d.between(0, 2, "warm on each"),
+			Refresh: time.Duration(d.between(1, 10, "refresh")) * 30 * time.Second,
+		}
 	}
 }
 
