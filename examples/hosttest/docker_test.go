@@ -12,7 +12,7 @@ import (
 	"github.com/berth-go/berth/store/memstore"
 )
 
-// TestRunsOnDocker checks that the scripts do what the fake shell of the other tests does. The agent is a shell.
+// TestRunsOnDocker checks that the script does what the fake shell of the other tests does. The agent is a shell.
 func TestRunsOnDocker(t *testing.T) {
 	cfg := berth.Config{Image: testenv.Image(t), Name: testenv.PoolName(t), Store: memstore.New(), Egress: gittest.Egress()}
 	repo := gittest.NewRepo("acme/shop")

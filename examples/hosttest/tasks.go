@@ -12,11 +12,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 
 	"github.com/berth-go/berth"
 )
 
-// Tasks serves the tasks of an application. It depends only on berth.ComputeProvider, and keeps no state. A client names its
+// Tasks serves the tasks of an application. It depends only on berth.ComputeProvider, and keeps no state: the sessions know their runs. A client names its
 // task, and the TaskID finds the session again, also from another process over the same Store.
 //
 //	PUT    /tasks/{id}             creates the session of the task. May be repeated
@@ -29,6 +30,8 @@ import (
 type Tasks struct {
 	Compute berth.ComputeProvider
 	Agent   []string // the command; it gets the prompt on its standard input
+
+	starting sync.Mutex // held while a run is looked for and started
 }
 
 // Register adds the handlers to a mux.
