@@ -4,6 +4,7 @@ GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCH       ?= .
+ROUNDS      ?= 5
 FUZZTIME    ?= 30s
 COVERFILE   ?= coverage.out
 ARGS        ?=
@@ -27,7 +28,7 @@ LINKED       = . ./dashboard ./fake ./naming ./seal/... ./store/... ./pool/... .
 SYSTEMS      = linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help test race test-fast soak vm fuzz bench cover cross demo dashboard fleet replicas image agent \
+.PHONY: help test race test-fast soak vm fuzz bench bench-peers cover cross demo dashboard fleet replicas image agent \
 	lint fmt fmt-check vet staticcheck apidiff vulncheck release-check
 
 # The race detector needs cgo. A program with it waits for a second at its end, unless told otherwise. Without cgo, tests use the
@@ -73,6 +74,10 @@ fuzz: ## every fuzz test for FUZZTIME
 bench: ## the benchmarks, one package after another; BENCH=regexp chooses
 	@.ci/need -skips git engine image postgres
 	$(GO) test -p 1 -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1h ./...
+
+bench-peers: ## berth beside what a user would take instead, ROUNDS times: the tables of docs/performance.md
+	@.ci/need git engine image
+	$(GO) test -run '^$$' -bench Peers -benchtime $(ROUNDS)x -timeout 3h ./internal/test/peers
 
 cover: ## the coverage of "make test-fast" by package and in total; COVERFILE keeps the profile
 	@DOCKER_HOST=unix:///nonexistent $(GO) test -short -vet=off -skip '$(LONG)' -p $(TESTP) -timeout 10m -coverpkg=./... -coverprofile=$(COVERFILE) \
