@@ -94,7 +94,7 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 func startOf(cmd Command, shared bool) wire.Start {
 	start := wire.Start{
 		Session: cmd.Session, Args: bytesOf(cmd.Args), Env: bytesOf(cmd.Env), Dir: []byte(cmd.Dir),
-		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil, Files: cmd.Files,
+		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil, Files: cmd.Files, Hidden: cmd.Hidden,
 	}
 	switch {
 	case shared:

@@ -112,6 +112,8 @@ type Command struct {
 	// and Stdout. It is not one of the session's commands: Client.Commands leaves it out, and only what is written to it counts as a
 	// use of the session.
 	Files bool
+	// Hidden leaves the command out of Client.Commands: it is berth's own work. An agent of an older version lists it.
+	Hidden bool
 	// Ended, unless nil, is called by Wait when the program has ended, before Wait waits for the streams. It can end a
 	// Stdin that would never return. lost says why the exit will never be known; nil = exit is the program's exit.
 	Ended func(exit Exit, lost error)

@@ -41,12 +41,14 @@ type session struct {
 	proven                  bool              // as the caller says
 	env                     map[string]string // the caller's own
 	files                   *Files            // nil until a command asks
-	processes               []*process        // those that run
-	history                 *history          // nil until a command starts
-	listeners               []*listener       // in the order of their ports
-	lines                   int               // connections of Dial
-	over                    string            // why the agent has ended it; "" = it has not
-	since                   time.Time         // when the last command ended, or when the session was opened if there was none
+	git                     *repository
+	author                  string      // of its commits
+	processes               []*process  // those that run
+	history                 *history    // nil until a command starts
+	listeners               []*listener // in the order of their ports
+	lines                   int         // connections of Dial
+	over                    string      // why the agent has ended it; "" = it has not
+	since                   time.Time   // when the last command ended, or when the session was opened if there was none
 }
 
 // newContainer puts a container on the host, and does not run it. The caller holds mu.

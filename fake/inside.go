@@ -143,6 +143,8 @@ func (i *inside) open(s agent.Session) (*session, error) {
 		return nil, err
 	}
 	made := &session{id: s.ID, proven: s.Proven, dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now()}
+	made.author = s.Author.Name
+	made.openRepository(n, m)
 	c.sessions[s.ID] = made
 	n.uids[s.UID] = made
 	if len(n.uids) > n.most {

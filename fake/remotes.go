@@ -12,8 +12,9 @@ import (
 // remotes holds the repositories on their servers, for all hosts of an Engine. Its exported methods read and change
 // them.
 type remotes struct {
-	mu         sync.Mutex // protects the field below and every remote; never held while waiting
+	mu         sync.Mutex // protects the fields below and every remote; never held while waiting
 	byIdentity map[string]*remote
+	objects    map[string]*commit // that sessions have pushed
 }
 
 // request makes a request to a remote. If serves is not nil, the server answers when serves is closed. asks says that the

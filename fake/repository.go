@@ -31,6 +31,7 @@ type Repo struct {
 	// fetch. "" = the URL's own host, or a public address if that is a name.
 	Address string
 	Err     error // the error of every fetch; a *agent.GitError stands for git's own error
+	PushErr error // why every push is refused; nil = pushes are taken unless Err says otherwise
 }
 
 // remote is a repository on its server. The mu of its remotes protects it. refs is replaced and never changed, so that

@@ -204,6 +204,7 @@ type Session struct {
 
 	Workdir    string
 	CheckedOut string // the branch; "" = none: HEAD is detached
+	Commit     string `json:",omitempty"` // that was checked out; "" = it is not known
 	Start      StartKind
 	// LeaseUntil is the end of the lease by the wall clock of the process that renewed it last. It is for display, and a
 	// hint for when to ask the agent.

@@ -44,6 +44,7 @@ type Spec struct {
 	Terminal       *agent.Size
 	Detached       bool // the end of the context, and of the host's process, does not end the command
 	Keep           int64
+	Hidden         bool // the command is berth's own, and not listed
 
 	// Attach is the ID of a command that was started detached before, which is not started again; "" = a new one. StdoutFrom and
 	// StderrFrom say where its outputs begin, and are set to where they really do.

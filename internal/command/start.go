@@ -57,7 +57,7 @@ func (c *Command) startInside(inside orchestrator.Inside, release func()) error 
 		process, err = inside.Start(ctx, agent.Command{
 			Session: c.host.ID(), Args: c.spec.Args, Env: c.spec.Env, Dir: c.spec.Dir,
 			Stdin: stdin, Stdout: stdout, Stderr: stderr, WaitDelay: c.spec.WaitDelay, Ended: c.programEnded,
-			Terminal: c.spec.Terminal, Detached: c.spec.Detached, Keep: c.spec.Keep,
+			Terminal: c.spec.Terminal, Detached: c.spec.Detached, Keep: c.spec.Keep, Hidden: c.spec.Hidden,
 		})
 	}
 	if err != nil {

@@ -171,7 +171,7 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	}
 	c.err = err
 	var told *record
-	if err == nil && !s.Files {
+	if err == nil && !s.Files && !s.Hidden {
 		told = sess.history.begin(c, s.Args)
 	}
 	close(c.ready)

@@ -222,6 +222,8 @@ type Start struct {
 	// Files starts the program that serves the session's files in place of Args: see package filewire. It is no command: it keeps no
 	// session in use and is not listed. What is written to it counts as a use. Only if Hello.Files
 	Files bool `json:"files,omitempty"`
+	// Hidden: the command is not listed. An agent of an older version lists it.
+	Hidden bool `json:"hidden,omitempty"`
 	// Terminal: the streams are a terminal of that size. Its output is stdout, and Stderr is "".
 	Terminal *Size `json:"terminal,omitempty"`
 	// Detached: the end of each output is kept, Keep bytes (0 = wire.Keep), and read by any number of clients. It holds nothing back.
