@@ -46,7 +46,7 @@ func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 	open := &wire.Session{
 		ID: s.ID, UID: s.UID, Dir: s.Dir, URL: s.URL, Branch: s.Branch,
 		AuthorName: s.Author.Name, AuthorEmail: s.Author.Email, Env: variables(s.Env), SelfContained: s.SelfContained,
-		Unproven: !s.Proven,
+		Unproven: !s.Proven, Prepare: s.Prepare.wire(s.Image),
 	}
 	for _, cache := range s.Caches {
 		open.Caches = append(open.Caches, wire.SharedDir(cache))
@@ -64,7 +64,7 @@ func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 			c.CloseSession(ctx, s.ID, s.UID))
 	}
 	made := line.Checkout
-	return Checkout{Workdir: made.Workdir, Branch: made.Branch, Commit: made.Commit, SelfContained: made.SelfContained}, nil
+	return Checkout{Workdir: made.Workdir, Branch: made.Branch, Commit: made.Commit, SelfContained: made.SelfContained, Prepared: made.Prepared}, nil
 }
 
 // errCannotProve is the error of an agent that may have opened a private mirror to everybody.

@@ -69,6 +69,10 @@ type Session struct {
 	// Caches are the directories that the session shares with others, if its agent has filled them and gives sessions rooms. An agent
 	// of an older version shares none.
 	Caches []SharedDir
+	// Prepare is that for which the session begins with a layer, if the agent has one that is for its commit: see Client.Prepare. Image
+	// is Preparation.Image.
+	Prepare Prepare
+	Image   string
 }
 
 // Author is the author of commits in a checkout: git's user.name and user.email.
@@ -81,6 +85,8 @@ type Checkout struct {
 	Commit  string // its commit, in hex
 	// SelfContained says that the checkout has all its objects, as Session.SelfContained asks for.
 	SelfContained bool
+	// Prepared is the commit on which the session's prepared layer was made; "" = it has none.
+	Prepared string
 }
 
 // Command is one program to run in a session. It may have 65536 open files, or fewer if the container's hard limit is lower. It

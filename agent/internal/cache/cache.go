@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // A Store has the layers in a directory, at most one of each name that new sessions use. It is safe for concurrent use.
@@ -28,6 +29,8 @@ type layer struct {
 	Key   string `json:"key"` // what it was filled with
 	ID    string `json:"id"`  // the name of its directory
 	Bytes int64  `json:"bytes"`
+
+	Made time.Time `json:"made,omitzero"`
 
 	uses int  // by sessions
 	old  bool // new sessions have another one
@@ -144,18 +147,23 @@ func (s *Store) Size() (bytes int64) {
 // Put makes a layer of the files in the directory dir below top, and gives it to new sessions in one step. Nothing may change them
 // meanwhile. most bounds the layer's size. After an error, the layer before it stays.
 func (s *Store) Put(name, key, top, dir string, most int64) (bytes int64, err error) {
+	return s.put(name, key, func(to string) (int64, error) { return copyTree(to, top, dir, s.uid, most) })
+}
+
+// put makes a layer by make, in a directory that does not exist.
+func (s *Store) put(name, key string, make func(to string) (bytes int64, err error)) (bytes int64, err error) {
 	at := filepath.Join(s.dir, name)
 	if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return 0, err
 	}
-	fresh := &layer{Key: key, ID: rand.Text()}
+	fresh := &layer{Key: key, ID: rand.Text(), Made: time.Now()}
 	to := filepath.Join(at, fresh.ID)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.RemoveAll(to))
 		}
 	}()
-	if fresh.Bytes, err = copyTree(to, top, dir, s.uid, most); err != nil {
+	if fresh.Bytes, err = make(to); err != nil {
 		return 0, err
 	}
 	if err := s.point(at, fresh); err != nil {

@@ -23,25 +23,11 @@ const piece = 512
 // copyTree copies the directory from below top, and gives the copy to uid. It follows no link out of top. Left out are links that lead
 // out of the tree, and all that is no file, directory or link. The owner alone may write to the copy.
 func copyTree(to, top, from string, uid int, most int64) (bytes int64, err error) {
-	home, err := os.OpenRoot(top)
-	if err != nil {
+	c := copying{uid: uid, left: most, most: "it is larger than Cache.MaxBytes"}
+	if err := c.open(to, top, from); err != nil {
 		return 0, err
 	}
-	defer home.Close()
-	in, err := home.OpenRoot(from)
-	if err != nil {
-		return 0, fmt.Errorf("nothing was filled: %w", err)
-	}
-	defer in.Close()
-	if err := os.Mkdir(to, 0o700); err != nil {
-		return 0, err
-	}
-	out, err := os.OpenRoot(to)
-	if err != nil {
-		return 0, err
-	}
-	defer out.Close()
-	c := copying{in: in, out: out, uid: uid, left: most}
+	defer c.close()
 	if err := c.dir(".", 0); err != nil {
 		return 0, err
 	}
@@ -58,6 +44,32 @@ type copying struct {
 	left    int64 // bytes that it may still have
 	seen    int
 	files   int
+	part    *Part  // says what is left out; nil = nothing is
+	most    string // says that left was not enough
+}
+
+// open opens the directory from below top, and makes the directory of the copy.
+func (c *copying) open(to, top, from string) error {
+	home, err := os.OpenRoot(top)
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	if c.in, err = home.OpenRoot(from); err != nil {
+		return fmt.Errorf("nothing was filled: %w", err)
+	}
+	if err = os.Mkdir(to, 0o700); err == nil {
+		c.out, err = os.OpenRoot(to)
+	}
+	if err != nil {
+		c.in.Close()
+	}
+	return err
+}
+
+func (c *copying) close() {
+	c.in.Close()
+	c.out.Close()
 }
 
 // take counts an entry of a size on disk.
@@ -66,7 +78,7 @@ func (c *copying) take(bytes int64) error {
 	c.left -= (bytes + block - 1) / block * block
 	c.seen++
 	if c.left < 0 {
-		return errors.New("it is larger than Cache.MaxBytes")
+		return errors.New(c.most)
 	}
 	if c.seen > maxFiles {
 		return fmt.Errorf("it has more than %d files", maxFiles)
@@ -112,11 +124,19 @@ func (c *copying) dir(name string, depth int) error {
 // entry copies an entry of a directory that lies in depth others.
 func (c *copying) entry(at string, e fs.DirEntry, depth int) error {
 	switch {
+	case c.part.omits(at, e.IsDir()):
+		return nil
 	case e.IsDir():
 		if err := c.out.Mkdir(at, 0o700); err != nil {
 			return err
 		}
-		return c.dir(at, depth+1)
+		if err := c.dir(at, depth+1); err != nil {
+			return err
+		}
+		if c.part.prunes(at) {
+			_ = c.out.Remove(at) // fails if something is in it
+		}
+		return nil
 	case e.Type().IsRegular():
 		return c.file(at)
 	case e.Type() == fs.ModeSymlink:
@@ -175,7 +195,7 @@ func (c *copying) link(name string) error {
 	if err != nil {
 		return err
 	}
-	if !stays(filepath.Dir(name), target) {
+	if (c.part == nil || !c.part.Links) && !stays(filepath.Dir(name), target) {
 		return nil
 	}
 	if err := c.take(1); err != nil {

@@ -21,10 +21,13 @@ import (
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// share makes the directories of a session's shared caches, as far as there are layers. The other caches are the session's own: the
+// share makes the directories of a session's shared caches, as far as there are layers and its prepared layer has no such directory. The other caches are the session's own: the
 // tools make their directories.
-func (d *Daemon) share(s *session) (caches []room.Overlay, err error) {
+func (d *Daemon) share(s *session, use *preparedUse) (caches []room.Overlay, err error) {
 	for _, c := range s.Caches {
+		if use.covers(c.Dir) {
+			continue
+		}
 		layer, release, ok := d.caches.Use(c.Name)
 		if !ok {
 			continue
@@ -95,7 +98,7 @@ func (d *Daemon) fill(ctx context.Context, f wire.Fill, progress func(wire.Progr
 	if warden, ok := d.Rooms.(interface{ Unshared() string }); ok {
 		answer.Unshared = gitremote.Line(warden.Unshared(), gitremote.MaxWords)
 	}
-	answer.Size = d.mirror.Size() + d.caches.Size()
+	answer.Size = d.mirror.Size() + d.caches.Size() + d.prepared.layers.Size()
 	return answer, nil
 }
 
@@ -196,7 +199,10 @@ func (d *Daemon) fillOne(ctx context.Context, c wire.Cache, f wire.Fill, refs *m
 		err = errors.Join(err, d.clear(ctx, s))
 	}()
 	top := d.places.Top(w.ID)
-	run := fillRun{session: s, cache: c, env: f.Variables(), top: top}
+	run := fillRun{
+		session: s, args: c.Fill, env: f.Variables(), top: top,
+		measured: path.Join(top, "home"), most: c.MaxBytes, over: "it is larger than Cache.MaxBytes",
+	}
 	if err := run.do(ctx); err != nil {
 		return 0, err
 	}

@@ -121,12 +121,12 @@ func (c *checkouts) refuse(err error) {
 	c.log.Error("a checkout could not be mounted: git writes the files of each checkout", "error", err)
 }
 
-// over returns the tree for a new session, or nil if git is to write the session's files.
-func (c *checkouts) over(ctx context.Context, w wire.Session, refs *mirror.Refs, target mirror.Target) (*tree.Use, error) {
+// over returns the tree for a new session, or nil if git is to write the session's files. With now, it is made however few files it has.
+func (c *checkouts) over(ctx context.Context, w wire.Session, refs *mirror.Refs, target mirror.Target, now bool) (*tree.Use, error) {
 	if w.UID == room.LayerUID || target.Commit == "" || c.shared(ctx) != "" {
 		return nil, nil
 	}
-	if use := c.trees.Take(target.Commit); use != nil || target.Tree.Files < waitFiles {
+	if use := c.trees.Take(target.Commit); use != nil || target.Tree.Files < waitFiles && !now {
 		return use, nil
 	}
 	use, err := c.trees.Wait(ctx, c.commit(w.URL, refs, target))

@@ -70,6 +70,7 @@ type Daemon struct {
 	starts    gate         // commands with open streams that do not run yet, of sessions without rooms: one fork happens at a time
 	caches    *cache.Store
 	filler    filler
+	prepared  *prepared
 	ports     *localport.Guard
 	sessions  sessions
 	commands  commands
@@ -252,6 +253,9 @@ func openMirror(d *Daemon, image *environ.Image, program string) (err error) {
 	}
 	if d.caches, err = cache.Open(filepath.Join(d.MirrorDir, mirror.CachesName), room.LayerUID); err != nil {
 		return fmt.Errorf("caches: %w", err)
+	}
+	if d.prepared, err = newPrepared(d.mirror, filepath.Join(d.MirrorDir, mirror.PreparedName)); err != nil {
+		return err
 	}
 	return d.places.AddMirror(mirror.UID, d.MirrorDir)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,15 +14,17 @@ import (
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/proc"
-	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// A fillRun is one run of a cache's command.
+// A fillRun is one run of a command that fills a cache, or prepares a layer.
 type fillRun struct {
-	session *session
-	cache   wire.Cache
-	env     []string // of the request
-	top     string   // the directory of the session's place
+	session  *session
+	args     []string
+	env      []string // of the request
+	top      string   // the directory of the session's place
+	measured string   // the directory that may have most bytes
+	most     int64
+	over     string // says that it has more
 }
 
 // fillLook is how often the size of a fill is looked at.
@@ -43,12 +44,12 @@ func (r *fillRun) do(ctx context.Context) error {
 	defer out.Close() // also ends the copying
 	env := append(append([]string(nil), r.session.place.Env...), r.env...)
 	p, err := r.session.room.Start(proc.Spec{
-		Args: r.cache.Fill, Path: lookup(env, "PATH"), Env: env, Dir: r.session.place.Workdir, UID: r.session.UID, Helper: true,
+		Args: r.args, Path: lookup(env, "PATH"), Env: env, Dir: r.session.place.Workdir, UID: r.session.UID, Helper: true,
 		Files: [3]uintptr{in.Fd(), w.Fd(), w.Fd()},
 	})
 	w.Close()
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.cache.Fill[0], err)
+		return fmt.Errorf("%s: %w", r.args[0], err)
 	}
 	words, read := new(lastBytes), make(chan struct{})
 	go func() {
@@ -84,14 +85,14 @@ func (r *fillRun) outcome(p *proc.Process, words string) error {
 	case p.OutOfMemory():
 		return errors.New("it ran out of memory")
 	case signal != 0:
-		return fmt.Errorf("signal %d has ended %s: %s", signal, r.cache.Fill[0], words)
+		return fmt.Errorf("signal %d has ended %s: %s", signal, r.args[0], words)
 	case code != 0:
-		return fmt.Errorf("%s: exit status %d: %s", r.cache.Fill[0], code, words)
+		return fmt.Errorf("%s: exit status %d: %s", r.args[0], code, words)
 	}
 	return nil
 }
 
-// tooLarge returns an error if the fill has written more than the cache may have, or leaves too little room for sessions.
+// tooLarge returns an error if the command has written more than it may, or leaves too little room for sessions.
 func (r *fillRun) tooLarge(ctx context.Context) error {
 	m := new(place.Measuring)
 	over := func() bool {
@@ -99,14 +100,14 @@ func (r *fillRun) tooLarge(ctx context.Context) error {
 		for _, u := range m.Usage {
 			bytes += u.Bytes
 		}
-		return bytes > float64(r.cache.MaxBytes)
+		return bytes > float64(r.most)
 	}
 	m.Step = func() bool { return !over() }
-	if err := m.Measure(ctx, filepath.Join(r.top, "home")); err != nil {
+	if err := m.Measure(ctx, r.measured); err != nil {
 		return err
 	}
 	if over() {
-		return errors.New("it is larger than Cache.MaxBytes")
+		return errors.New(r.over)
 	}
 	if left, err := disk.Of(r.top); err == nil && left.Bytes < left.Kept {
 		return errors.New("no space left on device")

@@ -9,8 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/berth-go/berth/agent/internal/wire"
 )
 
 // TestAWideFillIsLookedAtInPieces: the look at a fill ends soon after the limit is passed, however many files there are, and takes little
@@ -35,7 +33,7 @@ func TestAWideFillIsLookedAtInPieces(t *testing.T) {
 		}
 	}
 	look := func(most int64) (allocated uint64, err error) {
-		r := fillRun{cache: wire.Cache{MaxBytes: most}, top: top}
+		r := fillRun{most: most, over: "larger than Cache.MaxBytes", measured: home, top: top}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err = r.tooLarge(t.Context())
@@ -50,7 +48,7 @@ func TestAWideFillIsLookedAtInPieces(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := fillRun{cache: wire.Cache{MaxBytes: 64 << 20}, top: top}
+	r := fillRun{most: 64 << 20, measured: home, top: top}
 	if err := r.tooLarge(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of its context: %v", err)
 	}

@@ -14,14 +14,23 @@ import (
 
 // furnish makes a session's room and place. On an error nothing is left of either.
 func (d *Daemon) furnish(ctx context.Context, w wire.Session, refs *mirror.Refs, target mirror.Target) (*session, error) {
-	over, err := d.checkouts.over(ctx, w, refs, target)
+	f := furnishing{Daemon: d, refs: refs, target: target}
+	use, err := f.layerFor(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	f := furnishing{Daemon: d, refs: refs, target: target}
+	over, err := d.checkouts.over(ctx, w, refs, target, use != nil)
+	if err != nil || over == nil {
+		use = use.drop()
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.use = use
 	s, err := f.session(ctx, w, over)
 	if errors.Is(err, room.ErrNoCheckout) {
 		d.checkouts.refuse(err)
+		f.use = nil
 		s, err = f.session(ctx, w, nil)
 	}
 	return s, err
@@ -32,6 +41,7 @@ type furnishing struct {
 	*Daemon
 	refs   *mirror.Refs
 	target mirror.Target
+	use    *preparedUse // nil = there is no prepared layer for the session
 }
 
 // session makes a session over the tree of the commit. If over is nil, git writes the files.
@@ -39,6 +49,9 @@ func (f *furnishing) session(ctx context.Context, w wire.Session, over *tree.Use
 	s := &session{Session: w, starts: f.starts, since: time.Now()}
 	if over != nil {
 		s.layers = append(s.layers, over.Release)
+	}
+	if f.use != nil {
+		s.layers = append(s.layers, f.use.release)
 	}
 	if err := f.places.Reserve(w.ID); err != nil {
 		s.release()
@@ -60,10 +73,15 @@ func (f *furnishing) make(ctx context.Context, s *session, over *tree.Use) error
 	if f.Rooms == nil {
 		return f.write(ctx, s)
 	}
-	caches, err := f.share(s)
+	caches, err := f.share(s, f.use)
 	if err != nil {
 		return err
 	}
+	prepared, err := f.shareDirs(s)
+	if err != nil {
+		return err
+	}
+	caches = append(caches, prepared...)
 	if over != nil {
 		return f.mount(ctx, s, caches, over)
 	}
@@ -90,6 +108,9 @@ func (f *furnishing) write(ctx context.Context, s *session) (err error) {
 func (f *furnishing) mount(ctx context.Context, s *session, caches []room.Overlay, over *tree.Use) (err error) {
 	var checkout *room.Overlay
 	if s.place, checkout, err = f.places.MakeOver(s.Session, f.refs, f.target, over); err != nil {
+		return err
+	}
+	if err := f.lay(s, checkout); err != nil {
 		return err
 	}
 	s.room, s.starts = f.keeper(s.Session, caches, checkout), make(gate, roomStarts)

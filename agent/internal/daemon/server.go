@@ -105,7 +105,7 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 	case request.Fetch != nil:
 		var m wire.Mirror
 		m, err = d.mirror.Fetch(ctx, *request.Fetch, c.progress)
-		m.Size += d.caches.Size()
+		m.Size += d.caches.Size() + d.prepared.layers.Size()
 		line.Mirror = &m
 	case request.Open != nil:
 		var made bool
@@ -123,6 +123,8 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 		err = d.closeSession(ctx, *request.Close)
 	case request.Fill != nil:
 		line.Filled, err = d.fill(ctx, *request.Fill, c.progress)
+	case request.Prepare != nil:
+		line.Prepared, err = (&preparing{Daemon: d, request: *request.Prepare}).run(ctx, c.progress)
 	default:
 		err = &wire.Error{Code: wire.CodeInvalid, Message: "unknown operation"}
 	}

@@ -129,7 +129,7 @@ func TestASessionThatFailsReleasesItsLayers(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(places.Top(s.ID), "home"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.share(s); err == nil {
+	if _, err := d.share(s, nil); err == nil {
 		t.Fatal("a directory was made below a file")
 	}
 	for range 2 { // it may be repeated

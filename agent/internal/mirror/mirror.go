@@ -106,7 +106,7 @@ func Open(c Config) (*Mirror, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if e.Name() != "repo.git" && e.Name() != filepath.Base(m.home()) && e.Name() != stampName && e.Name() != privacy.Anonymous && e.Name() != CachesName {
+		if e.Name() != "repo.git" && e.Name() != filepath.Base(m.home()) && e.Name() != stampName && e.Name() != privacy.Anonymous && e.Name() != CachesName && e.Name() != PreparedName {
 			os.RemoveAll(filepath.Join(c.Dir, e.Name()))
 		}
 	}
@@ -140,6 +140,9 @@ func (m *Mirror) Close() {
 
 // CachesName is the name of a directory in the volume that is not the mirror's: it has the layers of shared caches.
 const CachesName = ".caches"
+
+// PreparedName is the name of another one: it has the prepared layers.
+const PreparedName = ".prepared"
 
 const stampName = ".fetched" // its time is that of the last fetch
 

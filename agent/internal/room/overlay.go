@@ -10,12 +10,13 @@ import (
 const LayerUID = 9997
 
 // MaxCaches bounds the caches of a room.
-const MaxCaches = wire.MaxCaches
+const MaxCaches = wire.MaxCaches + wire.MaxPrepareDirs
 
 // The directories in the directory of an overlay, which is root's alone. The mount of the overlay lies over all of it.
 const (
 	Upper = "upper" // has what the session writes, and is the session's
 	Lower = "lower" // empty
+	Below = "below" // empty; only if the overlay has a second layer
 )
 
 // An Overlay is a directory of a session that begins with the files of a layer. The session sees them as its own. What it writes goes
@@ -25,6 +26,9 @@ type Overlay struct {
 	Dir string `json:"dir"`
 	// Layer never changes. Its files are LayerUID's. It is below MirrorDir for a cache, below SessionsDir for a checkout.
 	Layer string `json:"layer"`
+	// Below is a second layer, under the first one: where both have a file, that of the first one is seen. It is below MirrorDir. ""
+	// = there is none. A cache has none.
+	Below string `json:"below,omitempty"`
 }
 
 // ErrNoCheckout says that no room can be opened because the session's checkout cannot be mounted.

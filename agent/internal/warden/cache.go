@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,7 +76,7 @@ func userNamespace(owner, shown int) (fd int, err error) {
 // copyLayers makes the mounts of the layers, in the container.
 func (f *furnisher) copyLayers() {
 	for _, c := range f.spec.Caches {
-		tree, err := f.copyLayer(c)
+		tree, err := f.copyLayer(c.Layer)
 		if err != nil {
 			tree, f.note = -1, errors.Join(f.note, fmt.Errorf("the layer %s: %w", c.Layer, err))
 		}
@@ -83,11 +84,11 @@ func (f *furnisher) copyLayers() {
 	}
 }
 
-func (f *furnisher) copyLayer(c room.Overlay) (int, error) {
+func (f *furnisher) copyLayer(path string) (int, error) {
 	if f.userns < 0 {
 		return -1, errors.New("its owner cannot be mapped")
 	}
-	dir, err := f.keep(openDir(f.root, below(c.Layer), inRoot|noSymlinks|noMagicLinks))
+	dir, err := f.keep(openDir(f.root, below(path), inRoot|noSymlinks|noMagicLinks))
 	if err != nil {
 		return -1, err
 	}
@@ -115,7 +116,7 @@ func (f *furnisher) mountCaches(own int) error {
 		if st.Uid != 0 || st.Mode&0o777 != 0o700 {
 			continue // it is the session's own
 		}
-		mnt, err := f.overlay(dir, f.layers[i], "nofollow")
+		mnt, err := f.overlay(dir, "nofollow", f.layers[i])
 		if err != nil {
 			f.note = errors.Join(f.note, fmt.Errorf("mounting a cache: %w", err))
 			if mnt, err = f.keep(openTree(dir, room.Upper, false)); err != nil {
@@ -129,10 +130,10 @@ func (f *furnisher) mountCaches(own int) error {
 	return nil
 }
 
-// overlay returns the mount of an overlay. The kernel takes its directories by their paths. These are relative to the directory of the
-// overlay, in which only root can change anything. redirects is the mount option redirect_dir.
-func (f *furnisher) overlay(dir, layer int, redirects string) (mnt int, err error) {
-	if layer < 0 {
+// overlay returns the mount of an overlay over one or two layers, the upper one first. The kernel takes its directories by their paths.
+// These are relative to the directory of the overlay, in which only root can change anything. redirects is the mount option redirect_dir.
+func (f *furnisher) overlay(dir int, redirects string, layers ...int) (mnt int, err error) {
+	if slices.Min(layers) < 0 {
 		return -1, errors.New("there is no layer")
 	}
 	if err := syscall.Fchdir(dir); err != nil {
@@ -143,13 +144,16 @@ func (f *furnisher) overlay(dir, layer int, redirects string) (mnt int, err erro
 	if err != nil {
 		return -1, err
 	}
-	if err := moveMount(layer, dir, room.Lower); err != nil { // overlay takes attached mounts only
-		return -1, err
+	names := []string{room.Lower, room.Below}[:len(layers)]
+	for i, layer := range layers { // overlay takes attached mounts only
+		if err := moveMount(layer, dir, names[i]); err != nil {
+			return -1, err
+		}
 	}
 	// Nothing of it outlives a crash, so the kernel need not write it out when the session ends.
-	// The layer's mount stays where it is, below the overlay's: to take it away would cost a grace period of the kernel.
+	// The layers' mounts stay where they are, below the overlay's: to take them away would cost a grace period of the kernel.
 	return f.keep(newMount("overlay", noSuid|noDev,
-		"lowerdir="+room.Lower, "upperdir="+room.Upper, "workdir="+work, "index=off", "metacopy=off", "redirect_dir="+redirects, "volatile"))
+		"lowerdir="+strings.Join(names, ":"), "upperdir="+room.Upper, "workdir="+work, "index=off", "metacopy=off", "redirect_dir="+redirects, "volatile"))
 }
 
 // makeWork makes a directory for the overlay's own use. One that was used cannot be used again.

@@ -37,11 +37,12 @@ func checkSpec(s room.Spec) error {
 		return fmt.Errorf("a room of that kind has no %d caches", len(s.Caches))
 	}
 	for _, c := range s.Caches {
-		if !inside(c.Dir, s.Dir) || !inside(c.Layer, s.MirrorDir) {
+		if !inside(c.Dir, s.Dir) || !inside(c.Layer, s.MirrorDir) || c.Below != "" {
 			return fmt.Errorf("bad cache %q of %q", c.Dir, c.Layer)
 		}
 	}
-	if c := s.Checkout; c != nil && (s.Spare || !inside(c.Dir, s.Dir) || !inside(c.Layer, s.SessionsDir) || inside(c.Layer, s.Dir)) {
+	if c := s.Checkout; c != nil && (s.Spare || !inside(c.Dir, s.Dir) || !inside(c.Layer, s.SessionsDir) || inside(c.Layer, s.Dir) ||
+		c.Below != "" && !inside(c.Below, s.MirrorDir)) {
 		return fmt.Errorf("bad checkout %q of %q", c.Dir, c.Layer)
 	}
 	l := s.Limits

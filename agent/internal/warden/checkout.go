@@ -45,20 +45,28 @@ func (f *furnisher) mountOver(own int, name string) error {
 	if st.Uid != 0 || st.Mode&0o777 != 0o700 {
 		return errors.New("its directory is not root's alone")
 	}
-	mnt, err := f.overlay(dir, f.commit, "on")
+	mnt, err := f.overlay(dir, "on", f.commit...)
 	if err != nil {
 		return err
 	}
 	return moveMount(mnt, dir, "")
 }
 
-// copyCheckout makes the mount of the files of the commit, in the container.
-func (f *furnisher) copyCheckout() (err error) {
-	if f.spec.Checkout == nil {
+// copyCheckout makes the mounts of the files of the commit, and of those below them, in the container.
+func (f *furnisher) copyCheckout() error {
+	c := f.spec.Checkout
+	if c == nil {
 		return nil
 	}
-	if f.commit, err = f.copyLayer(*f.spec.Checkout); err != nil {
-		return noCheckout{fmt.Errorf("the files %s: %w", f.spec.Checkout.Layer, err)}
+	for _, path := range []string{c.Layer, c.Below} {
+		if path == "" {
+			continue
+		}
+		layer, err := f.copyLayer(path)
+		if err != nil {
+			return noCheckout{fmt.Errorf("the files %s: %w", path, err)}
+		}
+		f.commit = append(f.commit, layer)
 	}
 	return nil
 }

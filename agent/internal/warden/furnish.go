@@ -23,7 +23,7 @@ type furnisher struct {
 	files  []int     // descriptors to close
 	userns int       // maps the owner of layers; -1 = there is none
 	layers []int     // mounts of the caches' layers, as Spec.Caches; -1 = it cannot be mounted
-	commit int       // a mount of the files below Spec.Checkout
+	commit []int     // mounts of the layers of Spec.Checkout, the upper one first
 	note   error     // why a cache is not shared
 }
 

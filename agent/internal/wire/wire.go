@@ -113,6 +113,8 @@ const (
 	OpOpen  = "open"  // Session -> Checkout
 	OpClose = "close" // Close -> nothing
 	OpFill  = "fill"  // Fill -> Filled, with progress
+
+	OpPrepare = "prepare" // Preparation -> Prepared, with progress
 )
 
 // Call is an operation that may take long. Exactly the field that Op names is set.
@@ -122,6 +124,8 @@ type Call struct {
 	Open  *Session `json:"open,omitempty"`
 	Close *Close   `json:"close,omitempty"`
 	Fill  *Fill    `json:"fill,omitempty"`
+
+	Prepare *Preparation `json:"prepare,omitempty"`
 }
 
 // Line is a sign of life (empty), a step, or the end of a call: then Done is set.
@@ -132,6 +136,7 @@ type Line struct {
 	Mirror   *Mirror   `json:"mirror,omitempty"`
 	Checkout *Checkout `json:"checkout,omitempty"`
 	Filled   *Filled   `json:"filled,omitempty"`
+	Prepared *Prepared `json:"prepared,omitempty"`
 }
 
 // Fetch is agent.Fetch.
@@ -190,6 +195,8 @@ type Session struct {
 	Unproven bool `json:"unproven,omitempty"`
 	// Caches: an agent that does not know the field shares none.
 	Caches []SharedDir `json:"caches,omitempty"`
+	// Prepare: an agent that does not know the field uses no prepared layer.
+	Prepare *Prepare `json:"prepare,omitempty"`
 }
 
 // Checkout is agent.Checkout.
@@ -201,6 +208,8 @@ type Checkout struct {
 	SelfContained bool `json:"self_contained,omitempty"`
 	// Checked is missing in the answer of an agent that does not know Session.Unproven.
 	Checked bool `json:"checked,omitempty"`
+	// Prepared is missing in the answer of an agent that does not know Session.Prepare.
+	Prepared string `json:"prepared,omitempty"`
 }
 
 // Close names the session to close, or the uid to clean up after.
