@@ -37,6 +37,7 @@ const (
 	Idle           Verb = "inside.Idle"
 	Renew          Verb = "inside.Renew"
 	FillCaches     Verb = "inside.FillCaches"
+	PrepareLayer   Verb = "inside.Prepare"
 	Start          Verb = "inside.Start"
 	Commands       Verb = "inside.Commands"
 	Dial           Verb = "inside.Dial"

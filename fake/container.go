@@ -49,6 +49,7 @@ type session struct {
 	lines                   int         // connections of Dial
 	over                    string      // why the agent has ended it; "" = it has not
 	since                   time.Time   // when the last command ended, or when the session was opened if there was none
+	prepared                *prepared   // the layer that its files begin with; nil = none
 }
 
 // newContainer puts a container on the host, and does not run it. The caller holds mu.
@@ -66,7 +67,7 @@ func (n *node) newContainer(spec orchestrator.ContainerSpec, pool, poolUID strin
 	}
 	if c.mirror = n.mirrors[spec.Name]; c.mirror == nil {
 		c.firstOfMirror = true
-		c.mirror = &mirror{name: spec.Name, key: spec.Key, pool: pool, created: c.created, turn: make(chan struct{}, 1)}
+		c.mirror = &mirror{name: spec.Name, key: spec.Key, pool: pool, created: c.created, turn: make(chan struct{}, 1), preparing: make(chan struct{}, 1)}
 		n.mirrors[spec.Name] = c.mirror
 	}
 	return c

@@ -56,6 +56,8 @@ type Latency struct {
 	Open   time.Duration // making a checkout. Default 30 ms
 	Close  time.Duration // ending a session. Default 20 ms
 	Exec   time.Duration // starting a command. Default 3 ms
+	// Prepare is the making of a prepared layer, beside what its commands take. Default 10 s
+	Prepare time.Duration
 }
 
 func (l Latency) withDefaults() Latency {
@@ -69,6 +71,8 @@ func (l Latency) withDefaults() Latency {
 		Open:   latency(l.Open, 30*time.Millisecond),
 		Close:  latency(l.Close, 20*time.Millisecond),
 		Exec:   latency(l.Exec, 3*time.Millisecond),
+
+		Prepare: latency(l.Prepare, 10*time.Second),
 	}
 }
 
@@ -113,7 +117,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		e.remotes.byIdentity[identity(spelling)] = newRemote(spelling, r)
 	}
 	e.init(opts.Fault, Connect, Probe, Ensure, List, Remove, RemoveMirror, RemoveResource, Purge, Attach,
-		Fetch, Open, CloseSession, Sessions, Idle, Renew, FillCaches, Start, Commands, Dial, Ports, Kill, Signal, Resize,
+		Fetch, Open, CloseSession, Sessions, Idle, Renew, FillCaches, PrepareLayer, Start, Commands, Dial, Ports, Kill, Signal, Resize,
 		Deliver)
 	if opts.Cloud != nil {
 		opts.Cloud.mu.Lock()

@@ -45,6 +45,7 @@ func newFiles(s *session, full func() bool) *Files {
 			d.mode = fs.ModeDir | 0o555
 		}
 	}
+	s.prepared.lay(f, s)
 	return f
 }
 

@@ -19,6 +19,7 @@ type inside struct {
 	ended     atomic.Bool
 	done      chan struct{}
 	err       error // set before done is closed
+	preparer
 }
 
 var _ orchestrator.Inside = (*inside)(nil)
@@ -112,7 +113,7 @@ func (i *inside) Open(ctx context.Context, s agent.Session) (agent.Checkout, err
 	if err = i.finish(ctx, r, err); err != nil {
 		return agent.Checkout{}, err
 	}
-	return agent.Checkout{Workdir: made.workdir(), Branch: made.branch, Commit: made.commit, SelfContained: s.SelfContained}, nil
+	return agent.Checkout{Workdir: made.workdir(), Branch: made.branch, Commit: made.commit, SelfContained: s.SelfContained, Prepared: made.prepared.base()}, nil
 }
 
 func (i *inside) open(s agent.Session) (*session, error) {
@@ -145,6 +146,9 @@ func (i *inside) open(s agent.Session) (*session, error) {
 	made := &session{id: s.ID, proven: s.Proven, dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now()}
 	made.author = s.Author.Name
 	made.openRepository(n, m)
+	if !s.Prepare.IsZero() && c.sharesCheckouts() == "" {
+		made.prepared = i.find(s.URL, s.Prepare, s.Image, branch, commit)
+	}
 	c.sessions[s.ID] = made
 	n.uids[s.UID] = made
 	if len(n.uids) > n.most {

@@ -57,6 +57,10 @@ type mirror struct {
 	commits map[string]bool // every commit that was ever fetched
 	private bool            // a credential was needed to fetch something
 	caches  map[string]fill // by name
+
+	preparing chan struct{} // a lock, as turn, of the making of prepared layers
+	prepared  []*prepared   // layers, in the order of their making
+	failed    map[string]failedPrepare
 }
 
 func newNode(e *Engine, key string) *node {

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -129,16 +130,51 @@ func (r *remotes) SetRepository(spelling string, repo Repo) {
 
 // Push puts a new commit on a branch of a remote repository, and returns the commit. It makes the branch if there is
 // none. Mirrors have the commit after their next fetch.
-func (r *remotes) Push(spelling, branch string) string {
+func (r *remotes) Push(spelling, branch string) string { return r.push(spelling, branch, false) }
+
+// PushLocks does what Push does with a commit that changes a file that decides whether a workspace is prepared again: see
+// orchestrator.Prepare. A Push leaves these files as they were.
+func (r *remotes) PushLocks(spelling, branch string) string { return r.push(spelling, branch, true) }
+
+func (r *remotes) push(spelling, branch string, locks bool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.of(spelling)
 	m.pushes++
 	fresh := *m.refs
 	fresh.branches = maps.Clone(fresh.branches)
-	fresh.branches[branch] = m.commit(branch)
+	before := cmp.Or(fresh.branches[branch], fresh.branches[fresh.standard])
+	commit := m.commit(branch)
+	fresh.branches[branch] = commit
 	m.refs = &fresh
-	return fresh.branches[branch]
+	if m.parents == nil {
+		m.parents, m.locks = make(map[string]string), make(map[string]string)
+	}
+	m.parents[commit], m.locks[commit] = before, m.locks[before]
+	if locks {
+		m.locks[commit] = commit
+	}
+	return commit
+}
+
+// locksOf returns what tells the deciding files of a commit from those of others.
+func (r *remotes) locksOf(url, commit string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of(url).locks[commit]
+}
+
+// leads reports whether a commit is another one or an ancestor of it.
+func (r *remotes) leads(url, commit, to string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.of(url)
+	for ; to != ""; to = m.parents[to] {
+		if to == commit {
+			return true
+		}
+	}
+	return false
 }
 
 // of returns a remote repository: the usual one, unless another was set. The caller holds mu.

@@ -45,6 +45,9 @@ type remote struct {
 	fails  []error       // the errors of the next requests
 
 	requests int
+
+	parents map[string]string // of the commits that were pushed
+	locks   map[string]string // the state of the files that decide whether a workspace is prepared again, by commit; "" = the first
 }
 
 func newRemote(name string, r Repo) *remote {

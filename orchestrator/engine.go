@@ -122,13 +122,18 @@ type Inside interface {
 	Fetch(ctx context.Context, f agent.Fetch, progress func(agent.Progress)) (agent.Mirror, error)
 	// Open makes the place of a session: a home, a temporary directory, and a repository of its own that is checked out and
 	// borrows the mirror's objects. Opening an open session returns the checkout that is there. A failed Open leaves
-	// nothing. agent.ErrBranchNotFound, *agent.GitError. agent.ErrProofRequired: the mirror is private and the session is not
+	// nothing. With a Prepare, the place begins with the prepared layer that is for its commit, if there is one: Checkout.Prepared. agent.ErrBranchNotFound, *agent.GitError. agent.ErrProofRequired: the mirror is private and the session is not
 	// Proven. errors.ErrUnsupported: the session is not Proven, and the container's agent is too old to check that.
 	Open(ctx context.Context, s agent.Session) (agent.Checkout, error)
 	// FillCaches fills caches for all sessions that are opened afterwards, from the default branch that the mirror has, and returns
 	// when that is done: see agent.Client.FillCaches. It does nothing for a cache whose files have not changed since, or could not be
 	// filled a short time ago. errors.ErrUnsupported: the container's agent is too old for it.
 	FillCaches(ctx context.Context, f agent.Fill, progress func(agent.Progress)) (agent.Filled, error)
+	// Prepare makes the prepared layer with which sessions of a branch begin, if their request has the same Prepare, and returns when
+	// that is done: see agent.Client.Prepare. It sets the Image of the request. It makes nothing if there is a layer that such a session uses, if it
+	// could not be made a short time ago, or if sessions do not share the files of a commit. Concurrent calls for one layer make it
+	// once. errors.ErrUnsupported: the container's agent is too old for it.
+	Prepare(ctx context.Context, p agent.Preparation, progress func(agent.Progress)) (agent.Prepared, error)
 	// CloseSession kills every process of the session's uid, and then removes everything that the session owned. It
 	// returns when both are done. Closing an unknown session does the same for its uid.
 	CloseSession(ctx context.Context, id string, uid int) error

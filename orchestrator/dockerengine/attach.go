@@ -47,12 +47,14 @@ func (a *agents) attach(ctx context.Context, name string) (*inside, error) {
 		return nil, gone(found.State)
 	}
 	if in := a.attached.take(found.ID); in != nil {
+		in.image = found.Image
 		return in, nil
 	}
 	in, err := a.reach(ctx, found.ID, false)
 	if err != nil {
 		return nil, err
 	}
+	in.image = found.Image
 	if err := a.attached.add(in); err != nil {
 		return nil, err
 	}
@@ -142,6 +144,8 @@ type inside struct {
 	*agent.Client
 	id string // of the container
 	of *attachments
+
+	image string // the ID of the container's image, which is its digest; set by attach
 }
 
 var _ orchestrator.Inside = (*inside)(nil)
@@ -153,6 +157,18 @@ func (in *inside) Start(ctx context.Context, c agent.Command) (orchestrator.Proc
 		return nil, err // not p: a nil *agent.Process in an interface is not nil
 	}
 	return p, nil
+}
+
+// Open implements [orchestrator.Inside].
+func (in *inside) Open(ctx context.Context, s agent.Session) (agent.Checkout, error) {
+	s.Image = in.image
+	return in.Client.Open(ctx, s)
+}
+
+// Prepare implements [orchestrator.Inside].
+func (in *inside) Prepare(ctx context.Context, p agent.Preparation, progress func(agent.Progress)) (agent.Prepared, error) {
+	p.Image = in.image
+	return in.Client.Prepare(ctx, p, progress)
 }
 
 // AttachCommand implements [orchestrator.Inside].

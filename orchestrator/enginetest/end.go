@@ -104,6 +104,10 @@ var contextCases = []testCase{{
 				_, err := in.FillCaches(ctx, agent.Fill{URL: f.Remote.URL}, nil)
 				return err
 			},
+			"Prepare": func(ctx context.Context) error {
+				_, err := in.Prepare(ctx, preparation(f.Remote, ""), nil)
+				return err
+			},
 			"Renew": func(ctx context.Context) error { return in.Renew(ctx, s.ID) },
 			"Idle":  func(ctx context.Context) error { _, err := in.Idle(ctx, s.ID); return err },
 			"Start": func(ctx context.Context) error {

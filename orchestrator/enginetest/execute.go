@@ -89,6 +89,13 @@ var executed = []struct {
 	{cmdPage, func(_ context.Context, c Invocation) int { return copied(io.CopyN(c.Stdout, zeroReader{}, page)) }},
 	{cmdCat, func(_ context.Context, c Invocation) int { return copied(io.Copy(c.Stdout, c.Stdin)) }},
 	{cmdWrite, func(_ context.Context, c Invocation) int { return stores(c, "note") }},
+	{cmdPrepare, func(_ context.Context, c Invocation) int {
+		c.Files.Write("note", []byte("prepared\n"))
+		c.Files.Write("dep/greeting", []byte(c.Env["GREETING"]+"\n"))
+		c.Files.Write(c.Env["HOME"]+"/kept/note", []byte("home\n"))
+		return 0
+	}},
+	{cmdKept, func(_ context.Context, c Invocation) int { return prints(c, c.Env["HOME"]+"/kept/note") }},
 	{cmdKeep, func(_ context.Context, c Invocation) int {
 		home, tmp := c.Env["HOME"]+"/note", c.Env["TMPDIR"]+"/note"
 		return stores(c, home, tmp) + print(c.Stdout, home+"\n"+tmp+"\n")
@@ -105,15 +112,20 @@ func Execute(ctx context.Context, c Invocation) int {
 	}
 	if len(c.Args) == 2 && slices.Equal(c.Args, cmdRead(c.Args[1])) {
 		name := strings.TrimPrefix(c.Args[1], strings.TrimSuffix(c.Dir, "/")+"/")
-		content, err := c.Files.Read(name)
-		if err != nil {
-			print(c.Stderr, "cat: "+c.Args[1]+": No such file or directory\n")
-			return 1
-		}
-		return print(c.Stdout, string(content))
+		return prints(c, name)
 	}
 	print(c.Stderr, fmt.Sprintf("enginetest: %q is not a command of the suite\n", c.Args))
 	return 127
+}
+
+// prints writes a file to the command's output, as cat does.
+func prints(c Invocation, name string) int {
+	content, err := c.Files.Read(name)
+	if err != nil {
+		print(c.Stderr, "cat: "+name+": No such file or directory\n")
+		return 1
+	}
+	return print(c.Stdout, string(content))
 }
 
 func ends(result int) func(context.Context, Invocation) int {

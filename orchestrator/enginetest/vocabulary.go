@@ -30,6 +30,9 @@ var (
 	// cmdServe listens on servePort, for any number of connections, and says a line then. It refuses each repository.
 	cmdServe  = []string{"sh", "-c", "exec git daemon --listen=127.0.0.1 --port=8123 --reuseaddr --max-connections=0 --verbose --log-destination=stderr 2>&1"}
 	cmdAbsent = []string{"no-such-program"}
+	// cmdPrepare prepares a workspace. cmdKept reads what it has put into the home.
+	cmdPrepare = []string{"sh", "-c", `echo prepared > note && mkdir -p dep "$HOME/kept" && echo "$GREETING" > dep/greeting && echo home > "$HOME/kept/note"`}
+	cmdKept    = []string{"sh", "-c", `cat "$HOME/kept/note"`}
 	// cmdKeep writes its input to the home and to the temporary directory, and prints both files' names.
 	cmdKeep = []string{"sh", "-c", `tee "$HOME/note" > "$TMPDIR/note"; echo "$HOME/note"; echo "$TMPDIR/note"`}
 )

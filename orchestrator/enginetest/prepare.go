@@ -1,0 +1,117 @@
+package enginetest
+
+import (
+	"strings"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/orchestrator"
+)
+
+// preparation asks for a layer of a remote's branch, which any repository can have: no file decides, so each commit has its own.
+func preparation(r Remote, branch string) agent.Preparation {
+	return agent.Preparation{
+		URL: r.URL, Branch: branch, Dir: "work", Env: map[string]string{"GREETING": "pool"},
+		Prepare: agent.Prepare{Run: [][]string{cmdTrue, cmdPrepare}, Files: []string{"no-such-file"}, Dirs: []string{"kept"}},
+	}
+}
+
+// wantPrepared checks what became of a preparation: whether it was made now, of which commit.
+func (f *fixture) wantPrepared(when string, in orchestrator.Inside, p agent.Preparation, made bool, commit string) {
+	f.Helper()
+	got, err := in.Prepare(f.ctx, p, nil)
+	if err != nil || got.Failed != nil || got.Unshared != "" || got.Made != made || got.Commit != commit || got.Made && got.Took <= 0 {
+		f.Errorf("%s: Prepare returns %+v, %v; want made %t of %s", when, got, err, made, commit)
+	}
+}
+
+// sharing returns a container whose sessions begin with prepared layers, or none if the engine cannot.
+func (f *fixture) sharing() (h orchestrator.Host, in orchestrator.Inside, ok bool) {
+	f.Helper()
+	h = f.connect(f.Pool)
+	c := f.ensure(h, f.own())
+	in = f.attach(h, c.Name)
+	f.fetch(in, f.Remote)
+	if c.Isolation.SharedCheckouts {
+		return h, in, true
+	}
+	made, err := in.Prepare(f.ctx, preparation(f.Remote, ""), nil)
+	if err != nil || made.Unshared == "" || made.Made {
+		f.Errorf("without shared checkouts Prepare returns %+v, %v", made, err)
+	}
+	return h, in, false
+}
+
+var prepareCases = []testCase{{
+	rule: "a workspace is prepared once for a commit, sessions begin with it and change their own, and it survives the container",
+	test: func(f *fixture) {
+		h, in, ok := f.sharing()
+		if !ok {
+			return
+		}
+		p, head := preparation(f.Remote, ""), f.Remote.Head(f.Remote.Default)
+		before := f.session("before")
+		before.Prepare = p.Prepare
+		if c := f.open(in, before); c.Prepared != "" {
+			f.Errorf("a session begins with %q before anything is prepared", c.Prepared)
+		}
+		f.wantPrepared("at first", in, p, true, head)
+		f.wantPrepared("again", in, p, false, head)
+		for _, id := range []string{"s1", "s2"} {
+			s := f.session(id)
+			s.Prepare = p.Prepare
+			c := f.open(in, s)
+			if c.Prepared != head {
+				f.Errorf("the checkout is %+v, want it prepared on %s", c, head)
+			}
+			_, checkout, _ := f.run(in, id, cmdRead(note(c)), nil)
+			_, kept, _ := f.run(in, id, cmdRead("dep/greeting"), nil)
+			if _, out, _ := f.run(in, id, cmdKept, nil); out != "home\n" {
+				f.Errorf("%s reads %q in its home", id, out)
+			}
+			if checkout != "prepared\n" || kept != "pool\n" {
+				f.Errorf("%s reads %q and %q", id, checkout, kept)
+			}
+			f.run(in, id, cmdWrite, text("mine"))
+			if _, got, _ := f.run(in, id, cmdRead(note(c)), nil); got != "mine" {
+				f.Errorf("%s has written, and reads %q", id, got)
+			}
+		}
+		other := f.session("other")
+		other.Prepare = p.Prepare
+		other.Prepare.Run = other.Prepare.Run[1:]
+		if c := f.open(in, other); c.Prepared != "" {
+			f.Errorf("a session for which other commands run begins with %q", c.Prepared)
+		}
+		if err := h.Remove(f.ctx, f.own().Name, ""); err != nil {
+			f.Fatalf("Remove: %v", err)
+		}
+		in = f.attach(h, f.ensure(h, f.own()).Name)
+		f.fetch(in, f.Remote)
+		f.wantPrepared("in another container", in, p, false, head)
+	},
+}, {
+	rule: "a workspace that cannot be prepared is said to be, once, and sessions start without",
+	test: func(f *fixture) {
+		_, in, ok := f.sharing()
+		if !ok {
+			return
+		}
+		p := preparation(f.Remote, "")
+		p.Prepare.Run = append(p.Prepare.Run, cmdFalse)
+		for n := range 2 {
+			made, err := in.Prepare(f.ctx, p, nil)
+			if err != nil || made.Failed == nil || made.Commit != "" || made.Failed.Known != (n > 0) || !strings.Contains(made.Failed.Message, "false: exit status 1") {
+				f.Errorf("Prepare returns %+v, %v", made, err)
+			}
+		}
+		s := f.session("s1")
+		s.Prepare = p.Prepare
+		if c := f.open(in, s); c.Prepared != "" {
+			f.Errorf("the checkout is %+v", c)
+		}
+		p.Prepare.Dirs = []string{"../dir"}
+		if made, err := in.Prepare(f.ctx, p, nil); err == nil {
+			f.Errorf("with a directory outside of the home, Prepare returns %+v", made)
+		}
+	},
+}}
