@@ -112,6 +112,12 @@ type Config struct {
 	// command that runs in the background: see docs/caches.md. Sessions without rooms have caches of their own. A change takes
 	// effect for sessions that are created afterwards. nil = none
 	Caches []orchestrator.Cache
+	// PrepareFor says how the workspace of a repository is prepared: by commands, such as "npm ci", that run once on a fresh checkout and
+	// whose result sessions then begin with. See docs/prepare.md. It runs in the background, without the environment or credential of
+	// a session: the sessions that come meanwhile start without, unless Prepare.Wait says how long they wait. If it fails, sessions
+	// start without, and EventPrepared, the log and Stats say so. PrepareFor is called at each start, must return the same for the
+	// same repository, and must not block. If it panics, nothing is prepared. The zero Prepare: nothing is. nil = nothing for all
+	PrepareFor func(naming.Repository) orchestrator.Prepare
 	// RequireImageDigest refuses images that are not named by digest (name@sha256:...): what a name or a tag means can
 	// change. Image is then required, and a request is refused with a *FieldError if ImageFor returns another one
 	RequireImageDigest bool

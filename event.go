@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
@@ -29,6 +31,11 @@ const (
 	// EventContainerWarm: a container is up with a fresh mirror, as Provider.Warm asked or the planner decided. With an Err it is not,
 	// which Err explains; the planner tries again
 	EventContainerWarm EventType = "container warm"
+	// EventPrepared: the workspace of a repository is prepared for the sessions that start from now on in a container: see
+	// Config.PrepareFor. Message has the commit, the time and the size. With an Err it is not, and sessions start without; it is tried
+	// again after an hour, or on files that differ
+	EventPrepared EventType = "workspace prepared"
+
 	EventContainerGone EventType = "container gone" // the container has no session any more, and was removed
 	// EventInstanceChange: Message is the instance's new state, one of InstanceInfo's, or "gone" when its record is removed.
 	// Err says why the instance is cordoned, terminating, lost or gone, as InstanceInfo's Reason does. It is nil for the
@@ -182,6 +189,17 @@ func (e *events) Ended(s *store.Session, why error) {
 
 // warmed reports what became of a host's wish.
 func (e *events) warmed(c store.Container, err error) { e.container(EventContainerWarm, c, err) }
+
+// prepared reports what became of a workspace.
+func (e *events) prepared(c store.Container, p orchestrator.Prepared) {
+	message := ""
+	if p.Err == nil {
+		message = fmt.Sprintf("on %.12s in %v, %d bytes", p.Commit, p.Took.Round(time.Millisecond), p.Bytes)
+	}
+	e.emit(Event{
+		Type: EventPrepared, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Message: message, Err: p.Err,
+	})
+}
 
 // Emptied implements session.Events.
 func (e *events) Emptied(c *store.Container) { e.container(EventContainerEmpty, *c, nil) }

@@ -33,6 +33,9 @@ type Stats struct {
 	Refused  int64 // sessions that UserLimits refused: see ErrQuota
 	Ended    int64 // sessions ended, for any reason, including expired ones
 	Expired  int64
+	// Prepared counts the sessions that began with a prepared workspace, and Unprepared those that began without although
+	// Config.PrepareFor has one for their repository. Containers counts the workspaces.
+	Prepared, Unprepared int64
 	// OutOfMemory counts the EventOutOfMemory.
 	OutOfMemory int64
 	Errors      int64 // failed background work of the Provider itself; Pool and Containers count theirs
@@ -61,6 +64,7 @@ func (p *Provider) Stats() Stats {
 	s := p.sessions.Stats()
 	return Stats{
 		Attached: s.Attached, Warm: s.Warm, Cold: s.Cold, Failed: s.Failed, Refused: p.queue.Refused(), Ended: s.Ended, Expired: s.Expired,
+		Prepared: s.Prepared, Unprepared: s.Unprepared,
 		OutOfMemory: p.events.outOfMemory.Load(), Errors: p.failures.Count(),
 		Empty: p.warmth.Empty(), KeptWarm: p.warmth.Warmed(), Events: p.events.waiting(),
 		Planner: p.replica.Planner() != nil, ConfigDiffers: p.replica.Differences(),
@@ -79,6 +83,8 @@ func (p *Provider) state() telemetry.State {
 	}
 	instances, containers := p.pool.Stats(), p.containers.Stats()
 	s.Failures = map[string]int64{"provider": p.failures.Count(), "pool": instances.Errors, "containers": containers.Errors}
+	s.Preparations, s.PrepareFailures = containers.Prepared, containers.PrepareFailures
+	s.Starts = map[string]int64{"prepared": sessions.Prepared, "unprepared": sessions.Unprepared}
 	s.Launches, s.LaunchFailures, s.ContainersLost = instances.Launches, instances.LaunchFailures, containers.ContainersLost
 	s.Losses = map[string]int64{"lost": instances.InstancesLost, "interrupted": instances.Interruptions}
 	census, planner := p.pool.Census()

@@ -131,13 +131,5 @@ func (m *Manager) fillOnce(ctx context.Context, c store.Container, inside Inside
 	names := strings.Join(made.Names, ", ")
 	m.cfg.Logger.Info("caches are filled", append(attrs, "caches", names)...)
 	m.cfg.OnProgress(c, "filled the caches: "+names)
-	err = m.retry.Update(ctx, []store.Key{store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}, func(tx store.Tx) error {
-		return resizeMirror(tx, c.Instance, c.Name, made.Size, time.Now())
-	})
-	if err == nil {
-		err = m.mirrors.evict(ctx, c.Instance)
-	}
-	if err != nil && !errors.Is(err, errInstanceGone) {
-		m.failures.Report("cannot make room for caches", err, attrs...)
-	}
+	m.grown(ctx, c, made.Size, attrs)
 }

@@ -31,6 +31,8 @@ type Config struct {
 	Env      map[string]string              // of every fetch, and of what fills caches
 	Caches   []Cache                        // that sessions of a container share
 	Limits   Limits
+	// PrepareFor says how the workspace of a repository is prepared. nil = none is.
+	PrepareFor func(naming.Repository) Prepare
 	// RequireIsolation refuses containers whose sessions have no rooms.
 	RequireIsolation bool
 	// Prove makes the fetch of a start prove access: see agent.Fetch.
@@ -64,6 +66,7 @@ type Config struct {
 	Sessions   Sessions                                // nil = none
 	OnProgress func(c store.Container, message string) // reports the progress of a start. It must not block
 	OnGone     func(c store.Container)                 // reports that a container was removed: its name is free again
+	OnPrepared func(c store.Container, p Prepared)     // reports what became of a workspace. It must not block
 	Logger     *slog.Logger                            // nil = discard
 }
 
@@ -122,6 +125,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnGone == nil {
 		c.OnGone = func(store.Container) {}
+	}
+	if c.OnPrepared == nil {
+		c.OnPrepared = func(store.Container, Prepared) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -28,7 +28,9 @@ type Manager struct {
 	isolations isolations
 	fills      fills
 
-	starts, startFailures, lost, fetches, swept atomic.Int64
+	preparations preparations
+
+	starts, startFailures, lost, fetches, swept, prepared, prepareFailures atomic.Int64
 
 	mu      sync.Mutex // protects keepers, and the cred, fetched and started of each; never held across a call
 	keepers map[string]*keeper
@@ -95,6 +97,9 @@ type Stats struct {
 	Swept          int64 // helper containers, volumes and networks that a process had left behind, and that were removed
 	Errors         int64 // failed background calls to engines and the store; each is logged
 
+	Prepared        int64 // workspaces that were prepared
+	PrepareFailures int64 // workspaces that could not be prepared; each is logged
+
 	// Foreign is how many containers carry the pool's name and another store's UID: those of another pool, or of a store
 	// that was lost. Each is left alone until its name is needed and nobody uses it. Only the planner counts them.
 	Foreign int
@@ -113,5 +118,6 @@ func (m *Manager) Stats() Stats {
 		Foreign: m.observed.foreign(), WithoutRooms: m.isolations.withoutRooms(),
 		Starts: m.starts.Load(), StartFailures: m.startFailures.Load(), ContainersLost: m.lost.Load(),
 		Fetches: m.fetches.Load(), Swept: m.swept.Load(), Errors: m.failures.Count(),
+		Prepared: m.prepared.Load(), PrepareFailures: m.prepareFailures.Load(),
 	}
 }

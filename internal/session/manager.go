@@ -158,12 +158,16 @@ type Stats struct {
 	Attached, Warm, Cold int64 // sessions that became active, by their start
 	Failed               int64 // creations that failed or whose caller gave up
 	Ended, Expired       int64
+	Prepared, Unprepared int64 // sessions that began with a prepared layer, and that were to and began without
 
 	Creating, Ending int64 // sessions that this process creates and ends now
 	Active           int64 // of the pool, when this process last looked at all of them as their leader; -1 = it does not lead
 }
 
-type counters struct{ attached, warm, cold, failed, ended, expired atomic.Int64 }
+type counters struct {
+	attached, warm, cold, failed, ended, expired atomic.Int64
+	prepared, unprepared                         atomic.Int64
+}
 
 func (c *counters) started(kind store.StartKind) {
 	switch kind {
@@ -186,5 +190,6 @@ func (m *Manager) Stats() Stats {
 		Creating: m.known.creations.Load(), Ending: ending, Active: m.active.Load(),
 		Attached: c.attached.Load(), Warm: c.warm.Load(), Cold: c.cold.Load(),
 		Failed: c.failed.Load(), Ended: c.ended.Load(), Expired: c.expired.Load(),
+		Prepared: c.prepared.Load(), Unprepared: c.unprepared.Load(),
 	}
 }

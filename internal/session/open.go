@@ -24,6 +24,7 @@ type opening struct {
 	inside orchestrator.Inside
 	trial  access.Trial // of the request's access
 	proven bool         // its access is proven, or need not be
+	prep   preparing    // of its repository's workspace
 	phases store.Phases // of its own: a fetch, the checkout
 }
 
@@ -46,6 +47,9 @@ func (m *Manager) open(ctx context.Context, r *Request, s *store.Session) (Place
 		}
 		s.Start = kind
 	}
+	if err := o.awaitPrepared(ctx); err != nil {
+		return Placed{}, o.fail(ctx, store.PhaseCheckout, err)
+	}
 	checkout, err := o.checkOut(ctx)
 	if errors.Is(err, agent.ErrProofRequired) { // another's start has needed a credential, or a fetch has since the refresh
 		if err := o.prove(ctx); err != nil {
@@ -64,6 +68,9 @@ func (m *Manager) open(ctx context.Context, r *Request, s *store.Session) (Place
 		return Placed{}, o.tooOld(o.fail(ctx, store.PhaseCheckout, err))
 	}
 	active, err := m.activate(ctx, s, checkout, o.phases)
+	if err == nil {
+		o.prepared(checkout)
+	}
 	if errors.Is(err, agent.ErrGone) {
 		return Placed{}, o.fail(ctx, store.PhaseStarting, err)
 	}
@@ -119,9 +126,9 @@ func (o *opening) checkOut(ctx context.Context) (agent.Checkout, error) {
 	begun := time.Now()
 	defer func() { o.phases.Checkout += time.Since(begun) }()
 	return o.inside.Open(ctx, agent.Session{
-		ID: o.s.ID, UID: o.s.UID, Dir: checkoutDir(o.r.Key.Repository), URL: o.r.Remote.URL, Branch: o.r.Branch,
+		ID: o.s.ID, UID: o.s.UID, Dir: orchestrator.CheckoutDir(o.r.Key.Repository), URL: o.r.Remote.URL, Branch: o.r.Branch,
 		Author: o.r.Author, Env: o.r.environ(o.cfg.Env), SelfContained: o.r.SelfContained,
-		Proven: o.proven, Caches: o.cfg.Caches,
+		Proven: o.proven, Caches: o.cfg.Caches, Prepare: o.prep.what,
 	})
 }
 

@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -61,18 +60,4 @@ func (r *Request) environ(all map[string]string) map[string]string {
 	maps.Copy(env, all)
 	maps.Copy(env, r.Env)
 	return env
-}
-
-// checkoutDir is the name of the directory that holds a checkout.
-func checkoutDir(r naming.Repository) string {
-	name := strings.Map(func(c rune) rune {
-		if c <= ' ' || c == '/' || c == 0x7f {
-			return '-'
-		}
-		return c
-	}, r.Name())
-	if len(name) > 100 || strings.Trim(name, ".-") == "" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "-") {
-		return "repository"
-	}
-	return name
 }

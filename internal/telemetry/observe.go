@@ -26,6 +26,10 @@ type State struct {
 	LaunchFailures int64
 	Losses         map[string]int64 // instances, by how they were lost
 	ContainersLost int64
+
+	Preparations    int64 // of workspaces that succeeded
+	PrepareFailures int64
+	Starts          map[string]int64 // of sessions for which a workspace is prepared, by whether they had it
 }
 
 // Queue is the queue as the planner has seen it last.
@@ -47,6 +51,7 @@ type observables struct {
 	queue, conditions                                metric.Int64ObservableGauge
 	longest                                          metric.Float64ObservableGauge
 	failures, launches, instancesLost, lost          metric.Int64ObservableCounter
+	preparations, starts                             metric.Int64ObservableCounter
 }
 
 // Observe reads state whenever metrics are collected, until stop is called. state must not block.
@@ -61,7 +66,7 @@ func (t *Telemetry) Observe(state func() State) (stop func()) {
 			o.observe(to, state())
 			return nil
 		}, o.sessions, o.instances, o.slots, o.containers, o.planners, o.queue, o.conditions, o.longest, o.failures, o.launches,
-			o.instancesLost, o.lost)
+			o.instancesLost, o.lost, o.preparations, o.starts)
 		if err != nil {
 			t.log.Warn("the state of the pool cannot be observed", "err", err)
 			return
@@ -98,6 +103,8 @@ func (o *observables) init(m metric.Meter) *observables {
 	o.launches = counter("berth.instance.launches", "{launch}", "Launches of instances that have an outcome.")
 	o.instancesLost = counter("berth.instance.lost", "{instance}", "Instances that were lost.")
 	o.lost = counter("berth.container.lost", "{container}", "Containers that died or were removed from outside.")
+	o.preparations = counter("berth.workspace.preparations", "{workspace}", "Workspaces that were to be prepared.")
+	o.starts = counter("berth.workspace.starts", "{session}", "Starts of sessions whose workspace is prepared.")
 	return o
 }
 
@@ -115,6 +122,11 @@ func (o *observables) observe(to metric.Observer, s State) {
 		observe(o.instancesLost, n, keyLoss.String(loss))
 	}
 	observe(o.lost, s.ContainersLost)
+	observe(o.preparations, s.Preparations)
+	observe(o.preparations, s.PrepareFailures, keyError.String(errorOther))
+	for state, n := range s.Starts {
+		observe(o.starts, n, keyState.String(state))
+	}
 	observe(o.launches, s.Launches)
 	observe(o.launches, s.LaunchFailures, keyError.String(errorOther))
 	if !s.Planner {

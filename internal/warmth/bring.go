@@ -115,10 +115,13 @@ func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Cred
 	if err != nil {
 		return c, wish.Learned, err
 	}
-	if starting && wish.Branch == "" { // the start has fetched all branches
-		return c, wish.Learned, nil
+	if !starting || wish.Branch != "" { // otherwise the start has fetched all branches
+		err = orchestrator.Freshen(ctx, k.cfg.Containers, c, inside, wish.Branch, cred)
 	}
-	return c, wish.Learned, orchestrator.Freshen(ctx, k.cfg.Containers, c, inside, wish.Branch, cred)
+	if what := k.cfg.Containers.PrepareOf(c.SharingKey.Repository); err == nil && !what.IsZero() {
+		k.cfg.Containers.Prepare(*c, inside, what, c.Remote, wish.Branch)
+	}
+	return c, wish.Learned, err
 }
 
 // bringAll begins to fulfil the wishes that have no container, and takes back what is beyond its time or the budget. The planner

@@ -1,0 +1,57 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/store"
+)
+
+// preparing is how the workspace of a session is prepared.
+type preparing struct {
+	what  orchestrator.Prepare
+	asked bool // the container was asked to prepare it
+}
+
+// prepare has the workspace prepared, unless it is. done is closed at the end.
+func (o *opening) prepare() (done <-chan struct{}) {
+	o.prep.asked = true
+	c := store.Container{ID: o.s.Container, Name: o.s.ContainerName, SharingKey: o.s.SharingKey, Instance: o.s.Instance}
+	return o.cfg.Containers.Prepare(c, o.inside, o.prep.what, o.r.Remote.URL, o.r.Branch)
+}
+
+// awaitPrepared has the workspace of a session that waits for it prepared, and waits, but no longer than it wants to. The error is the
+// context's.
+func (o *opening) awaitPrepared(ctx context.Context) error {
+	o.prep.what = o.cfg.Containers.PrepareOf(o.r.Key.Repository)
+	if o.prep.what.IsZero() || o.prep.what.Wait == 0 {
+		return nil
+	}
+	begun := time.Now()
+	defer func() { o.phases.Checkout += time.Since(begun) }()
+	late := time.NewTimer(o.prep.what.Wait)
+	defer late.Stop()
+	select {
+	case <-o.prepare():
+	case <-late.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// prepared counts a session that has begun. If it has begun without a prepared layer, the next one is to have it.
+func (o *opening) prepared(checkout agent.Checkout) {
+	switch {
+	case o.prep.what.IsZero():
+	case checkout.Prepared != "":
+		o.count.prepared.Add(1)
+	default:
+		o.count.unprepared.Add(1)
+		if !o.prep.asked {
+			o.prepare()
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package orchestrator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/store"
+)
+
+// Prepare says how the workspace of a repository is prepared: see docs/prepare.md.
+type Prepare = agent.Prepare
+
+// Prepared is what became of a workspace that was to be prepared. Err is nil if it is.
+type Prepared struct {
+	Commit string        // of the files on which it was prepared
+	Took   time.Duration // how long that took, also if it failed
+	Bytes  int64         // of the layer
+	Err    error         // why sessions start without; a *agent.PrepareError, or of the engine
+}
+
+// preparations are those that this process has asked for. The zero value is ready for use.
+type preparations struct {
+	unshared sync.Once // for the log
+
+	mu      sync.Mutex // protects running
+	running map[preparation]chan struct{}
+}
+
+// A preparation is that of a branch in a container.
+type preparation struct{ container, branch string }
+
+// begin returns a channel that is closed when a preparation has ended. own says that the caller is to end it.
+func (p *preparations) begin(what preparation) (done chan struct{}, own bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if done := p.running[what]; done != nil {
+		return done, false
+	}
+	if p.running == nil {
+		p.running = make(map[preparation]chan struct{})
+	}
+	done = make(chan struct{})
+	p.running[what] = done
+	return done, true
+}
+
+func (p *preparations) end(what preparation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.running[what])
+	delete(p.running, what)
+}
+
+// PrepareOf returns how the workspace of a repository is prepared. That of a Config.PrepareFor that panics, or returns what no engine
+// can do, is not: the log says why.
+func (m *Manager) PrepareOf(r naming.Repository) (p Prepare) {
+	if m.cfg.PrepareFor == nil {
+		return p
+	}
+	defer func() {
+		if why := recover(); why != nil {
+			m.failures.Report("cannot prepare workspaces", fmt.Errorf("Config.PrepareFor panicked: %v", why), "repository", r.String())
+			p = Prepare{}
+		}
+	}()
+	p = m.cfg.PrepareFor(r)
+	if reason := p.Check(); reason != "" {
+		m.failures.Report("cannot prepare workspaces", errors.New("Config.PrepareFor: "+reason), "repository", r.String())
+		return Prepare{}
+	}
+	return p
+}
+
+// spareTime is what a preparation may take beside the making of two layers: its own, and one that is made before it.
+const spareTime = 10 * time.Minute
+
+// Prepare begins to prepare the workspace for sessions of a branch in a container, in the background, unless it is. done is closed when
+// that has ended. The Prepare is not zero.
+func (m *Manager) Prepare(c store.Container, inside Inside, p Prepare, remote, branch string) (done <-chan struct{}) {
+	what := preparation{c.ID, branch}
+	ended, own := m.preparations.begin(what)
+	if !own {
+		return ended
+	}
+	ok := m.tasks.spawn(func() {
+		defer m.preparations.end(what)
+		ctx, cancel := context.WithTimeout(m.ctx, 2*cmp.Or(p.Timeout, agent.DefaultPrepareTimeout)+spareTime)
+		defer cancel()
+		m.prepareOnce(ctx, c, inside, agent.Preparation{
+			URL: remote, Branch: branch, Dir: CheckoutDir(c.SharingKey.Repository), Prepare: p, Env: m.cfg.Env,
+		})
+	})
+	if !ok {
+		m.preparations.end(what)
+	}
+	return ended
+}
+
+func (m *Manager) prepareOnce(ctx context.Context, c store.Container, inside Inside, p agent.Preparation) {
+	made, err := inside.Prepare(ctx, p, func(step agent.Progress) { m.cfg.OnProgress(c, step.Phase) })
+	attrs := []any{"container", c.Name, "instance", c.Instance}
+	switch {
+	case errors.Is(err, agent.ErrGone), errors.Is(err, agent.ErrClosed), errors.Is(err, agent.ErrBranchNotFound):
+		return
+	case errors.Is(err, errors.ErrUnsupported):
+		made.Unshared, err = err.Error(), nil
+	case err != nil:
+		m.prepareFailures.Add(1)
+		m.failures.Report("cannot prepare a workspace", err, attrs...)
+		m.cfg.OnPrepared(c, Prepared{Err: err})
+		return
+	}
+	switch {
+	case made.Unshared != "":
+		m.preparations.unshared.Do(func() {
+			m.cfg.Logger.Warn("workspaces are not prepared", append(attrs, "reason", made.Unshared)...)
+			m.cfg.OnPrepared(c, Prepared{Err: &agent.PrepareError{Message: made.Unshared}})
+		})
+	case made.Failed != nil && made.Failed.Known:
+	case made.Failed != nil:
+		m.prepareFailures.Add(1)
+		m.failures.Report("cannot prepare a workspace", made.Failed, attrs...)
+		m.cfg.OnPrepared(c, Prepared{Took: made.Took, Err: made.Failed})
+	case made.Made:
+		m.prepared.Add(1)
+		m.cfg.Logger.Info("a workspace is prepared", append(attrs, "commit", made.Commit, "bytes", made.Bytes, "took", made.Took)...)
+		m.cfg.OnPrepared(c, Prepared{Commit: made.Commit, Took: made.Took, Bytes: made.Bytes})
+		m.grown(ctx, c, made.Size, attrs)
+	}
+}
+
+// grown stores what a mirror takes with its layers, and makes room for it.
+func (m *Manager) grown(ctx context.Context, c store.Container, size int64, attrs []any) {
+	err := m.retry.Update(ctx, []store.Key{store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}, func(tx store.Tx) error {
+		return resizeMirror(tx, c.Instance, c.Name, size, time.Now())
+	})
+	if err == nil {
+		err = m.mirrors.evict(ctx, c.Instance)
+	}
+	if err != nil && !errors.Is(err, errInstanceGone) {
+		m.failures.Report("cannot make room for layers", err, attrs...)
+	}
+}
+
+// CheckoutDir is the name of the directory that holds a checkout.
+func CheckoutDir(r naming.Repository) string {
+	name := strings.Map(func(c rune) rune {
+		if c <= ' ' || c == '/' || c == 0x7f {
+			return '-'
+		}
+		return c
+	}, r.Name())
+	if len(name) > 100 || strings.Trim(name, ".-") == "" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "-") {
+		return "repository"
+	}
+	return name
+}
