@@ -96,7 +96,7 @@ func (e *Engine) Mirrors() []MirrorState {
 // counts counts the events of the containers of one name, over all hosts.
 type counts struct {
 	starts, fetches     int
-	fills, prepared     int
+	fills               int
 	running, maxRunning int
 }
 
@@ -124,9 +124,6 @@ func (e *Engine) Fetches(name string) int { return e.counted(name).fetches }
 
 // Fills returns how often a cache was filled for the containers of a name, over all hosts.
 func (e *Engine) Fills(name string) int { return e.counted(name).fills }
-
-// Prepared returns how often a workspace was prepared for the containers of a name, over all hosts.
-func (e *Engine) Prepared(name string) int { return e.counted(name).prepared }
 
 // MaxRunning returns how many containers of a name ran at the same time when they were most, over all hosts.
 func (e *Engine) MaxRunning(name string) int { return e.counted(name).maxRunning }

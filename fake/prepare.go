@@ -268,7 +268,4 @@ func (p preparer) keep(layer *prepared, failed string, made *agent.Prepared) {
 	m.prepared = append(m.prepared, layer)
 	m.prepared = m.prepared[max(0, len(m.prepared)-preparedLayers):]
 	made.Commit, made.Made, made.Bytes, made.Size = layer.commit, true, preparedSize, made.Size+preparedSize
-	n.engine.mu.Lock()
-	n.engine.count(p.by.container.spec.Name).prepared++
-	n.engine.mu.Unlock()
 }

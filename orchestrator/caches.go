@@ -131,5 +131,5 @@ func (m *Manager) fillOnce(ctx context.Context, c store.Container, inside Inside
 	names := strings.Join(made.Names, ", ")
 	m.cfg.Logger.Info("caches are filled", append(attrs, "caches", names)...)
 	m.cfg.OnProgress(c, "filled the caches: "+names)
-	m.grown(ctx, c, made.Size, attrs)
+	grown(ctx, m, c, made.Size, attrs)
 }

@@ -16,6 +16,7 @@ type Manager struct {
 	hosts
 	pace
 	fits
+	*workspaces
 	cfg      Config
 	ctx      context.Context // ends with Close; its cause is then agent.ErrClosed
 	cancel   context.CancelCauseFunc
@@ -28,9 +29,7 @@ type Manager struct {
 	isolations isolations
 	fills      fills
 
-	preparations preparations
-
-	starts, startFailures, lost, fetches, swept, prepared, prepareFailures atomic.Int64
+	starts, startFailures, lost, fetches, swept atomic.Int64
 
 	mu      sync.Mutex // protects keepers, and the cred, fetched and started of each; never held across a call
 	keepers map[string]*keeper
@@ -49,6 +48,7 @@ func NewManager(cfg Config) *Manager {
 		keepers:  make(map[string]*keeper),
 	}
 	m.fits.cfg = &m.cfg
+	m.workspaces = &workspaces{m: m}
 	m.mirrors = &mirrors{store: cfg.Store, hosts: &m.hosts, budget: cfg.MirrorBudget, log: cfg.Logger}
 	m.retry = store.Retry{
 		Store: cfg.Store,
@@ -118,6 +118,6 @@ func (m *Manager) Stats() Stats {
 		Foreign: m.observed.foreign(), WithoutRooms: m.isolations.withoutRooms(),
 		Starts: m.starts.Load(), StartFailures: m.startFailures.Load(), ContainersLost: m.lost.Load(),
 		Fetches: m.fetches.Load(), Swept: m.swept.Load(), Errors: m.failures.Count(),
-		Prepared: m.prepared.Load(), PrepareFailures: m.prepareFailures.Load(),
+		Prepared: m.workspaces.prepared.Load(), PrepareFailures: m.workspaces.failed.Load(),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-go/berth/agent"
@@ -25,42 +26,46 @@ type Prepared struct {
 	Err    error         // why sessions start without; a *agent.PrepareError, or of the engine
 }
 
-// preparations are those that this process has asked for. The zero value is ready for use.
-type preparations struct {
+// workspaces has workspaces prepared. It is a part of a Manager.
+type workspaces struct {
+	m        *Manager
 	unshared sync.Once // for the log
 
 	mu      sync.Mutex // protects running
 	running map[preparation]chan struct{}
+
+	prepared, failed atomic.Int64
 }
 
 // A preparation is that of a branch in a container.
 type preparation struct{ container, branch string }
 
 // begin returns a channel that is closed when a preparation has ended. own says that the caller is to end it.
-func (p *preparations) begin(what preparation) (done chan struct{}, own bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if done := p.running[what]; done != nil {
+func (w *workspaces) begin(what preparation) (done chan struct{}, own bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if done := w.running[what]; done != nil {
 		return done, false
 	}
-	if p.running == nil {
-		p.running = make(map[preparation]chan struct{})
+	if w.running == nil {
+		w.running = make(map[preparation]chan struct{})
 	}
 	done = make(chan struct{})
-	p.running[what] = done
+	w.running[what] = done
 	return done, true
 }
 
-func (p *preparations) end(what preparation) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	close(p.running[what])
-	delete(p.running, what)
+func (w *workspaces) end(what preparation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.running[what])
+	delete(w.running, what)
 }
 
 // PrepareOf returns how the workspace of a repository is prepared. That of a Config.PrepareFor that panics, or returns what no engine
 // can do, is not: the log says why.
-func (m *Manager) PrepareOf(r naming.Repository) (p Prepare) {
+func (w *workspaces) PrepareOf(r naming.Repository) (p Prepare) {
+	m := w.m
 	if m.cfg.PrepareFor == nil {
 		return p
 	}
@@ -83,27 +88,29 @@ const spareTime = 10 * time.Minute
 
 // Prepare begins to prepare the workspace for sessions of a branch in a container, in the background, unless it is. done is closed when
 // that has ended. The Prepare is not zero.
-func (m *Manager) Prepare(c store.Container, inside Inside, p Prepare, remote, branch string) (done <-chan struct{}) {
+func (w *workspaces) Prepare(c store.Container, inside Inside, p Prepare, remote, branch string) (done <-chan struct{}) {
 	what := preparation{c.ID, branch}
-	ended, own := m.preparations.begin(what)
+	ended, own := w.begin(what)
 	if !own {
 		return ended
 	}
+	m := w.m
 	ok := m.tasks.spawn(func() {
-		defer m.preparations.end(what)
+		defer w.end(what)
 		ctx, cancel := context.WithTimeout(m.ctx, 2*cmp.Or(p.Timeout, agent.DefaultPrepareTimeout)+spareTime)
 		defer cancel()
-		m.prepareOnce(ctx, c, inside, agent.Preparation{
+		w.prepareOnce(ctx, c, inside, agent.Preparation{
 			URL: remote, Branch: branch, Dir: CheckoutDir(c.SharingKey.Repository), Prepare: p, Env: m.cfg.Env,
 		})
 	})
 	if !ok {
-		m.preparations.end(what)
+		w.end(what)
 	}
 	return ended
 }
 
-func (m *Manager) prepareOnce(ctx context.Context, c store.Container, inside Inside, p agent.Preparation) {
+func (w *workspaces) prepareOnce(ctx context.Context, c store.Container, inside Inside, p agent.Preparation) {
+	m := w.m
 	made, err := inside.Prepare(ctx, p, func(step agent.Progress) { m.cfg.OnProgress(c, step.Phase) })
 	attrs := []any{"container", c.Name, "instance", c.Instance}
 	switch {
@@ -112,32 +119,32 @@ func (m *Manager) prepareOnce(ctx context.Context, c store.Container, inside Ins
 	case errors.Is(err, errors.ErrUnsupported):
 		made.Unshared, err = err.Error(), nil
 	case err != nil:
-		m.prepareFailures.Add(1)
+		w.failed.Add(1)
 		m.failures.Report("cannot prepare a workspace", err, attrs...)
 		m.cfg.OnPrepared(c, Prepared{Err: err})
 		return
 	}
 	switch {
 	case made.Unshared != "":
-		m.preparations.unshared.Do(func() {
+		w.unshared.Do(func() {
 			m.cfg.Logger.Warn("workspaces are not prepared", append(attrs, "reason", made.Unshared)...)
 			m.cfg.OnPrepared(c, Prepared{Err: &agent.PrepareError{Message: made.Unshared}})
 		})
 	case made.Failed != nil && made.Failed.Known:
 	case made.Failed != nil:
-		m.prepareFailures.Add(1)
+		w.failed.Add(1)
 		m.failures.Report("cannot prepare a workspace", made.Failed, attrs...)
 		m.cfg.OnPrepared(c, Prepared{Took: made.Took, Err: made.Failed})
 	case made.Made:
-		m.prepared.Add(1)
+		w.prepared.Add(1)
 		m.cfg.Logger.Info("a workspace is prepared", append(attrs, "commit", made.Commit, "bytes", made.Bytes, "took", made.Took)...)
 		m.cfg.OnPrepared(c, Prepared{Commit: made.Commit, Took: made.Took, Bytes: made.Bytes})
-		m.grown(ctx, c, made.Size, attrs)
+		grown(ctx, m, c, made.Size, attrs)
 	}
 }
 
 // grown stores what a mirror takes with its layers, and makes room for it.
-func (m *Manager) grown(ctx context.Context, c store.Container, size int64, attrs []any) {
+func grown(ctx context.Context, m *Manager, c store.Container, size int64, attrs []any) {
 	err := m.retry.Update(ctx, []store.Key{store.SharingKey(c.Name), store.MirrorsKey(c.Instance)}, func(tx store.Tx) error {
 		return resizeMirror(tx, c.Instance, c.Name, size, time.Now())
 	})

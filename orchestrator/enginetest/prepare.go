@@ -25,7 +25,7 @@ func (f *fixture) wantPrepared(when string, in orchestrator.Inside, p agent.Prep
 }
 
 // sharing returns a container whose sessions begin with prepared layers, or none if the engine cannot.
-func (f *fixture) sharing() (h orchestrator.Host, in orchestrator.Inside, ok bool) {
+func sharing(f *fixture) (h orchestrator.Host, in orchestrator.Inside, ok bool) {
 	f.Helper()
 	h = f.connect(f.Pool)
 	c := f.ensure(h, f.own())
@@ -44,7 +44,7 @@ func (f *fixture) sharing() (h orchestrator.Host, in orchestrator.Inside, ok boo
 var prepareCases = []testCase{{
 	rule: "a workspace is prepared once for a commit, sessions begin with it and change their own, and it survives the container",
 	test: func(f *fixture) {
-		h, in, ok := f.sharing()
+		h, in, ok := sharing(f)
 		if !ok {
 			return
 		}
@@ -92,7 +92,7 @@ var prepareCases = []testCase{{
 }, {
 	rule: "a workspace that cannot be prepared is said to be, once, and sessions start without",
 	test: func(f *fixture) {
-		_, in, ok := f.sharing()
+		_, in, ok := sharing(f)
 		if !ok {
 			return
 		}

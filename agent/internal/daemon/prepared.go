@@ -135,7 +135,7 @@ func (p *prepared) leadsTo(ctx context.Context, commit, to string) (bool, error)
 	if known {
 		return leads, nil
 	}
-	leads, err := p.mirror.Leads(ctx, commit, to)
+	leads, err := mirror.Leads(ctx, p.mirror, commit, to)
 	if err == nil {
 		p.mu.Lock()
 		if len(p.leads) >= maxRemembered {

@@ -8,8 +8,8 @@ import (
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// Leads reports whether a commit is another one or one of its ancestors. Both are full IDs of commits that the mirror has.
-func (m *Mirror) Leads(ctx context.Context, commit, to string) (bool, error) {
+// Leads reports, of a mirror, whether a commit is another one or one of its ancestors. Both are full IDs of commits that the mirror has.
+func Leads(ctx context.Context, m *Mirror, commit, to string) (bool, error) {
 	if commit == to {
 		return true, nil
 	}

@@ -23,12 +23,14 @@ const testCache = "home/go/pkg/mod" // of a session
 type cacheBox struct {
 	*box
 	sessions, layer string // on this machine
+	mirror          string // on the host
 }
 
 func newCacheBox(t *testing.T) *cacheBox {
 	t.Helper()
 	c := &cacheBox{sessions: t.TempDir()}
 	mirror := t.TempDir()
+	c.mirror = mirror
 	c.box = newGround(t).box(t, func(o *client.ContainerCreateOptions) {
 		o.HostConfig.Binds = append(o.HostConfig.Binds, c.sessions+":/sessions", mirror+":/berth/mirror")
 		delete(o.HostConfig.Tmpfs, "/sessions")
