@@ -69,6 +69,9 @@ func (h host) install(c *berth.Config) {
 			return limits(user)
 		}
 	}
+	if h.plan.prepare.on {
+		c.PrepareFor = h.prepareFor
+	}
 	if h.plan.authorizes {
 		c.Authorize = h.authorize
 	}

@@ -77,6 +77,8 @@ type plan struct {
 	silent   bool          // no host asks for warmth: the planner alone decides
 	revokes  bool          // users lose what they have on a repository, now and then
 
+	prepare preparing
+
 	authorizes, teams, walled bool // the host has a Config.Authorize, Sharing.Key, EgressFor
 }
 
@@ -102,6 +104,7 @@ func newPlan(seed uint64) plan {
 	p.drawUsers()
 	p.drawHost()
 	p.drawWarmth()
+	p.drawPrepare()
 	if d.chance(0.1, "no trouble") {
 		return p
 	}

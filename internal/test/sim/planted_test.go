@@ -131,6 +131,7 @@ var planted = []struct {
 	{"a wish is fulfilled beyond the budget", []edit{{"internal/warmth/budget.go", "g.held(bound.instance) >= bound.most {", "g.held(bound.instance) > bound.most {"}}},
 	{"a planner forgets what those before it have learned", []edit{{"internal/usage/accountant.go",
 		"known, err := store.Find[*store.Demand](tx, key)", "known, err := (*store.Demand)(nil), error(nil)"}}},
+	{"sessions do not begin with what was prepared", []edit{{"internal/session/open.go", "Prepare: o.prep.what,", "Prepare: orchestrator.Prepare{},"}}},
 	{"a call to an engine has no deadline", []edit{{"orchestrator/remove.go",
 		"ctx, cancelCall := context.WithTimeout(ctx, k.m.cfg.CallTimeout)", "ctx, cancelCall := context.WithCancel(ctx)"}}},
 }

@@ -49,6 +49,7 @@ func play(t *testing.T, name string, p plan) (o outcome) {
 			w.settle()
 			cost := w.bill()
 			w.works()
+			w.prepares()
 			w.destroy()
 			o = outcome{
 				plan: w.plan, faults: w.rules.faults, counts: w.trace.counts(), hash: w.trace.hash(),
@@ -82,6 +83,7 @@ var rare = []string{
 	string(refusing), string(silent), "access denied", string(unruly), "not authorized", "time accounted to a session",
 	"container empty", "an empty container was joined", "an empty container gave way", "time accounted to an empty container",
 	"a container is warm", "container warm", "the planner keeps a container warm",
+	"workspace prepared", "a session began with a prepared workspace", "a preparation failed",
 }
 
 func TestSeeds(t *testing.T) {

@@ -59,7 +59,7 @@ func newWorld(t *testing.T, p plan) *world {
 	}
 	w.engine = fake.NewEngine(fake.EngineOptions{
 		Repositories: repositories,
-		Cloud:        w.cloud, Fault: w.meddler.fault, Run: work,
+		Cloud:        w.cloud, Fault: w.meddler.fault, Run: w.run,
 		Latency: fake.Latency{ // long enough for other calls in between
 			Call: 5 * time.Millisecond, Start: time.Second, Remove: time.Second, Clone: 3 * time.Second,
 			Fetch: time.Second, Open: time.Second, Close: 500 * time.Millisecond, Exec: 10 * time.Millisecond,
