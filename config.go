@@ -64,6 +64,21 @@ type Config struct {
 	// SessionRetention is how long an ended session can still be looked up. Default 10 min
 	SessionRetention time.Duration
 
+	// OnEnd is called before the checkout of a session is removed, so that the host can get out what is in it: when the session was
+	// terminated, also by Destroy, when it expired, and when the cloud takes its instance back (EndInterrupted). It may be called in any
+	// process of the pool, which all need the same. The Session is another handle: its commands, files and Patch work as before, while all
+	// other handles say that the session has ended. What runs in the session goes on meanwhile. If the process dies, or is closed, before OnEnd
+	// has returned, another process calls it again. An error, a panic, and the end of its context, after EndTimeout, do not keep the
+	// session: they are logged, and are the ErrUnsaved of Session.Err and of the EventSessionEnded. It is not called after Revoke, nor
+	// for sessions that were lost or have used too much. nil = no call
+	OnEnd func(context.Context, *Session, EndReason) error
+	// SaveWork keeps what a session has not pushed when it ends, after OnEnd, for SessionRequest.Restore: see docs/work.md. Default: SaveNothing
+	SaveWork SaveWork
+	// EndTimeout bounds OnEnd, and then SaveWork. TerminateSession waits for both. Default 1 min
+	EndTimeout time.Duration
+	// Snapshots keeps what is to outlive instances: see SaveWork. nil = nothing
+	Snapshots orchestrator.SnapshotStore
+
 	// ContainerIdleTimeout is how long a container stays up after its last session, so that the next session on its repository is
 	// attached at once. Such an empty container takes room that no session needs: it is removed as soon as its slot is needed for
 	// a session of another container, or its instance takes no sessions any more. It neither keeps an instance up nor launches
@@ -232,6 +247,7 @@ func (c Config) withDefaults() Config {
 	c.LaunchRate = cmp.Or(c.LaunchRate, pool.DefaultLaunchRate)
 	c.SessionIdleTimeout = cmp.Or(c.SessionIdleTimeout, time.Hour)
 	c.SessionRetention = cmp.Or(c.SessionRetention, 10*time.Minute)
+	c.EndTimeout = cmp.Or(c.EndTimeout, time.Minute)
 	c.MaxContainersPerRepository = cmp.Or(c.MaxContainersPerRepository, 1)
 	if c.Warm.Containers > 0 {
 		c.Warm.Refresh = cmp.Or(c.Warm.Refresh, defaultWarmRefresh)
@@ -288,6 +304,8 @@ func (c Config) validate() error {
 	check(c.MetricRepositories >= 0, "MetricRepositories", "must not be negative")
 	check(c.MaxContainersPerRepository >= 1, "MaxContainersPerRepository", "must be at least 1")
 	c.checkDurations(check)
+	check(c.SaveWork >= SaveNothing && c.SaveWork <= SaveToSnapshots, "SaveWork", "must be SaveNothing, SaveToBranch or SaveToSnapshots")
+	check(c.SaveWork != SaveToSnapshots || c.Snapshots != nil, "Snapshots", "is required, because SaveWork is SaveToSnapshots")
 	check(c.Access >= AccessProve && c.Access <= AccessAllowAll, "Access", "must be AccessProve, AccessProveAlways or AccessAllowAll")
 	c.Sharing.validate(check)
 	check(c.Warm.Containers >= 0 && c.Warm.Containers <= warmth.MaxWishes, "Warm.Containers", "must be from 0 to 1000")
@@ -328,6 +346,7 @@ func (c Config) checkDurations(check func(ok bool, field, reason string)) {
 		{"SessionIdleTimeout", c.SessionIdleTimeout, true},
 		{"QueueTimeout", c.QueueTimeout, false},
 		{"SessionRetention", c.SessionRetention, false},
+		{"EndTimeout", c.EndTimeout, false},
 		{"MirrorMaxAge", c.MirrorMaxAge, true},
 		{"FetchTimeout", c.FetchTimeout, false},
 		{"LeftoverGrace", c.LeftoverGrace, false},

@@ -52,6 +52,8 @@ var (
 	// ErrOverLimit: the session had more on the disk than Config.Limits.Session allows, and was ended. Its text has the numbers:
 	// disk: used 11.0 GiB of 10.0 GiB.
 	ErrOverLimit = errs.ErrOverLimit
+	// ErrUnsaved stands beside the reason why a session ended: Config.OnEnd or Config.SaveWork has failed. Its text says what is lost.
+	ErrUnsaved = errs.ErrUnsaved
 	// ErrExpired: the session was idle for its whole IdleTimeout.
 	ErrExpired = errs.ErrExpired
 	// ErrTerminated: the session was ended by TerminateSession or Destroy, or the caller that created it gave up.
@@ -84,7 +86,7 @@ var (
 //	       ErrUnavailable, store.ErrUnknownOutcome, agent.ErrGone, orchestrator.ErrUnreachable; an *ec2cloud.PreflightError of failures of
 //	       AWS that pass; a *StartError, unless its cause is among those below
 //	false  ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, ErrExpired, ErrTerminated,
-//	       ErrDestroying, ErrClosed, store.ErrClosed; agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired, agent.ErrUnknownCommand,
+//	       ErrDestroying, ErrClosed, store.ErrClosed; agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired, agent.ErrUnknownCommand, ErrUnsaved,
 //	       an *agent.GitError that says nothing of a connection or of an overloaded server, orchestrator.ErrImage,
 //	       ErrRuntime, ErrNoIsolation, ErrNameTaken and ErrWrongHost; an *ExitError; context.Canceled; context.DeadlineExceeded, unless one of the
 //	       first sort stands beside it
@@ -119,7 +121,7 @@ var (
 	lasting = []error{
 		ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, agent.ErrOverLimit, ErrExpired, ErrTerminated, ErrDestroying, ErrClosed,
 		agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired,
-		agent.ErrUnknownCommand,
+		agent.ErrUnknownCommand, ErrUnsaved,
 		orchestrator.ErrImage, orchestrator.ErrRuntime, orchestrator.ErrNoIsolation, orchestrator.ErrNameTaken, orchestrator.ErrWrongHost, context.Canceled, store.ErrClosed,
 	}
 	passing = []error{

@@ -40,6 +40,7 @@ var retryable = map[string]struct {
 	"berth.ErrOutputCut":       {berth.ErrOutputCut, false}, // by itself: a command may not be repeatable
 	"berth.ErrOverLimit":       {berth.ErrOverLimit, false},
 	"berth.ErrExpired":         {berth.ErrExpired, false},
+	"berth.ErrUnsaved":         {berth.ErrUnsaved, false},
 	"berth.ErrTerminated":      {berth.ErrTerminated, false},
 	"berth.ErrQuota":           {berth.ErrQuota, true},
 	"berth.ErrRevoked":         {berth.ErrRevoked, false},

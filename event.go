@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ const (
 	EventProgress      EventType = "progress"       // of a container's start and fetch, or of a pull of its image; Message says how far
 	EventSessionActive EventType = "session active" // CreateSession is about to return the session
 	EventSessionEnded  EventType = "session ended"  // Err says why
+	EventWorkSaved     EventType = "work saved"     // by Config.SaveWork; Message says where: "branch NAME" or "snapshot NAME"
 	// EventOutOfMemory: a command did not succeed, and its session or container ran out of memory while it ran. Err is the
 	// command's *ExitError. Without a SessionID: the container died of it, and there is an EventContainerLost, too
 	EventOutOfMemory    EventType = "out of memory"
@@ -42,7 +44,7 @@ const (
 	// other states
 	EventInstanceChange EventType = "instance change"
 	// EventSessionEndangered: the cloud takes the session's instance back within minutes. Err says what the cloud has
-	// announced. The session goes on until then, and ends with ErrInstanceLost
+	// announced. The session goes on until then, and ends with ErrInstanceLost. With Config.OnEnd or SaveWork it is ended at once
 	EventSessionEndangered EventType = "session endangered"
 )
 
@@ -187,6 +189,14 @@ func (e *events) Ended(s *store.Session, why error) {
 	e.session(EventSessionEnded, s, why)
 }
 
+// saved reports where the work of a session was saved.
+func (e *events) saved(s *store.Session, where string) {
+	e.emit(Event{
+		Type: EventWorkSaved, SessionID: s.ID, TaskID: s.TaskID, UserID: s.UserID, Repository: s.SharingKey.Repository,
+		Container: s.ContainerName, Instance: s.Instance, Start: StartKind(s.Start), Message: where,
+	})
+}
+
 // warmed reports what became of a host's wish.
 func (e *events) warmed(c store.Container, err error) { e.container(EventContainerWarm, c, err) }
 
@@ -208,4 +218,24 @@ func (e *events) Emptied(c *store.Container) { e.container(EventContainerEmpty, 
 func (e *events) endangered(s *store.Session, why error) {
 	e.telemetry.Endangered()
 	e.session(EventSessionEndangered, s, why)
+}
+
+// warn tells the sessions of an instance that it is about to be taken back.
+func (u upward) warn(in store.Instance) {
+	p := u.p
+	q := store.SessionQuery{Instance: in.ID, States: []store.SessionState{store.SessionCreating, store.SessionActive}}
+	for s, err := range store.Sessions(p.ctx, p.store, q) {
+		if err != nil {
+			p.failures.Report("cannot find the sessions to warn", err, "instance", in.ID)
+			return
+		}
+		p.events.endangered(s, reasonError(in.Reason))
+	}
+}
+
+func reasonError(reason string) error {
+	if reason == "" {
+		return nil
+	}
+	return errors.New(reason)
 }

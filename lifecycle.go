@@ -3,15 +3,18 @@ package berth
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/berth-go/berth/internal/gitwork"
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/teardown"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/pool"
+	"github.com/berth-go/berth/store"
 )
 
 // CreateSession gives a task its place: in the running container of its repository, or in a new one on an instance with a
@@ -219,4 +222,108 @@ func (p *Provider) teardown() teardown.Config {
 		cfg.StationaryAddress = cloud.Address()
 	}
 	return cfg
+}
+
+// EndReason says why a session ends.
+type EndReason string
+
+// The reasons for which Config.OnEnd is called.
+const (
+	EndTerminated  = EndReason(store.EndTerminated)  // by TerminateSession or Destroy
+	EndExpired     = EndReason(store.EndExpired)     // its lease ran out
+	EndInterrupted = EndReason(store.EndInterrupted) // the cloud takes its instance back within minutes
+)
+
+// SaveWork says where the work of sessions that end is kept.
+type SaveWork int
+
+// The values of SaveWork.
+const (
+	SaveNothing SaveWork = iota
+	// SaveToBranch pushes commits, uncommitted changes and untracked files to the branch berth/save/TASK of the remote, with the credentials
+	// that git finds in the session. If that fails, it does as SaveToSnapshots, if there are Config.Snapshots
+	SaveToBranch
+	// SaveToSnapshots stores what Session.Patch returns in Config.Snapshots
+	SaveToSnapshots
+)
+
+// keeper keeps the work of sessions on a repository.
+func (c *Config) keeper(of naming.Repository) gitwork.Keeper {
+	return gitwork.Keeper{Repository: of.String(), Snapshots: c.Snapshots, Branches: c.SaveWork == SaveToBranch}
+}
+
+// owned returns a handle for what is done with a session before it is active, or before its checkout is removed.
+func (u upward) owned(ctx context.Context, r *store.Session) *Session {
+	in, _ := store.Read[*store.Instance](ctx, u.p.store, store.InstanceKey(r.Instance)) // a snapshot need not have it
+	s := u.p.session(r, in)
+	s.own = newGate()
+	return s
+}
+
+// lastOf returns what is done with sessions that end; nil = nothing.
+func (u upward) lastOf() func(context.Context, *store.Session) session.Outcome {
+	if u.p.cfg.OnEnd == nil && u.p.cfg.SaveWork == SaveNothing {
+		return nil
+	}
+	return u.last
+}
+
+// last calls Config.OnEnd, and then saves what is left.
+func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome) {
+	s := u.owned(ctx, r)
+	stop := context.AfterFunc(ctx, s.own.shut)
+	defer stop()
+	defer s.own.shut()
+	var failed []error
+	if err := u.onEnd(ctx, s, EndReason(r.End.Reason)); err != nil {
+		failed = append(failed, fmt.Errorf("Config.OnEnd: %w", err))
+	}
+	if u.p.cfg.SaveWork != SaveNothing {
+		where, err := u.p.cfg.keeper(r.SharingKey.Repository).Keep(ctx, s.git(), r.TaskID)
+		if out.Saved = where; where != "" {
+			u.p.events.saved(r, where)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("Config.SaveWork: %w", err))
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		out.Unsaved = err.Error()
+	}
+	return out
+}
+
+func (u upward) onEnd(ctx context.Context, s *Session, why EndReason) (err error) {
+	if u.p.cfg.OnEnd == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it panicked: %v", p)
+		}
+	}()
+	return u.p.cfg.OnEnd(ctx, s, why)
+}
+
+// FindWork implements session.Work.
+func (u upward) FindWork(ctx context.Context, s *store.Session, task string) (session.Found, error) {
+	base, _, ok, err := u.p.cfg.keeper(s.SharingKey.Repository).Find(ctx, task)
+	if err != nil || ok {
+		return session.Found{Task: task, CheckOut: base, Patch: true}, err
+	}
+	return session.Found{Task: task, CheckOut: gitwork.SaveBranch(task)}, nil
+}
+
+// RestoreWork implements session.Work.
+func (u upward) RestoreWork(ctx context.Context, r *store.Session, f session.Found) (branch string, err error) {
+	s := u.owned(ctx, r)
+	if f.Patch {
+		return u.p.cfg.keeper(r.SharingKey.Repository).Restore(ctx, s.git(), f.Task)
+	}
+	return s.git().Unsave(ctx)
+}
+
+// BeginBranch implements session.Work.
+func (u upward) BeginBranch(ctx context.Context, r *store.Session, name string) error {
+	return u.owned(ctx, r).git().Branch(ctx, name)
 }

@@ -38,6 +38,12 @@ type SessionRequest struct {
 	// programs built on it, find no objects. Neither does a program that sees the checkout alone, such as one in a nested
 	// container. A copy takes the size of the mirror's packs, and the time to write them.
 	SelfContained bool
+	// NewBranch is begun at what Branch names, and checked out. The remote must have no such branch. "" = none
+	NewBranch string
+	// Restore is the ID of a task on the same repository, whose work was saved when its session ended: see Config.SaveWork. The checkout
+	// begins with it, on the branch that it had, in place of Branch. If nothing is saved, it is as without Restore, and
+	// SessionInfo.Restored is false. Whose task it was is the host application's concern. "" = none
+	Restore string
 	// IdleTimeout ends the session when it has had no running command and no KeepAlive for so long.
 	// 0 = Config.SessionIdleTimeout, -1 = never.
 	IdleTimeout time.Duration
@@ -92,6 +98,12 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 	if r.Branch != "" {
 		must("Branch", naming.ValidateBranch(r.Branch))
 	}
+	if r.NewBranch != "" {
+		must("NewBranch", naming.ValidateBranch(r.NewBranch))
+	}
+	if r.Restore != "" {
+		must("Restore", naming.ValidateTaskID(r.Restore))
+	}
 	must("Env", checkEnv(r.Env))
 	if len(r.Labels) > maxLabels {
 		bad("Labels", fmt.Sprintf("must be at most %d", maxLabels))
@@ -129,7 +141,7 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 		TaskID: r.TaskID, UserID: r.UserID, Remote: remote, Key: key, ContainerName: key.ContainerName(cfg.Name),
 		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
 		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout,
-		SelfContained: r.SelfContained, Access: subject,
+		SelfContained: r.SelfContained, Access: subject, NewBranch: r.NewBranch, Restore: r.Restore,
 	}, nil
 }
 

@@ -49,6 +49,7 @@ type Session struct {
 	id     string
 	info   atomic.Pointer[SessionInfo]
 	status *session.Status
+	own    *gate // of a handle for Config.OnEnd, and for berth's own work; nil = the Provider's
 }
 
 // SessionInfo is a snapshot of a session.
@@ -68,6 +69,8 @@ type SessionInfo struct {
 	CreatedAt  time.Time
 	LeaseUntil time.Time // by the clock of the process that renewed the lease last; zero = it does not expire
 	EndedAt    time.Time // zero = it has not ended
+	Restored   bool      // it began with what SessionRequest.Restore names
+	Saved      string    // where Config.SaveWork has put its work: "branch NAME" or "snapshot NAME"; "" = nowhere
 }
 
 // ContainerInfo names a container.
@@ -131,6 +134,7 @@ func describe(r *store.Session, in *store.Instance) *SessionInfo {
 		Instance:  InstanceInfo{ID: r.Instance},
 		Workdir:   r.Workdir, Commit: r.Commit, Start: StartKind(r.Start), Labels: r.Labels,
 		CreatedAt: r.CreatedAt, LeaseUntil: r.LeaseUntil, EndedAt: r.EndedAt,
+		Restored: r.Restored, Saved: r.Saved,
 	}
 	if info.Branch == "" {
 		info.Branch = r.Branch
@@ -142,6 +146,14 @@ func describe(r *store.Session, in *store.Instance) *SessionInfo {
 		info.Instance.SharedCheckouts, info.Instance.CheckoutReason = in.SharedCheckouts, in.CheckoutReason
 	}
 	return info
+}
+
+// gate returns the gate that calls of the handle pass.
+func (s *Session) gate() *gate {
+	if s.own != nil {
+		return s.own
+	}
+	return s.p.calls
 }
 
 // String returns the session's ID.
@@ -208,10 +220,10 @@ func (s *Session) Changes(ctx context.Context) (work.Changes, error) {
 // if a directory is a repository of its own, whose content no patch can have; the error names them, and the rest is there. The caller
 // closes the reader. When ctx ends, Read fails.
 func (s *Session) Patch(ctx context.Context) (io.ReadCloser, error) {
-	if err := s.p.calls.enter(); err != nil {
+	if err := s.gate().enter(); err != nil {
 		return nil, err
 	}
-	defer s.p.calls.leave()
+	defer s.gate().leave()
 	return s.git().Patch(ctx, "berth: work of task "+s.Info().TaskID, s.p.loops.Go), nil
 }
 

@@ -110,6 +110,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	p.sessions = session.New(p.ctx, session.Config{
 		Replica: id, Store: st, Retry: retry, Queue: p.queue, Containers: p.containers, Member: p.replica, Events: p.events,
 		Access: authorizer{cfg.Authorize, proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Proofs: proofs, Retention: cfg.SessionRetention, StartError: startError,
+		Last: session.Last{Do: up.lastOf(), Timeout: cfg.EndTimeout}, Work: up,
 		Closing: p.calls.closing, Go: p.loops.Go, Failures: p.failures, Telemetry: tel,
 	})
 	p.warmth = warmth.New(warmth.Config{
@@ -265,26 +266,6 @@ func (u upward) sweep(in store.Instance) {
 	}
 }
 
-// warn tells the sessions of an instance that it is about to be taken back.
-func (u upward) warn(in store.Instance) {
-	p := u.p
-	q := store.SessionQuery{Instance: in.ID, States: []store.SessionState{store.SessionCreating, store.SessionActive}}
-	for s, err := range store.Sessions(p.ctx, p.store, q) {
-		if err != nil {
-			p.failures.Report("cannot find the sessions to warn", err, "instance", in.ID)
-			return
-		}
-		p.events.endangered(s, reasonError(in.Reason))
-	}
-}
-
-func reasonError(reason string) error {
-	if reason == "" {
-		return nil
-	}
-	return errors.New(reason)
-}
-
 // sharedDirs are the caches as a session has them.
 func (c *Config) sharedDirs() (dirs []agent.SharedDir) {
 	for _, one := range c.Caches {
@@ -304,14 +285,17 @@ func (h *commandHost) ID() string { return h.s.id }
 
 // Use implements command.Host.
 func (h *commandHost) Use(ctx context.Context, start func(inside orchestrator.Inside, release func()) error) error {
-	p := h.s.p
-	if err := p.calls.enter(); err != nil {
+	p, calls := h.s.p, h.s.gate()
+	if err := calls.enter(); err != nil {
 		return err
 	}
-	defer p.calls.leave()
+	defer calls.leave()
 	inside, record, err := h.inside(ctx)
 	if err != nil {
 		return err
+	}
+	if h.s.own != nil { // it has no lease
+		return start(inside, func() {})
 	}
 	h.trace = record.TraceID()
 	return start(inside, p.sessions.Using(record))
@@ -319,6 +303,9 @@ func (h *commandHost) Use(ctx context.Context, start func(inside orchestrator.In
 
 // inside connects to the session's container.
 func (h *commandHost) inside(ctx context.Context) (orchestrator.Inside, *store.Session, error) {
+	if h.s.own != nil {
+		return h.s.p.sessions.InsideOwned(ctx, h.s.id)
+	}
 	inside, record, err := h.s.p.sessions.Inside(ctx, h.s.id)
 	switch {
 	case errors.Is(err, agent.ErrGone): // the store may have been set back to a time when the container was there
@@ -331,10 +318,10 @@ func (h *commandHost) inside(ctx context.Context) (orchestrator.Inside, *store.S
 
 // ask asks the agent of the session's container something that it answers at once. what is "cannot ..." without these words.
 func (h *commandHost) ask(ctx context.Context, what string, question func(context.Context, orchestrator.Inside) error) error {
-	if err := h.s.p.calls.enter(); err != nil {
+	if err := h.s.gate().enter(); err != nil {
 		return err
 	}
-	defer h.s.p.calls.leave()
+	defer h.s.gate().leave()
 	asking, cancel := context.WithTimeoutCause(ctx, askTimeout, errNoAnswer)
 	defer cancel()
 	inside, _, err := h.inside(asking)
@@ -363,6 +350,9 @@ var errNoAnswer = fmt.Errorf("%w: the agent of the container has not answered fo
 
 // Explain implements command.Host.
 func (h *commandHost) Explain(ctx context.Context, err error) error {
+	if h.s.own != nil {
+		return h.s.p.sessions.ExplainOwned(ctx, h.s.id, err)
+	}
 	return h.s.p.sessions.Explain(ctx, h.s.id, h.s.status, err)
 }
 

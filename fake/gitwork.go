@@ -245,9 +245,6 @@ func (g *gitRun) apply() int {
 func (g *gitRun) begin() int {
 	name := g.args[0]
 	r := g.repository()
-	if r.branch == name {
-		return 0
-	}
 	if r.remote[name] != "" {
 		return g.fail("fatal: a branch named '%s' exists at the remote", name)
 	}

@@ -179,6 +179,8 @@ type Session struct {
 	IdleTimeout time.Duration // -1 = none
 	// SelfContained says that the checkout has its own objects.
 	SelfContained bool `json:",omitempty"`
+	// NewBranch and Restore are as the request has them.
+	NewBranch, Restore string `json:",omitempty"`
 
 	State     SessionState
 	Owner     string // the replica that creates or ends it
@@ -205,6 +207,7 @@ type Session struct {
 	Workdir    string
 	CheckedOut string // the branch; "" = none: HEAD is detached
 	Commit     string `json:",omitempty"` // that was checked out; "" = it is not known
+	Restored   bool   `json:",omitempty"` // it began with the work that Restore names
 	Start      StartKind
 	// LeaseUntil is the end of the lease by the wall clock of the process that renewed it last. It is for display, and a
 	// hint for when to ask the agent.
@@ -215,6 +218,10 @@ type Session struct {
 
 	EndedAt time.Time
 	End     Failure // why it ends or ended, from terminating on
+	// OnEndDone says that what the host does before the checkout is removed is done. Saved says where the work is, and Unsaved what is
+	// not saved, and why.
+	OnEndDone      bool   `json:",omitempty"`
+	Saved, Unsaved string `json:",omitempty"`
 }
 
 // Phases says how long the phases of a start took. 0 = there was no such phase.

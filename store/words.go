@@ -22,10 +22,11 @@ const (
 	EndInstanceLost  EndReason = "instance lost"
 	EndContainerLost EndReason = "container lost"
 	EndStartFailed   EndReason = "start failed"
-	EndCancelled     EndReason = "cancelled"  // its creator gave up
-	EndAbandoned     EndReason = "abandoned"  // its creator's process ended
-	EndRevoked       EndReason = "revoked"    // its user may not use the repository any more
-	EndOverLimit     EndReason = "over limit" // it used more than it may, as the message says
+	EndCancelled     EndReason = "cancelled"   // its creator gave up
+	EndAbandoned     EndReason = "abandoned"   // its creator's process ended
+	EndRevoked       EndReason = "revoked"     // its user may not use the repository any more
+	EndOverLimit     EndReason = "over limit"  // it used more than it may, as the message says
+	EndInterrupted   EndReason = "interrupted" // its instance is taken back within minutes
 )
 
 // Isolation says what separates sessions that share a container. "" = it is not known.

@@ -35,6 +35,7 @@ var statuses = map[string]struct {
 	"ErrOutOfMemory":     {berth.ErrOutOfMemory, 500, false}, // look reports such a run by its state, not as an error
 	"ErrOutputCut":       {berth.ErrOutputCut, 503, true},
 	"ErrExpired":         {berth.ErrExpired, 410, false},
+	"ErrUnsaved":         {berth.ErrUnsaved, 500, false}, // it stands beside the reason of an end
 	"ErrTerminated":      {berth.ErrTerminated, 410, false},
 	"ErrAbandoned":       {berth.ErrAbandoned, 503, true},
 	"ErrSuspended":       {berth.ErrSuspended, 503, true},

@@ -17,6 +17,7 @@ var (
 	ErrInstanceLost    = errors.New("berth: the instance was lost")
 	ErrContainerLost   = errors.New("berth: the container was lost")
 	ErrOutOfMemory     = errors.New("berth: out of memory")
+	ErrUnsaved         = errors.New("berth: the session's work was not saved")
 	ErrOverLimit       = errors.New("berth: the session used more than it may")
 	ErrExpired         = errors.New("berth: the session expired")
 	ErrTerminated      = errors.New("berth: the session was terminated")

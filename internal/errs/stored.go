@@ -59,7 +59,7 @@ func Ended(s *store.Session, start func(StartError) error) error {
 	switch s.End.Reason {
 	case store.EndExpired:
 		err = ErrExpired
-	case store.EndInstanceLost:
+	case store.EndInstanceLost, store.EndInterrupted:
 		err = ErrInstanceLost
 	case store.EndContainerLost:
 		if err = ErrContainerLost; s.End.Cause == CauseOutOfMemory {
@@ -83,10 +83,13 @@ func Ended(s *store.Session, start func(StartError) error) error {
 	default:
 		err = ErrTerminated
 	}
-	if s.End.Message == "" {
-		return err
+	if s.End.Message != "" {
+		err = fmt.Errorf("%w: %s", err, s.End.Message)
 	}
-	return fmt.Errorf("%w: %s", err, s.End.Message)
+	if s.Unsaved != "" {
+		err = fmt.Errorf("%w; %w: %s", err, ErrUnsaved, s.Unsaved)
+	}
+	return err
 }
 
 // NotCreating is the error of a creation whose session is not being created any more, as its record says: ErrTerminated, or

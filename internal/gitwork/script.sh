@@ -174,10 +174,10 @@ apply) # HEAD is the base of the patch
 	echo "$branch"
 	;;
 branch)
-	[ "$(g symbolic-ref -q --short HEAD)" = "$1" ] && exit 0
 	if g rev-parse -q --verify "refs/remotes/origin/$1" >/dev/null; then
 		fail "fatal: a branch named '$1' exists at the remote"
 	fi
+	[ "$(g symbolic-ref -q --short HEAD)" = "$1" ] && exit 0
 	g checkout -q --no-track -b "$1" >&2
 	;;
 *)

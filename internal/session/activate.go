@@ -50,6 +50,7 @@ func (m *Manager) activate(ctx context.Context, s *store.Session, checkout agent
 		}
 		active.State, active.EngineID, active.Start = store.SessionActive, c.EngineID, s.Start
 		active.Workdir, active.CheckedOut, active.Commit = checkout.Workdir, checkout.Branch, checkout.Commit
+		active.Restored = s.Restored
 		active.Phases = phasesOf(c, s.Start, phases)
 		active.Took = max(time.Since(active.CreatedAt)-active.Waited, time.Microsecond).Truncate(time.Microsecond)
 		active.LeaseUntil, active.Beat = leaseUntil(active.IdleTimeout, time.Now()), active.Beat+1

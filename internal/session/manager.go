@@ -21,7 +21,7 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Config configures a Manager. All fields but Access, Env, Caches and Telemetry are required.
+// Config configures a Manager. All fields but Access, Env, Caches, Last and Telemetry are required.
 type Config struct {
 	Replica    string // this process, as records name it
 	Store      store.Store
@@ -35,6 +35,8 @@ type Config struct {
 	Env       map[string]string // of every session's commands
 	Caches    []agent.SharedDir // of every session
 	Retention time.Duration     // for which the record of an ended session is kept
+	Work      Work              // what is done in repositories
+	Last      Last              // what the host does with a session that ends; the zero value = nothing
 	Proofs    *access.Cache     // of access, for this process
 
 	// StartError makes the error that callers get for a session that could not be created
@@ -127,6 +129,7 @@ func (m *Manager) Lead(ctx context.Context, held store.Lease) {
 			{"cannot end sessions that expired", l.expire},
 			{"cannot remove old sessions", l.removeOld},
 			{"cannot end the sessions of lost instances", l.endLost},
+			{"cannot end the sessions of instances that are taken back", l.endInterrupted},
 		} {
 			if err := step.do(ctx); err != nil && ctx.Err() == nil {
 				m.cfg.Failures.Report(step.what, err)

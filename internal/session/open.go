@@ -26,21 +26,18 @@ type opening struct {
 	proven bool         // its access is proven, or need not be
 	prep   preparing    // of its repository's workspace
 	phases store.Phases // of its own: a fetch, the checkout
+	branch string       // that is checked out
 }
 
 // open waits for the session's container, makes the checkout and marks the session active. An error for which isGone holds
 // says that the session may be given another place.
 func (m *Manager) open(ctx context.Context, r *Request, s *store.Session) (Placed, error) {
-	o := &opening{Manager: m, r: r, s: s, trial: m.cfg.Proofs.Try(r.Access)}
+	o := &opening{Manager: m, r: r, s: s, trial: m.cfg.Proofs.Try(r.Access), branch: r.Branch}
 	if err := o.connect(ctx); err != nil {
 		return Placed{}, err
 	}
 	attached := s.Start == store.StartAttached
-	if attached {
-		if err := o.refresh(ctx); err != nil {
-			return Placed{}, err
-		}
-	} else {
+	if !attached {
 		kind, err := m.startKind(ctx, s.Container)
 		if err != nil {
 			return Placed{}, o.fail(ctx, store.PhaseStarting, err)
@@ -50,22 +47,9 @@ func (m *Manager) open(ctx context.Context, r *Request, s *store.Session) (Place
 	if err := o.awaitPrepared(ctx); err != nil {
 		return Placed{}, o.fail(ctx, store.PhaseCheckout, err)
 	}
-	checkout, err := o.checkOut(ctx)
-	if errors.Is(err, agent.ErrProofRequired) { // another's start has needed a credential, or a fetch has since the refresh
-		if err := o.prove(ctx); err != nil {
-			return Placed{}, err
-		}
-		checkout, err = o.checkOut(ctx)
-	}
-	if errors.Is(err, agent.ErrBranchNotFound) && r.Branch != "" && !attached {
-		// The start has fetched what branches and tags reach, for all who waited, and Branch may be a commit beside them.
-		if err := o.refresh(ctx); err != nil {
-			return Placed{}, err
-		}
-		checkout, err = o.checkOut(ctx)
-	}
+	checkout, err := o.enter(ctx, attached)
 	if err != nil {
-		return Placed{}, o.tooOld(o.fail(ctx, store.PhaseCheckout, err))
+		return Placed{}, err
 	}
 	active, err := m.activate(ctx, s, checkout, o.phases)
 	if err == nil {
@@ -75,6 +59,33 @@ func (m *Manager) open(ctx context.Context, r *Request, s *store.Session) (Place
 		return Placed{}, o.fail(ctx, store.PhaseStarting, err)
 	}
 	return active, err
+}
+
+// checkOutFresh makes the checkout, from a mirror that is fresh enough and has the branch.
+func (o *opening) checkOutFresh(ctx context.Context, attached bool) (agent.Checkout, error) {
+	if attached {
+		if err := o.refresh(ctx); err != nil {
+			return agent.Checkout{}, err
+		}
+	}
+	checkout, err := o.checkOut(ctx)
+	if errors.Is(err, agent.ErrProofRequired) { // another's start has needed a credential, or a fetch has since the refresh
+		if err := o.prove(ctx); err != nil {
+			return agent.Checkout{}, err
+		}
+		checkout, err = o.checkOut(ctx)
+	}
+	if errors.Is(err, agent.ErrBranchNotFound) && o.branch != "" && !attached {
+		// The start has fetched what branches and tags reach, for all who waited, and Branch may be a commit beside them.
+		if err := o.refresh(ctx); err != nil {
+			return agent.Checkout{}, err
+		}
+		checkout, err = o.checkOut(ctx)
+	}
+	if err != nil {
+		return agent.Checkout{}, o.tooOld(o.fail(ctx, store.PhaseCheckout, err))
+	}
+	return checkout, nil
 }
 
 // connect starts the container, or waits for the process that does, and connects to it.
@@ -113,7 +124,9 @@ func (notOurs) Unwrap() error { return agent.ErrGone }
 func (o *opening) refresh(ctx context.Context) error {
 	begun := time.Now()
 	defer func() { o.phases.Fetch += time.Since(begun) }()
-	mirror, err := o.cfg.Containers.Refresh(ctx, o.s, o.inside, o.r.Credential, !o.proven)
+	s := *o.s
+	s.Branch = o.branch
+	mirror, err := o.cfg.Containers.Refresh(ctx, &s, o.inside, o.r.Credential, !o.proven)
 	if errors.Is(err, agent.ErrBranchNotFound) {
 		return o.fail(ctx, store.PhaseCheckout, err)
 	}
@@ -126,7 +139,7 @@ func (o *opening) checkOut(ctx context.Context) (agent.Checkout, error) {
 	begun := time.Now()
 	defer func() { o.phases.Checkout += time.Since(begun) }()
 	return o.inside.Open(ctx, agent.Session{
-		ID: o.s.ID, UID: o.s.UID, Dir: orchestrator.CheckoutDir(o.r.Key.Repository), URL: o.r.Remote.URL, Branch: o.r.Branch,
+		ID: o.s.ID, UID: o.s.UID, Dir: orchestrator.CheckoutDir(o.r.Key.Repository), URL: o.r.Remote.URL, Branch: o.branch,
 		Author: o.r.Author, Env: o.r.environ(o.cfg.Env), SelfContained: o.r.SelfContained,
 		Proven: o.proven, Caches: o.cfg.Caches, Prepare: o.prep.what,
 	})

@@ -27,6 +27,8 @@ type Request struct {
 	Author         agent.Author
 	IdleTimeout    time.Duration // -1 = none
 	SelfContained  bool
+	NewBranch      string // that is begun at Branch; "" = none
+	Restore        string // the task whose saved work is restored; "" = none
 }
 
 // record returns the record of a new session.
@@ -35,15 +37,15 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 		ID:     id,
 		TaskID: r.TaskID, UserID: r.UserID, SharingKey: r.Key, ContainerName: r.ContainerName, Remote: r.Remote.URL, Branch: r.Branch,
 		Labels: r.Labels, AuthorName: r.Author.Name, AuthorEmail: r.Author.Email, IdleTimeout: r.IdleTimeout,
-		SelfContained: r.SelfContained,
-		State:         store.SessionCreating, Owner: owner, CreatedAt: now,
+		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore,
+		State: store.SessionCreating, Owner: owner, CreatedAt: now,
 	}
 }
 
 // matches reports whether a session that has the request's TaskID is what the request asks for.
 func (r *Request) matches(s *store.Session) bool {
 	return s.UserID == r.UserID && s.SharingKey == r.Key && s.Branch == r.Branch &&
-		s.SelfContained == r.SelfContained
+		s.SelfContained == r.SelfContained && s.NewBranch == r.NewBranch && s.Restore == r.Restore
 }
 
 // wrap says which task an error is about. A StartError says so itself.

@@ -1,0 +1,62 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/store"
+)
+
+// Work is what is done in the repository of a session beside its checkout.
+type Work interface {
+	// FindWork returns what is saved of a task.
+	FindWork(ctx context.Context, s *store.Session, task string) (Found, error)
+	// RestoreWork makes of a checkout of Found.CheckOut what was saved, and returns its branch; "" = HEAD is detached.
+	RestoreWork(ctx context.Context, s *store.Session, f Found) (branch string, err error)
+	// BeginBranch begins a branch in a session. It may be repeated.
+	BeginBranch(ctx context.Context, s *store.Session, name string) error
+}
+
+// Found is the saved work of a task.
+type Found struct {
+	Task     string
+	CheckOut string // the branch or the commit to which it belongs; "" = the branch of the request
+	Patch    bool   // it is a patch. Otherwise it is what CheckOut has, if the remote has that: it is not known before
+}
+
+// enter makes the checkout of a session, with what the request restores and begins.
+func (o *opening) enter(ctx context.Context, attached bool) (agent.Checkout, error) {
+	var found Found
+	if o.r.Restore != "" {
+		var err error
+		if found, err = o.cfg.Work.FindWork(ctx, o.s, o.r.Restore); err != nil {
+			return agent.Checkout{}, o.fail(ctx, store.PhaseCheckout, err)
+		}
+		if found.CheckOut != "" {
+			o.branch = found.CheckOut
+		}
+	}
+	restores := o.r.Restore != ""
+	checkout, err := o.checkOutFresh(ctx, attached)
+	if restores && !found.Patch && errors.Is(err, agent.ErrBranchNotFound) { // nothing is saved
+		restores, o.branch = false, o.r.Branch
+		checkout, err = o.checkOutFresh(ctx, attached)
+	}
+	if err != nil {
+		return checkout, err
+	}
+	if restores {
+		if checkout.Branch, err = o.cfg.Work.RestoreWork(ctx, o.s, found); err != nil {
+			return checkout, o.fail(ctx, store.PhaseCheckout, err)
+		}
+		checkout.Commit, o.s.Restored = "", true
+	}
+	if o.r.NewBranch != "" {
+		if err := o.cfg.Work.BeginBranch(ctx, o.s, o.r.NewBranch); err != nil {
+			return checkout, o.fail(ctx, store.PhaseCheckout, err)
+		}
+		checkout.Branch = o.r.NewBranch
+	}
+	return checkout, nil
+}
