@@ -20,6 +20,7 @@ import (
 // drawHost decides which functions the host has.
 func (p *plan) drawHost() {
 	d := p.dice
+	p.onEnd = d.chance(0.3, "on end")
 	p.authorizes, p.teams, p.walled = d.chance(0.4, "authorizes"), d.chance(0.2, "teams"), d.chance(0.3, "walled")
 	switch {
 	case d.chance(0.15, "prove always"):
@@ -71,6 +72,9 @@ func (h host) install(c *berth.Config) {
 	}
 	if h.plan.prepare.on {
 		c.PrepareFor = h.prepareFor
+	}
+	if h.plan.onEnd {
+		c.OnEnd, c.EndTimeout = h.onEnd, 20*time.Second
 	}
 	if h.plan.authorizes {
 		c.Authorize = h.authorize

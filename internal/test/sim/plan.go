@@ -80,6 +80,7 @@ type plan struct {
 	prepare preparing
 
 	authorizes, teams, walled bool // the host has a Config.Authorize, Sharing.Key, EgressFor
+	onEnd                     bool // and a Config.OnEnd
 }
 
 func newPlan(seed uint64) plan {

@@ -34,6 +34,7 @@ type rules struct {
 	quotas *quotas
 	bill   *billing
 	empty  *empties
+	lasts  lasts
 }
 
 func newRules(w *world) *rules {
@@ -41,6 +42,7 @@ func newRules(w *world) *rules {
 		world: w, harmed: make(map[string]bool), sessions: make(map[string]string), dying: make(map[string]int),
 		fences: newFences(), cost: &cost{last: time.Now()}, bill: &billing{meters: make(map[string]store.Meter)},
 	}
+	r.lasts.done = make(map[string]bool)
 	r.calls, r.fair, r.quotas = newCalls(r), newFair(r), newQuotas(r)
 	r.empty = &empties{rules: r, warm: make(map[string]bool)}
 	r.calls.plantMachines()
@@ -97,6 +99,7 @@ func (r *rules) check() {
 	r.truth(s)
 	r.proven(s)
 	r.authorized(s)
+	r.parted(s)
 	r.shares(s)
 	for _, fault := range r.bill.look(r.world) {
 		r.broken("%s", fault)
