@@ -217,3 +217,39 @@ func ExampleNewEC2SharedProvider() {
 	defer p.Destroy(ctx) // ends the instances, too
 	fmt.Println(p.Stats().Pool)
 }
+
+// What a task has not pushed when its session ends is pushed to a branch of its own, and a later session begins with it.
+func ExampleSaveWork() {
+	ctx := context.Background()
+	p := newProvider(berth.Config{
+		SaveWork: berth.SaveToBranch,
+		OnEnd: func(ctx context.Context, s *berth.Session, why berth.EndReason) error {
+			changes, err := s.Changes(ctx)
+			fmt.Println(why, len(changes.Files), "files are not committed")
+			return err
+		},
+	}, nil)
+	defer p.Close()
+
+	first := berth.SessionRequest{TaskID: "fix-login", UserID: "alice", Repository: "https://github.com/acme/shop", NewBranch: "fix-login"}
+	s, err := p.CreateSession(ctx, first)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := s.FS(ctx).WriteFile("login.go", []byte("package login\n"), 0o644); err != nil {
+		log.Fatal(err)
+	}
+	if err := p.TerminateSession(ctx, s.ID()); err != nil {
+		log.Fatal(err)
+	}
+	next := berth.SessionRequest{TaskID: "fix-login-2", UserID: "alice", Repository: "https://github.com/acme/shop", Restore: "fix-login"}
+	s, err = p.CreateSession(ctx, next)
+	if err != nil {
+		log.Fatal(err)
+	}
+	content, err := s.FS(ctx).ReadFile("login.go")
+	fmt.Printf("%s %q %v\n", s.Info().Branch, content, err)
+	// Output:
+	// terminated 1 files are not committed
+	// fix-login "package login\n" <nil>
+}

@@ -231,6 +231,7 @@ type EndReason string
 const (
 	EndTerminated  = EndReason(store.EndTerminated)  // by TerminateSession or Destroy
 	EndExpired     = EndReason(store.EndExpired)     // its lease ran out
+	EndLifetime    = EndReason(store.EndLifetime)    // it has reached its MaxLifetime
 	EndInterrupted = EndReason(store.EndInterrupted) // the cloud takes its instance back within minutes
 )
 

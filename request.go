@@ -47,6 +47,9 @@ type SessionRequest struct {
 	// IdleTimeout ends the session when it has had no running command and no KeepAlive for so long.
 	// 0 = Config.SessionIdleTimeout, -1 = never.
 	IdleTimeout time.Duration
+	// MaxLifetime ends the session, as ErrExpired, when it has been active for so long, whatever it does. The planner measures it by its
+	// monotonic clock: a session may live 10 s longer, and a tenth longer after a change of the planner. 0 = without bound
+	MaxLifetime time.Duration
 }
 
 // String says whose task the request is for and on which repository. It shows neither Env nor a credential, and
@@ -95,15 +98,7 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 	}
 	remote, err := naming.ParseRemote(r.Repository)
 	must("Repository", err)
-	if r.Branch != "" {
-		must("Branch", naming.ValidateBranch(r.Branch))
-	}
-	if r.NewBranch != "" {
-		must("NewBranch", naming.ValidateBranch(r.NewBranch))
-	}
-	if r.Restore != "" {
-		must("Restore", naming.ValidateTaskID(r.Restore))
-	}
+	r.checkWork(must)
 	must("Env", checkEnv(r.Env))
 	if len(r.Labels) > maxLabels {
 		bad("Labels", fmt.Sprintf("must be at most %d", maxLabels))
@@ -140,9 +135,25 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 	return &session.Request{
 		TaskID: r.TaskID, UserID: r.UserID, Remote: remote, Key: key, ContainerName: key.ContainerName(cfg.Name),
 		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
-		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout,
+		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,
 		SelfContained: r.SelfContained, Access: subject, NewBranch: r.NewBranch, Restore: r.Restore,
 	}, nil
+}
+
+// checkWork checks what a session begins with.
+func (r SessionRequest) checkWork(must func(field string, err error)) {
+	if r.Branch != "" {
+		must("Branch", naming.ValidateBranch(r.Branch))
+	}
+	if r.NewBranch != "" {
+		must("NewBranch", naming.ValidateBranch(r.NewBranch))
+	}
+	if r.Restore != "" {
+		must("Restore", naming.ValidateTaskID(r.Restore))
+	}
+	if r.MaxLifetime < 0 || r.MaxLifetime > longest {
+		must("MaxLifetime", errors.New("must be from 0 to 100 years"))
+	}
 }
 
 // warmth returns the sharing key for which Provider.Warm and Cool are called.

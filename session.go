@@ -68,9 +68,12 @@ type SessionInfo struct {
 	Labels     map[string]string
 	CreatedAt  time.Time
 	LeaseUntil time.Time // by the clock of the process that renewed the lease last; zero = it does not expire
-	EndedAt    time.Time // zero = it has not ended
-	Restored   bool      // it began with what SessionRequest.Restore names
-	Saved      string    // where Config.SaveWork has put its work: "branch NAME" or "snapshot NAME"; "" = nowhere
+	// LastActivity is when the session was last in use, as the store knows it: by a command, a connection, a file or KeepAlive, and exact to
+	// a tenth of its IdleTimeout. It is by the clock of the process that stored it. Zero = it is not known, as without an IdleTimeout.
+	LastActivity time.Time
+	EndedAt      time.Time // zero = it has not ended
+	Restored     bool      // it began with what SessionRequest.Restore names
+	Saved        string    // where Config.SaveWork has put its work: "branch NAME" or "snapshot NAME"; "" = nowhere
 }
 
 // ContainerInfo names a container.
@@ -135,6 +138,9 @@ func describe(r *store.Session, in *store.Instance) *SessionInfo {
 		Workdir:   r.Workdir, Commit: r.Commit, Start: StartKind(r.Start), Labels: r.Labels,
 		CreatedAt: r.CreatedAt, LeaseUntil: r.LeaseUntil, EndedAt: r.EndedAt,
 		Restored: r.Restored, Saved: r.Saved,
+	}
+	if !r.LeaseUntil.IsZero() {
+		info.LastActivity = r.LeaseUntil.Add(-session.LeaseTerm(r.IdleTimeout))
 	}
 	if info.Branch == "" {
 		info.Branch = r.Branch

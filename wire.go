@@ -304,7 +304,7 @@ func (h *commandHost) Use(ctx context.Context, start func(inside orchestrator.In
 // inside connects to the session's container.
 func (h *commandHost) inside(ctx context.Context) (orchestrator.Inside, *store.Session, error) {
 	if h.s.own != nil {
-		return h.s.p.sessions.InsideOwned(ctx, h.s.id)
+		return session.Owned{Manager: h.s.p.sessions}.Inside(ctx, h.s.id)
 	}
 	inside, record, err := h.s.p.sessions.Inside(ctx, h.s.id)
 	switch {
@@ -351,7 +351,7 @@ var errNoAnswer = fmt.Errorf("%w: the agent of the container has not answered fo
 // Explain implements command.Host.
 func (h *commandHost) Explain(ctx context.Context, err error) error {
 	if h.s.own != nil {
-		return h.s.p.sessions.ExplainOwned(ctx, h.s.id, err)
+		return session.Owned{Manager: h.s.p.sessions}.Explain(ctx, h.s.id, err)
 	}
 	return h.s.p.sessions.Explain(ctx, h.s.id, h.s.status, err)
 }

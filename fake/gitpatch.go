@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -186,18 +185,25 @@ func unmail(text string, tree map[string]blob) error {
 	return nil
 }
 
+// nameOf returns the name in "a/NAME b/NAME".
+func nameOf(names string) (string, error) {
+	rest, quoted := strings.CutPrefix(names, `"`)
+	if !quoted {
+		return names[len(names)/2+3:], nil // both halves are equal, apart from a/ and b/
+	}
+	_, second, _ := strings.Cut(rest, `" "`)
+	unquoted, err := strconv.Unquote(`"` + second)
+	if err != nil || len(unquoted) < 3 {
+		return "", errPatch
+	}
+	return unquoted[2:], nil
+}
+
 // unpart applies the part of one file.
 func unpart(text []string, tree map[string]blob) error {
-	name := path.Clean(strings.TrimSuffix(text[0], "\n"))
-	if rest, ok := strings.CutPrefix(name, `"`); ok {
-		_, second, _ := strings.Cut(rest, `" "`)
-		unquoted, err := strconv.Unquote(`"` + second)
-		if err != nil {
-			return errPatch
-		}
-		name = unquoted[2:]
-	} else {
-		name = name[len(name)/2+3:] // both halves are equal, apart from a/ and b/
+	name, err := nameOf(strings.TrimSuffix(text[0], "\n"))
+	if err != nil {
+		return err
 	}
 	b, found := tree[name]
 	if !found {

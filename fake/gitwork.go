@@ -26,7 +26,7 @@ type gitRun struct {
 }
 
 // startGitwork starts an operation of berth. It is not one of the session's commands. The caller holds the node's mu.
-func (i *inside) startGitwork(s *session, r reply, c agent.Command) (*process, error) {
+func startGitwork(i *inside, s *session, r reply, c agent.Command) (*process, error) {
 	op, args, ok := gitwork.Operation(c.Args)
 	if !ok {
 		return nil, fmt.Errorf("%w: %q is hidden, and no operation that the fake knows", agent.ErrNotExecutable, c.Args[0])

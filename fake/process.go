@@ -119,7 +119,7 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 		return i.startFiles(s, r, c)
 	}
 	if c.Hidden {
-		return i.startGitwork(s, r, c)
+		return startGitwork(i, s, r, c)
 	}
 	if len(c.Args) == 0 {
 		return nil, fmt.Errorf("%w: no program is named", agent.ErrNotExecutable)

@@ -177,6 +177,8 @@ type Session struct {
 	AuthorName  string
 	AuthorEmail string
 	IdleTimeout time.Duration // -1 = none
+	MaxLifetime time.Duration `json:",omitempty"` // 0 = none
+	Age         time.Duration `json:",omitempty"` // for how long it has been active at least, if it has a MaxLifetime
 	// SelfContained says that the checkout has its own objects.
 	SelfContained bool `json:",omitempty"`
 	// NewBranch and Restore are as the request has them.

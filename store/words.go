@@ -27,6 +27,7 @@ const (
 	EndRevoked       EndReason = "revoked"     // its user may not use the repository any more
 	EndOverLimit     EndReason = "over limit"  // it used more than it may, as the message says
 	EndInterrupted   EndReason = "interrupted" // its instance is taken back within minutes
+	EndLifetime      EndReason = "lifetime"    // it has reached its MaxLifetime
 )
 
 // Isolation says what separates sessions that share a container. "" = it is not known.

@@ -57,7 +57,7 @@ func ContainerLost(err error) error {
 func Ended(s *store.Session, start func(StartError) error) error {
 	var err error
 	switch s.End.Reason {
-	case store.EndExpired:
+	case store.EndExpired, store.EndLifetime:
 		err = ErrExpired
 	case store.EndInstanceLost, store.EndInterrupted:
 		err = ErrInstanceLost

@@ -49,7 +49,7 @@ func (c *cleaner) clean(ctx context.Context, s *store.Session, wasActive bool) e
 // and does not read from the store where the session is and whether its container is there.
 func (c *cleaner) cleanAttached(ctx context.Context, s *store.Session) (done bool) {
 	switch s.End.Reason {
-	case store.EndTerminated, store.EndExpired, store.EndRevoked, store.EndOverLimit, store.EndInterrupted:
+	case store.EndTerminated, store.EndExpired, store.EndRevoked, store.EndOverLimit, store.EndInterrupted, store.EndLifetime:
 	default:
 		return false
 	}

@@ -178,7 +178,7 @@ func (m *Manager) endOurs(ctx context.Context, s *store.Session, wasActive bool)
 			return err
 		}
 	}
-	if s, err = m.runLast(ctx, s); err != nil {
+	if s, err = (Owned{m}).runLast(ctx, s); err != nil {
 		return err
 	}
 	if err := m.cleaner.clean(ctx, s, wasActive); err != nil {

@@ -111,19 +111,3 @@ func (m *Manager) endNow(ctx context.Context, id string, why store.Failure, othe
 	}
 	return fmt.Errorf("session %s: %w: %v", id, otherwise, err) // %v: the agent's error is not the API's
 }
-
-// ExplainOwned is Explain for what is done with a session before it is active, and before its checkout is removed.
-func (m *Manager) ExplainOwned(ctx context.Context, id string, err error) error {
-	if closed := m.ExplainClosed(ctx, id, err); errors.Is(closed, errs.ErrClosed) {
-		return closed
-	}
-	switch {
-	case errors.Is(err, agent.ErrGone):
-		return fmt.Errorf("session %s: %w", id, errs.ContainerLost(err))
-	case errors.Is(err, agent.ErrUnknownSession):
-		return fmt.Errorf("session %s: %w", id, errs.ErrContainerLost)
-	case errors.Is(err, agent.ErrOverLimit):
-		return fmt.Errorf("%w: %v", errs.ErrOverLimit, err)
-	}
-	return err
-}

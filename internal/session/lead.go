@@ -47,11 +47,13 @@ func (l *leader) due(ctx context.Context) (ids []string, err error) {
 			return ids, err
 		}
 		active[s.ID] = true
+		l.grow(ctx, s.Session, now)
 		if s.IdleTimeout >= 0 && s.lease.verdict(s.IdleTimeout, now) == leaseOver && now.Sub(s.lease.failed) >= askPause {
 			ids = append(ids, s.ID)
 		}
 	}
 	l.scanned = now
+	l.ages.keep(active)
 	l.active.Store(int64(len(active)))
 	l.observed.keep(func(id string) bool { return active[id] || l.known.has(id) })
 	return ids, nil

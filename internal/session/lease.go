@@ -16,15 +16,15 @@ import (
 // measures by its own monotonic clock how long the session has been idle. So a step of a wall clock, or a difference
 // between the clocks of two processes, neither ends a session nor keeps one.
 
-// leaseTerm is how long a lease lasts.
-func leaseTerm(idle time.Duration) time.Duration { return idle + idle/10 }
+// LeaseTerm is how long a lease lasts.
+func LeaseTerm(idle time.Duration) time.Duration { return idle + idle/10 }
 
 // leaseUntil is the end of a lease that begins at now. Zero = it does not end.
 func leaseUntil(idle time.Duration, now time.Time) time.Time {
 	if idle < 0 {
 		return time.Time{}
 	}
-	return now.Add(leaseTerm(idle))
+	return now.Add(LeaseTerm(idle))
 }
 
 // observation is what this process knows of a lease: its last Beat, and the time of that on the monotonic clock.
@@ -62,7 +62,7 @@ const (
 )
 
 func (o *observation) verdict(idle time.Duration, now time.Time) verdict {
-	term := leaseTerm(idle)
+	term := LeaseTerm(idle)
 	switch {
 	case now.Sub(o.before) >= term:
 		return leaseOver

@@ -143,6 +143,7 @@ type leader struct {
 	*Manager
 	fenced  store.Store // by that lease
 	scanned time.Time   // when all leases were last looked at
+	ages    ages
 }
 
 // Interrupt ends the creations that are under way in this process with an error.

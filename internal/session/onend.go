@@ -2,9 +2,11 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/errs"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
@@ -33,11 +35,11 @@ const returnGrace = 5 * time.Second
 
 // leavesTime reports whether the container and the session in it are there when the session ends.
 func leavesTime(why store.EndReason) bool {
-	return why == store.EndTerminated || why == store.EndExpired || why == store.EndInterrupted
+	return why == store.EndTerminated || why == store.EndExpired || why == store.EndLifetime || why == store.EndInterrupted
 }
 
 // runLast runs the host's last function, unless that is done. It returns the record that says so.
-func (m *Manager) runLast(ctx context.Context, s *store.Session) (*store.Session, error) {
+func (m Owned) runLast(ctx context.Context, s *store.Session) (*store.Session, error) {
 	if m.cfg.Last.Do == nil || s.OnEndDone || s.Took == 0 || !leavesTime(s.End.Reason) {
 		return s, nil
 	}
@@ -66,7 +68,7 @@ func (m *Manager) runLast(ctx context.Context, s *store.Session) (*store.Session
 }
 
 // markLast stores that the host's last function is done.
-func (m *Manager) markLast(ctx context.Context, seen *store.Session, out Outcome) (s *store.Session, err error) {
+func (m Owned) markLast(ctx context.Context, seen *store.Session, out Outcome) (s *store.Session, err error) {
 	err = m.cfg.Retry.Update(ctx, []store.Key{seen.Key()}, func(tx store.Tx) error {
 		if s, err = store.Get[*store.Session](tx, seen.Key()); err != nil {
 			return err
@@ -100,9 +102,11 @@ func (l *leader) endInterrupted(ctx context.Context) error {
 	return nil
 }
 
-// InsideOwned connects to the container of a session that this process is creating or ending, for what is done with it before it is
-// active and before its checkout is removed.
-func (m *Manager) InsideOwned(ctx context.Context, id string) (orchestrator.Inside, *store.Session, error) {
+// Owned is a Manager for what this process does with a session before that is active, and before its checkout is removed.
+type Owned struct{ *Manager }
+
+// Inside connects to the container of a session, unless the session has ended.
+func (m Owned) Inside(ctx context.Context, id string) (orchestrator.Inside, *store.Session, error) {
 	r, err := m.read(ctx, id)
 	if err != nil {
 		return nil, nil, err
@@ -115,4 +119,20 @@ func (m *Manager) InsideOwned(ctx context.Context, id string) (orchestrator.Insi
 		return nil, nil, fmt.Errorf("session %s: %w", id, errs.Unavailable(ctx, err))
 	}
 	return inside, r, nil
+}
+
+// Explain returns why a call of a session failed with err, in the words of package berth.
+func (m Owned) Explain(ctx context.Context, id string, err error) error {
+	if closed := m.ExplainClosed(ctx, id, err); errors.Is(closed, errs.ErrClosed) {
+		return closed
+	}
+	switch {
+	case errors.Is(err, agent.ErrGone):
+		return fmt.Errorf("session %s: %w", id, errs.ContainerLost(err))
+	case errors.Is(err, agent.ErrUnknownSession):
+		return fmt.Errorf("session %s: %w", id, errs.ErrContainerLost)
+	case errors.Is(err, agent.ErrOverLimit):
+		return fmt.Errorf("%w: %v", errs.ErrOverLimit, err)
+	}
+	return err
 }

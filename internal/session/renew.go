@@ -135,7 +135,7 @@ func (l *leases) lapsed(ctx context.Context, id string) (beat uint64, lapsed boo
 	idle, err := l.idle(ctx, r)
 	answered := time.Now()
 	switch {
-	case err == nil && idle < leaseTerm(r.IdleTimeout):
+	case err == nil && idle < LeaseTerm(r.IdleTimeout):
 		return 0, false, l.renewSince(ctx, r, renewal{after: asked.Add(-idle), before: answered.Add(-idle)})
 	case err == nil:
 		return r.Beat, true, nil
@@ -145,7 +145,7 @@ func (l *leases) lapsed(ctx context.Context, id string) (beat uint64, lapsed boo
 		l.failures.Report("cannot ask whether a session is in use", err, about(r)...)
 	}
 	l.observed.update(id, func(o *observation) { o.failed = answered })
-	return r.Beat, verdict == leaseOver && answered.Sub(o.before) >= leaseTerm(r.IdleTimeout)+askPatience, nil
+	return r.Beat, verdict == leaseOver && answered.Sub(o.before) >= LeaseTerm(r.IdleTimeout)+askPatience, nil
 }
 
 // idle returns how long a session has had no running command and no renewal.

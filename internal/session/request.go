@@ -26,6 +26,7 @@ type Request struct {
 	Labels         map[string]string
 	Author         agent.Author
 	IdleTimeout    time.Duration // -1 = none
+	MaxLifetime    time.Duration // 0 = none
 	SelfContained  bool
 	NewBranch      string // that is begun at Branch; "" = none
 	Restore        string // the task whose saved work is restored; "" = none
@@ -36,7 +37,7 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 	return &store.Session{
 		ID:     id,
 		TaskID: r.TaskID, UserID: r.UserID, SharingKey: r.Key, ContainerName: r.ContainerName, Remote: r.Remote.URL, Branch: r.Branch,
-		Labels: r.Labels, AuthorName: r.Author.Name, AuthorEmail: r.Author.Email, IdleTimeout: r.IdleTimeout,
+		Labels: r.Labels, AuthorName: r.Author.Name, AuthorEmail: r.Author.Email, IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,
 		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore,
 		State: store.SessionCreating, Owner: owner, CreatedAt: now,
 	}

@@ -73,12 +73,12 @@ var planted = []struct {
 	{"a uid is given out before its processes are dead", []edit{{"internal/session/end.go",
 		"if err := m.cleaner.clean(ctx, s, wasActive); err != nil {\n\t\treturn err\n\t}", "go func(s *store.Session) { _ = m.cleaner.clean(ctx, s, wasActive) }(s)"}}},
 	{"what the host does with a session that ends is not done again when a process has died", []edit{{"internal/session/end.go",
-		"if s, err = m.runLast(ctx, s); err != nil {\n\t\treturn err\n\t}", "if wasActive {\n\t\tif s, err = m.runLast(ctx, s); err != nil {\n\t\t\treturn err\n\t\t}\n\t}"}}},
+		"if s, err = (Owned{m}).runLast(ctx, s); err != nil {\n\t\treturn err\n\t}", "if wasActive {\n\t\tif s, err = (Owned{m}).runLast(ctx, s); err != nil {\n\t\t\treturn err\n\t\t}\n\t}"}}},
 	{"a session expires although it was renewed", []edit{{"internal/session/end.go",
 		"case why.Reason == store.EndAbandoned, expires && s.Beat != beat:", "case why.Reason == store.EndAbandoned:"}}},
 	{"a session expires when a wall clock says so", []edit{
 		{"internal/session/lease.go", "case now.Sub(o.before) >= term:", "case true:"},
-		{"internal/session/renew.go", "case err == nil && idle < leaseTerm(r.IdleTimeout):", "case r.LeaseUntil.After(answered):"}}},
+		{"internal/session/renew.go", "case err == nil && idle < LeaseTerm(r.IdleTimeout):", "case r.LeaseUntil.After(answered):"}}},
 	{"a session expires only when a wall clock says so", []edit{
 		{"internal/session/lease.go", "case now.Sub(o.before) >= term:", "case false:"}}},
 	{"a launch is repeated with another request", []edit{
