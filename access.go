@@ -2,14 +2,17 @@ package berth
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/store"
 )
 
 // AccessRequest is a request for a session as [Config.Authorize] and [Sharing] see it. It holds no secret.
@@ -20,7 +23,8 @@ type AccessRequest struct {
 	Branch     string // as in the request; "" = the remote's default branch
 	Labels     map[string]string
 	// Credential is the fingerprint of the credential in SessionRequest.Repository: equal credentials have equal fingerprints,
-	// in every process. It is a SHA-256 hash, in hex, from which a weak password can be guessed. "" = the request has none
+	// in every process. It is a SHA-256 hash, in hex, from which a weak password can be guessed. "" = the request has none: then
+	// Config.Credentials is asked
 	Credential string
 }
 
@@ -156,8 +160,11 @@ func (s Sharing) hostKey(r AccessRequest) (key string, err error) {
 }
 
 // access returns a request as Config.Authorize and Sharing see it, and what its access is proven for.
-func (r SessionRequest) access(remote naming.Remote) (AccessRequest, access.Subject) {
+func (r SessionRequest) access(remote naming.Remote, cfg *Config) (AccessRequest, access.Subject) {
 	s := access.Subject{User: r.UserID, Repository: remote.Repository, Credential: access.Hash(remote.Username, remote.Password)}
+	if cfg.Credentials != nil && !remote.HasCredential() {
+		s.Credential = access.Asked
+	}
 	a := AccessRequest{UserID: r.UserID, TaskID: r.TaskID, Repository: remote.Repository, Branch: r.Branch, Labels: r.Labels}
 	a.Credential = s.Credential.String()
 	return a, s
@@ -178,32 +185,129 @@ func (a authorizer) Authorize(ctx context.Context, r *session.Request) error {
 		UserID: r.UserID, TaskID: r.TaskID, Repository: r.Key.Repository, Branch: r.Branch, Labels: maps.Clone(r.Labels),
 		Credential: r.Access.Credential.String(),
 	}
-	answer := make(chan error, 1)
-	go func() { // ends with Authorize
-		err := errors.New("Config.Authorize called runtime.Goexit")
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("Config.Authorize panicked: %v", v)
-			}
-			answer <- err
-		}()
-		err = a.ask(ctx, request)
-	}()
-	select {
-	case err := <-answer:
-		switch {
-		case ctx.Err() != nil: // an answer that comes too late says nothing
-		case err != nil:
-			return fmt.Errorf("user %q: %w: %w", r.UserID, ErrAccessDenied, err)
-		default:
-			return nil
-		}
-	case <-ctx.Done():
+	err := answered(ctx, "Config.Authorize", func() error { return a.ask(ctx, request) })
+	switch {
+	case ctx.Err() != nil: // an answer that comes too late says nothing
+		return fmt.Errorf("while Config.Authorize was asked: %w", context.Cause(ctx))
+	case err != nil:
+		return fmt.Errorf("user %q: %w: %w", r.UserID, ErrAccessDenied, err)
 	}
-	return fmt.Errorf("while Config.Authorize was asked: %w", context.Cause(ctx))
+	return nil
 }
 
 // Forget implements [session.Access].
 func (a authorizer) Forget(userID string, repository naming.Repository) {
 	a.proofs.Forget(userID, repository)
+}
+
+// Purpose is what a credential is wanted for.
+type Purpose string
+
+// The purposes.
+const (
+	PurposeFetch Purpose = "fetch" // to read
+	PurposePush  Purpose = "push"  // to write
+)
+
+// CredentialRequest is what [Config.Credentials] is asked. It holds no secret.
+type CredentialRequest struct {
+	// Repository is what git is about to read or write, and URL its remote. In a session, that is what the session says: its own
+	// repository, another one on the same host, such as a submodule, or one on a host of Config.CredentialHosts.
+	Repository naming.Repository
+	URL        string
+	// UserID, SessionID, TaskID and Labels are the session's, from its record. All are empty for a container that is kept warm: see
+	// Config.Warm.
+	UserID, SessionID, TaskID string
+	Labels                    map[string]string
+	// Purpose is PurposeFetch for the mirror. In a session, it is what the session says, and a task can say PurposePush. So return for
+	// either only what the task may do.
+	Purpose Purpose
+	Mirror  bool // it is for the mirror, which the sessions of a container share, and not for git in the session
+	// Rejected says that the remote has refused the last credential: do not return the same from a cache. It is told once.
+	Rejected bool
+}
+
+// Credential is a user and a password, or a token in place of either, for HTTP. The zero Credential is none.
+type Credential struct{ Username, Password string }
+
+// String says whether there is a credential. It does not show it.
+func (c Credential) String() string {
+	return orchestrator.Credential{Username: c.Username, Password: c.Password}.String()
+}
+
+// GoString does not show the secrets.
+func (c Credential) GoString() string { return "berth.Credential{…}" }
+
+// LogValue implements slog.LogValuer: it is String.
+func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// credentials returns what asks Config.Credentials. A panic is an error.
+func (c *Config) credentials() (all session.Credentials) {
+	ask := c.Credentials
+	if ask == nil {
+		return all
+	}
+	all.Hosts = c.CredentialHosts
+	all.Ask = func(ctx context.Context, a session.CredentialAsk) (username, password string, err error) {
+		r := CredentialRequest{
+			Repository: a.Repository, URL: a.URL, UserID: a.User, SessionID: a.Session, TaskID: a.TaskID, Labels: maps.Clone(a.Labels),
+			Purpose: PurposeFetch, Mirror: a.Mirror, Rejected: a.Rejected,
+		}
+		if a.Push {
+			r.Purpose = PurposePush
+		}
+		var got Credential
+		err = answered(ctx, "Config.Credentials", func() (err error) {
+			got, err = ask(ctx, r)
+			return err
+		})
+		if err != nil {
+			return "", "", err
+		}
+		return got.Username, got.Password, nil
+	}
+	return all
+}
+
+// answers returns what answers the gits of sessions; nil = nothing does.
+func answers(p *Provider) func(context.Context, store.Container, agent.Question) agent.Answer {
+	if p.cfg.Credentials == nil {
+		return nil
+	}
+	return func(ctx context.Context, c store.Container, q agent.Question) agent.Answer {
+		return session.Gits{Manager: p.sessions}.Answer(ctx, c, q)
+	}
+}
+
+// answered returns what a function of the host returns, or an error if it panics or calls runtime.Goexit. If ctx ends first, the function
+// goes on, and that is the error.
+func answered(ctx context.Context, name string, fn func() error) error {
+	answer := make(chan error, 1)
+	go func() { // ends with fn
+		err := fmt.Errorf("%s called runtime.Goexit", name)
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("%s panicked: %v", name, v)
+			}
+			answer <- err
+		}()
+		err = fn()
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// checkCredentialHosts returns an error if an item of Config.CredentialHosts is no host of a repository's identity.
+func checkCredentialHosts(hosts []string) error {
+	for _, host := range hosts {
+		r, err := naming.ParseRepository("https://" + host + "/owner/name")
+		if err != nil || r.Host != host {
+			return fmt.Errorf("%.100q is no host as naming.Repository has it, such as git.example.org or git.example.org:8443", host)
+		}
+	}
+	return nil
 }

@@ -99,6 +99,16 @@ type Config struct {
 	// already. An error, or a panic, refuses the request: CreateSession returns it within ErrAccessDenied. Authorize must
 	// return when its context ends; CreateSession returns then in any case. It may be called concurrently. nil = everybody
 	Authorize func(context.Context, AccessRequest) error
+	// Credentials returns the credential for a fetch into a mirror, if the request's URL has none, and for each git in a session that
+	// fetches or pushes over HTTP, also for submodules and Git LFS. It is asked each time, by a process that has a connection with the
+	// session's container. What it returns is neither stored nor kept: return one that is valid for some minutes more, such as a token
+	// from a cache. The zero Credential means none. In a session, git shows the error, so that it must hold no secret. Credentials must
+	// return when its context ends, which is within 25 s. It may be called concurrently. See docs/credentials.md. nil = sessions have
+	// no credentials
+	Credentials func(context.Context, CredentialRequest) (Credential, error)
+	// CredentialHosts are the hosts, such as lfs.example.org, for which sessions may ask Credentials beside their repository's own,
+	// over https. nil = none
+	CredentialHosts []string
 	// Access says when a user must prove that its credential reads a repository. The zero value is AccessProve
 	Access Access
 	// Image is the image of the containers. It needs git and a POSIX shell. It must have no account and no group with an ID
@@ -261,6 +271,7 @@ func (c Config) withDefaults() Config {
 	c.Env = maps.Clone(c.Env)
 	c.Egress.Allow, c.Egress.Remotes = slices.Clone(c.Egress.Allow), slices.Clone(c.Egress.Remotes)
 	c.Caches = slices.Clone(c.Caches)
+	c.CredentialHosts = slices.Clone(c.CredentialHosts)
 	c.LeftoverGrace = cmp.Or(c.LeftoverGrace, orchestrator.DefaultOrphanGrace)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -308,6 +319,9 @@ func (c Config) validate() error {
 	check(c.SaveWork != SaveToSnapshots || c.Snapshots != nil, "Snapshots", "is required, because SaveWork is SaveToSnapshots")
 	check(c.Access >= AccessProve && c.Access <= AccessAllowAll, "Access", "must be AccessProve, AccessProveAlways or AccessAllowAll")
 	c.Sharing.validate(check)
+	if err := checkCredentialHosts(c.CredentialHosts); err != nil {
+		check(false, "CredentialHosts", err.Error())
+	}
 	check(c.Warm.Containers >= 0 && c.Warm.Containers <= warmth.MaxWishes, "Warm.Containers", "must be from 0 to 1000")
 	check(c.Warm.PerInstance >= 0, "Warm.PerInstance", "must not be negative")
 	check(len(c.UsageLabels) <= maxUsageLabels && !slices.ContainsFunc(c.UsageLabels, func(name string) bool {

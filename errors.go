@@ -23,7 +23,7 @@ var (
 	ErrSessionNotFound = errs.ErrSessionNotFound
 	// ErrSessionStarting: another call is still creating the session, which takes no command and no KeepAlive until then.
 	ErrSessionStarting = errs.ErrSessionStarting
-	// ErrTaskConflict: the TaskID belongs to a session of another user, repository, branch or SelfContained, or with another
+	// ErrTaskConflict: the TaskID belongs to a session of another user, repository, branch, SelfContained, Submodules or LFS, or with another
 	// sharing key, that has not ended.
 	ErrTaskConflict = errs.ErrTaskConflict
 	// ErrNoCapacity: no slot became free within Config.QueueTimeout, or before something else ended the wait, because

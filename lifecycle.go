@@ -21,7 +21,7 @@ import (
 // free slot. While there is none, it waits. It returns when the checkout is there.
 //
 // If the TaskID has a session already, CreateSession returns that session, provided that user, repository, branch, sharing
-// key and SelfContained are the same; otherwise ErrTaskConflict. If the context ends first, or the creation fails otherwise, what
+// key, SelfContained, Submodules and LFS are the same; otherwise ErrTaskConflict. If the context ends first, or the creation fails otherwise, what
 // was begun is undone. CreateSession waits for that, but for no more than 5 s; the rest is done in the background.
 //
 // Config.Authorize is asked first, each time, unless the remote has refused the same request within the last 10 s: see

@@ -44,6 +44,10 @@ type SessionRequest struct {
 	// begins with it, on the branch that it had, in place of Branch. If nothing is saved, it is as without Restore, and
 	// SessionInfo.Restored is false. Whose task it was is the host application's concern. "" = none
 	Restore string
+	// Submodules checks out the submodules, with theirs, and LFS the files of Git LFS, which needs git-lfs in the image. Git fetches them as
+	// the session's commands would: with the session's egress, Config.Env and Env, and with Config.Credentials. Their content is not in
+	// the mirror, so each session fetches it. Without LFS, its files are pointers
+	Submodules, LFS bool
 	// IdleTimeout ends the session when it has had no running command and no KeepAlive for so long.
 	// 0 = Config.SessionIdleTimeout, -1 = never.
 	IdleTimeout time.Duration
@@ -124,7 +128,7 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 	if r.IdleTimeout == 0 {
 		r.IdleTimeout = cfg.SessionIdleTimeout
 	}
-	ask, subject := r.access(remote)
+	ask, subject := r.access(remote, cfg)
 	key, err := cfg.Sharing.key(ask)
 	if err != nil {
 		return nil, err
@@ -136,7 +140,7 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 		TaskID: r.TaskID, UserID: r.UserID, Remote: remote, Key: key, ContainerName: key.ContainerName(cfg.Name),
 		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
 		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,
-		SelfContained: r.SelfContained, Access: subject, NewBranch: r.NewBranch, Restore: r.Restore,
+		SelfContained: r.SelfContained, Submodules: r.Submodules, LFS: r.LFS, Access: subject, NewBranch: r.NewBranch, Restore: r.Restore,
 	}, nil
 }
 

@@ -83,7 +83,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.failures = loop.NewFailures(p.ctx, cfg.Logger)
-	up := upward{p}
+	up, credentials := upward{p}, cfg.credentials()
 	p.replica = replica.New(replica.Config{
 		ID: id, Store: st, Settings: cfg.settings(), MaxContainers: cfg.MaxContainersPerRepository, ContainerIdleTimeout: cfg.ContainerIdleTimeout,
 		Sessions: up, WakePool: func() { p.pool.Wake() }, Renewed: tel.Renewed, Failures: p.failures, Logger: cfg.Logger,
@@ -92,7 +92,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 		Pool: cfg.Name, PoolUID: record.UID, Replica: id, Store: st, Engine: tel.Engine(cfg.Engine),
 		ImageFor: cfg.image, Env: cfg.Env, Limits: cfg.Limits, RequireIsolation: cfg.RequireIsolation, MirrorMaxAge: cfg.MirrorMaxAge, MirrorBudget: cfg.MirrorBudget,
 		FetchTimeout: cfg.FetchTimeout, OrphanGrace: cfg.LeftoverGrace, Prove: proofs.Needed(),
-		Egress: cfg.Egress, EgressFor: cfg.EgressFor, Caches: cfg.Caches, PrepareFor: cfg.PrepareFor, OnPrepared: p.events.prepared,
+		Egress: cfg.Egress, EgressFor: cfg.EgressFor, Caches: cfg.Caches, PrepareFor: cfg.PrepareFor, OnPrepared: p.events.prepared, Answer: answers(p),
 		Acting: p.replica.Acting, Carry: tel.Carry, LogArgs: tel.LogArgs, Sessions: up, OnProgress: up.progress, OnGone: up.containerGone, Logger: cfg.Logger,
 	})
 	p.usage = usage.New(usage.Config{
@@ -109,13 +109,13 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	})
 	p.sessions = session.New(p.ctx, session.Config{
 		Replica: id, Store: st, Retry: retry, Queue: p.queue, Containers: p.containers, Member: p.replica, Events: p.events,
-		Access: authorizer{cfg.Authorize, proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Proofs: proofs, Retention: cfg.SessionRetention, StartError: startError,
+		Access: authorizer{cfg.Authorize, proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Credentials: credentials, Proofs: proofs, Retention: cfg.SessionRetention, StartError: startError,
 		Last: session.Last{Do: up.lastOf(), Timeout: cfg.EndTimeout}, Work: up,
 		Closing: p.calls.closing, Go: p.loops.Go, Failures: p.failures, Telemetry: tel,
 	})
 	p.warmth = warmth.New(warmth.Config{
 		Replica: id, Store: st, Retry: retry, Containers: p.containers, Timeout: cfg.ContainerIdleTimeout, Failures: p.failures,
-		Budget: cfg.Warm.budget(), Refresh: cfg.Warm.Refresh, MaxContainers: p.replica.MaxContainersBy, Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
+		Source: credentials.Warm, Budget: cfg.Warm.budget(), Refresh: cfg.Warm.Refresh, MaxContainers: p.replica.MaxContainersBy, Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
 	})
 	context.AfterFunc(p.ctx, tel.Observe(p.state))
 	p.start()

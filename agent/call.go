@@ -40,13 +40,13 @@ func (c *Client) Fetch(ctx context.Context, f Fetch, progress func(Progress)) (M
 // leaves nothing.
 //
 // Open returns ErrBranchNotFound if the mirror has no such branch, tag or commit, ErrProofRequired if the mirror is private and
-// s.Proven is not set, ErrIncompatible if the agent is too old for s.SelfContained, errors.ErrUnsupported if it is too old to
+// s.Proven is not set, ErrIncompatible if the agent is too old for s.SelfContained, s.Credentials, s.Submodules or s.LFS, errors.ErrUnsupported if it is too old to
 // check s.Proven, and a *GitError if the files could not be written.
 func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 	open := &wire.Session{
 		ID: s.ID, UID: s.UID, Dir: s.Dir, URL: s.URL, Branch: s.Branch,
 		AuthorName: s.Author.Name, AuthorEmail: s.Author.Email, Env: variables(s.Env), SelfContained: s.SelfContained,
-		Unproven: !s.Proven, Prepare: s.Prepare.wire(s.Image),
+		Unproven: !s.Proven, Prepare: s.Prepare.wire(s.Image), Credentials: s.Credentials, Submodules: s.Submodules, LFS: s.LFS,
 	}
 	for _, cache := range s.Caches {
 		open.Caches = append(open.Caches, wire.SharedDir(cache))
@@ -61,6 +61,16 @@ func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 	if s.SelfContained && !line.Checkout.SelfContained {
 		return Checkout{}, errors.Join(
 			fmt.Errorf("%w: it cannot make a self-contained checkout; a container that starts anew can", ErrIncompatible),
+			c.CloseSession(ctx, s.ID, s.UID))
+	}
+	if s.Credentials && !line.Checkout.Credentials {
+		return Checkout{}, errors.Join(
+			fmt.Errorf("%w: its sessions' gits cannot ask for credentials; a container that starts anew can", ErrIncompatible),
+			c.CloseSession(ctx, s.ID, s.UID))
+	}
+	if (s.Submodules || s.LFS) && !line.Checkout.Populated {
+		return Checkout{}, errors.Join(
+			fmt.Errorf("%w: it checks out neither submodules nor files of Git LFS; a container that starts anew does", ErrIncompatible),
 			c.CloseSession(ctx, s.ID, s.UID))
 	}
 	made := line.Checkout

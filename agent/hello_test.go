@@ -95,6 +95,20 @@ func TestAnAgentThatCannotCopyObjectsSaysSo(t *testing.T) {
 	}
 }
 
+// TestAnAgentThatCannotAskOrPopulateSaysSo: an older one would give a session without what it was asked for.
+func TestAnAgentThatCannotAskOrPopulateSaysSo(t *testing.T) {
+	client := agent.NewClient(greeter(t, `{"protocol":1,"oldest":1,"boot":"b"}`), agent.ClientOptions{})
+	defer client.Close()
+	for what, s := range map[string]agent.Session{
+		"credentials": {Credentials: true}, "submodules": {Submodules: true}, "files of Git LFS": {LFS: true},
+	} {
+		s.ID, s.UID, s.Dir, s.URL, s.Proven = "s", 10001, "x", "http://host.xz/o/r", true
+		if co, err := client.Open(testContext(t), s); !errors.Is(err, agent.ErrIncompatible) || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %+v, %v", what, co, err)
+		}
+	}
+}
+
 // TestAnAgentThatCannotProveAccessSaysSo: an older one opens a private mirror to everybody.
 func TestAnAgentThatCannotProveAccessSaysSo(t *testing.T) {
 	client := agent.NewClient(greeter(t, `{"protocol":1,"oldest":1,"boot":"b"}`), agent.ClientOptions{})

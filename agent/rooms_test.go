@@ -32,6 +32,7 @@ func TestWith(t *testing.T) {
 			TestKillReachesWhatHasLeftTheProcessGroup, TestAForkBombIsKilled, TestKillCatchesWhatKeepsMoving,
 			TestCommandsMayOpenManyFiles, TestASessionHasNoPowerOverTheAgent, TestASessionHasANameAndAHome,
 			TestASessionThatStopsItsOwnStartsHoldsUpNobody, TestASelfContainedCheckout, TestTerminal,
+			TestGitAsksForACredential, TestOnlyTheSessionAsks, TestSubmodules,
 		} {
 			name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
 			t.Run(name[strings.LastIndex(name, ".Test")+len(".Test"):], test)

@@ -66,6 +66,11 @@ type Session struct {
 	// Proven says that the session has proven access to the repository: see Fetch.Prove. Otherwise Open refuses if the mirror is
 	// private, and while the session is open, the mirror does not become private: a Fetch that needs its credential fails.
 	Proven bool
+	// Submodules and LFS check out submodules, with theirs, and the files of Git LFS. Git runs as the session's commands do: under its
+	// uid, in its room, with its Env and its egress, and over the transport of URL and https alone.
+	Submodules, LFS bool
+	// Credentials makes the session's gits ask for credentials: see Client.Questions.
+	Credentials bool
 	// Caches are the directories that the session shares with others, if its agent has filled them and gives sessions rooms. An agent
 	// of an older version shares none.
 	Caches []SharedDir

@@ -42,6 +42,7 @@ const (
 	Commands       Verb = "inside.Commands"
 	Dial           Verb = "inside.Dial"
 	Ports          Verb = "inside.Ports"
+	AnswerQuestion Verb = "inside.AnswerQuestion"
 	Kill           Verb = "process.Kill"
 	Signal         Verb = "process.Signal"
 	Resize         Verb = "process.Resize"

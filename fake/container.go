@@ -32,6 +32,8 @@ type container struct {
 	ended         []agent.EndedSession
 	endings       int           // how many sessions have been ended
 	endedMore     chan struct{} // closed when there are more; nil = nobody waits
+	questions     questions
+	asked         int // questions so far
 }
 
 // session is a session in a container. It is small, because there may be 100,000 of them.
@@ -39,6 +41,8 @@ type session struct {
 	id, dir, branch, commit string
 	uid                     int
 	proven                  bool              // as the caller says
+	asks                    bool              // its gits ask for credentials
+	submodules, lfs         bool              // as the caller wants
 	env                     map[string]string // the caller's own
 	files                   *Files            // nil until a command asks
 	git                     *repository

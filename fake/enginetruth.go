@@ -33,6 +33,8 @@ type SessionInside struct {
 	Branch    string
 	Processes int  // that run
 	Proven    bool // agent.Session.Proven
+
+	Submodules, LFS bool // as agent.Session has them
 }
 
 // Containers returns every container of every host, strangers' included, by host and name.
@@ -67,6 +69,7 @@ func (c *container) truth() Container {
 	for _, s := range sorted(c.sessions) {
 		t.Sessions = append(t.Sessions, SessionInside{
 			ID: s.id, UID: s.uid, Workdir: s.workdir(), Branch: s.branch, Processes: len(s.processes), Proven: s.proven,
+			Submodules: s.submodules, LFS: s.lfs,
 		})
 	}
 	return t

@@ -182,6 +182,7 @@ func (h *host) Attach(ctx context.Context, container string) (orchestrator.Insid
 		}
 		i = &inside{container: c, host: h, done: make(chan struct{})}
 		i.preparer = preparer{i}
+		i.asker = asker{i}
 		c.insides = append(c.insides, i)
 		return nil
 	})

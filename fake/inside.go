@@ -14,6 +14,7 @@ import (
 
 // inside is one caller's connection to the inside of a container.
 type inside struct {
+	asker
 	container *container
 	host      *host
 	ended     atomic.Bool
@@ -143,8 +144,10 @@ func (i *inside) open(s agent.Session) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &session{id: s.ID, proven: s.Proven, dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now()}
-	made.author = s.Author.Name
+	made := &session{
+		id: s.ID, proven: s.Proven, asks: s.Credentials, submodules: s.Submodules, lfs: s.LFS,
+		dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now(), author: s.Author.Name,
+	}
 	made.openRepository(n, m)
 	if !s.Prepare.IsZero() && c.sharesCheckouts() == "" {
 		made.prepared = i.find(s.URL, s.Prepare, s.Image, branch, commit)

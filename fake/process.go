@@ -44,6 +44,10 @@ type Command struct {
 	// Listen listens on a port of the session: 0 chooses one. Session.Dial reaches it, at any address of the loopback. The command's
 	// end closes the listener and its connections.
 	Listen func(port int) (net.Listener, error)
+	// Credential asks the host for a credential, as the session's git does: the question's URL, Push and Rejected go to Config.Credentials
+	// of a process that is attached to the container. A refusal is in the Answer. It returns an error if there is no Config.Credentials,
+	// after 20 s if no process is attached, and when the command ends.
+	Credential func(context.Context, agent.Question) (agent.Answer, error)
 }
 
 // process is a started command.
@@ -165,7 +169,7 @@ func (p *process) command() Command {
 	return Command{
 		Container: p.inside.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
 		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: s.filesOn(p.inside.container.node), Signals: p.signals.notify,
-		Terminal: p.terminal, Listen: p.listen,
+		Terminal: p.terminal, Listen: p.listen, Credential: p.credential,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/store"
 )
@@ -55,6 +56,9 @@ type Config struct {
 	// Acting waits until this process may act on what it owns. The context that it returns ends when the process may no
 	// longer act, because other processes may have declared it dead. nil = the process may always act.
 	Acting func(context.Context) (context.Context, error)
+
+	// Answer answers a question of the git of a session in a container. It must return when ctx ends. nil = this process answers none.
+	Answer func(ctx context.Context, c store.Container, q agent.Question) agent.Answer
 
 	// Carry returns a context like to that belongs to the trace of from. The start of a container outlives the call that
 	// needs it, and belongs to its trace. nil = to

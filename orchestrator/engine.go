@@ -173,6 +173,12 @@ type Inside interface {
 	// Ports returns the ports of TCP on which the processes of a session listen, in order. agent.ErrUnknownSession,
 	// agent.ErrOverLimit. errors.ErrUnsupported: the container's agent is too old for it.
 	Ports(ctx context.Context, session string) ([]agent.Port, error)
+	// Questions takes questions of the gits of sessions that were opened with Credentials, and waits a while for one: see
+	// agent.Client.Questions. Each goes to one process, and to another one if that is away or does not answer. errors.ErrUnsupported:
+	// the container's agent is too old for it.
+	Questions(ctx context.Context, seen uint64) ([]agent.Question, error)
+	// AnswerQuestion answers a question. It is a success if nobody waits for the answer any more.
+	AnswerQuestion(ctx context.Context, id string, a agent.Answer) error
 	// Done returns a channel that is closed when the container is gone for good or Close is called.
 	Done() <-chan struct{}
 	// Err says why Done is closed: agent.ErrGone, agent.ErrIncompatible or agent.ErrClosed. It is nil before.

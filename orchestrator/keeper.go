@@ -152,6 +152,9 @@ func (k *keeper) watch(c *store.Container) {
 	ctx, cancel := context.WithCancel(k.ctx)
 	var hearing sync.WaitGroup
 	hearing.Go(func() { k.hear(ctx, c) })
+	if k.m.cfg.Answer != nil {
+		hearing.Go(func() { k.answer(ctx, c) })
+	}
 	defer hearing.Wait()
 	defer cancel()
 	for {

@@ -88,10 +88,7 @@ func (k *keeper) startUp(ctx context.Context, c *store.Container) (Inside, agent
 	cred := k.cred
 	k.m.mu.Unlock()
 	k.m.cfg.OnProgress(*c, "fetching the repository")
-	mirror, err := k.m.fetch(fetchCtx, c, inside, agent.Fetch{
-		URL: c.Remote, Username: cred.Username, Password: cred.Password, Env: k.m.cfg.Env,
-		Prove: k.m.cfg.Prove,
-	})
+	mirror, err := k.m.fetchWith(fetchCtx, c, inside, cred, agent.Fetch{URL: c.Remote, Env: k.m.cfg.Env, Prove: k.m.cfg.Prove})
 	k.m.mu.Lock()
 	k.cred, k.fetched = Credential{}, true
 	k.m.mu.Unlock()
@@ -227,9 +224,9 @@ const anyAge = 1<<63 - 1
 func (m *Manager) fetchFor(ctx context.Context, s *store.Session, inside Inside, cred Credential, f agent.Fetch) (agent.Mirror, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.FetchTimeout)
 	defer cancel()
-	f.URL, f.Username, f.Password, f.Env = s.Remote, cred.Username, cred.Password, m.cfg.Env
+	f.URL, f.Env = s.Remote, m.cfg.Env
 	c := store.Container{ID: s.Container, Name: s.ContainerName, SharingKey: s.SharingKey, Instance: s.Instance}
-	mirror, err := m.fetch(ctx, &c, inside, f)
+	mirror, err := m.fetchWith(ctx, &c, inside, cred, f)
 	if mirror.Fetched {
 		m.fillCaches(c, inside, f.URL)
 	}

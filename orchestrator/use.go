@@ -9,7 +9,11 @@ import (
 )
 
 // Credential is what git gets when it asks for one during a fetch. It is kept in memory for as long as a container starts.
-type Credential struct{ Username, Password string }
+type Credential struct {
+	Username, Password string
+	// Source, unless nil, is asked for the two before each fetch.
+	Source *Source
+}
 
 // Inside connects to the agent of a container, and returns when the container is ready. It starts the container if that
 // is this process's task, and otherwise waits for the process that does. *StartFailure: the container could not be

@@ -14,7 +14,7 @@ import (
 const visitEvery = time.Hour
 
 // visitAll looks after the containers of an instance that are ready by the store. If one does not run, its keeper is
-// started, and finds that it is lost. The others are visited unless this process uses them, for the first time at once.
+// started, and finds that it is lost. With Config.Answer, the keepers of those with sessions are started, too. The others are visited unless this process uses them, for the first time at once.
 func (m *Manager) visitAll(h Host, instance string, known map[string]*store.Container, have []Container) {
 	running := make(map[string]bool)
 	for _, c := range have {
@@ -34,7 +34,8 @@ func (m *Manager) visitAll(h Host, instance string, known map[string]*store.Cont
 		m.tasks.spawn(func() { m.visit(h, c) })
 	}
 	for _, c := range known {
-		if c.State == store.ContainerReady && !running[c.EngineID] {
+		answers := m.cfg.Answer != nil && c.Sessions > 0 // when the process that had begun them is gone
+		if c.State == store.ContainerReady && (answers || !running[c.EngineID]) {
 			m.keeper(m.ctx, c.ID, Credential{})
 		}
 	}

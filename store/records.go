@@ -183,6 +183,9 @@ type Session struct {
 	SelfContained bool `json:",omitempty"`
 	// NewBranch and Restore are as the request has them.
 	NewBranch, Restore string `json:",omitempty"`
+	// Submodules and LFS say that submodules and the files of Git LFS are checked out.
+	Submodules bool `json:",omitempty"`
+	LFS        bool `json:",omitempty"`
 
 	State     SessionState
 	Owner     string // the replica that creates or ends it

@@ -50,9 +50,12 @@ func Hash(username, password string) (c Credential) {
 	return sha256.Sum256(append(append(text, username...), password...))
 }
 
-// String returns the hash in hex, and "" for none.
+// Asked is in place of the hash where the host application is asked for the credential: it gives a user another one each time.
+var Asked = Credential(sha256.Sum256([]byte("berth credential, asked for")))
+
+// String returns the hash in hex, and "" for none, and where the host application is asked.
 func (c Credential) String() string {
-	if c == (Credential{}) {
+	if c == (Credential{}) || c == Asked {
 		return ""
 	}
 	return hex.EncodeToString(c[:])

@@ -154,6 +154,31 @@ func TestSelfContainedBelongsToTheRequest(t *testing.T) {
 	})
 }
 
+// TestSubmodulesAndLFSBelongToTheRequest, and reach the container.
+func TestSubmodulesAndLFSBelongToTheRequest(t *testing.T) {
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		r := world.Request("t", world.RepoA)
+		r.Submodules, r.LFS = true, true
+		world.Create(t, w.Provider, r)
+		for _, c := range w.Engine.Containers() {
+			for _, in := range c.Sessions {
+				if !in.Submodules || !in.LFS {
+					t.Errorf("the session inside is %+v", in)
+				}
+			}
+		}
+		if _, err := w.CreateSession(t.Context(), r); err != nil {
+			t.Errorf("the same request again: %v", err)
+		}
+		for _, change := range []func(){func() { r.LFS = false }, func() { r.LFS, r.Submodules = true, false }} {
+			change()
+			if _, err := w.CreateSession(t.Context(), r); !errors.Is(err, berth.ErrTaskConflict) {
+				t.Errorf("another request: %v", err)
+			}
+		}
+	})
+}
+
 // TestFetchErrorsSayWhatGitDoesNot: the error adds that a container is another machine, and has no keys.
 func TestFetchErrorsSayWhatGitDoesNot(t *testing.T) {
 	for _, c := range []struct{ url, git, want, not string }{

@@ -39,6 +39,8 @@ type Config struct {
 	Last      Last              // what the host does with a session that ends; the zero value = nothing
 	Proofs    *access.Cache     // of access, for this process
 
+	Credentials Credentials // of the host application
+
 	// StartError makes the error that callers get for a session that could not be created
 	StartError func(errs.StartError) error
 	Closing    context.Context // ends, with ErrClosed, when no call begins any more

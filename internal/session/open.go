@@ -16,6 +16,9 @@ import (
 // openTimeout bounds the making of a checkout.
 const openTimeout = 10 * time.Minute
 
+// populateTimeout bounds one with submodules or files of Git LFS. It is more than the agent gives git.
+const populateTimeout = time.Hour + openTimeout
+
 // opening is the way of one session into its container.
 type opening struct {
 	*Manager
@@ -23,6 +26,7 @@ type opening struct {
 	s      *store.Session
 	inside orchestrator.Inside
 	trial  access.Trial // of the request's access
+	cred   orchestrator.Credential
 	proven bool         // its access is proven, or need not be
 	prep   preparing    // of its repository's workspace
 	phases store.Phases // of its own: a fetch, the checkout
@@ -32,7 +36,8 @@ type opening struct {
 // open waits for the session's container, makes the checkout and marks the session active. An error for which isGone holds
 // says that the session may be given another place.
 func (m *Manager) open(ctx context.Context, r *Request, s *store.Session) (Placed, error) {
-	o := &opening{Manager: m, r: r, s: s, trial: m.cfg.Proofs.Try(r.Access), branch: r.Branch}
+	o := &opening{Manager: m, r: r, s: s, trial: m.cfg.Proofs.Try(r.Access), cred: r.Credential, branch: r.Branch}
+	o.cred.Source = o.source()
 	if err := o.connect(ctx); err != nil {
 		return Placed{}, err
 	}
@@ -90,7 +95,7 @@ func (o *opening) checkOutFresh(ctx context.Context, attached bool) (agent.Check
 
 // connect starts the container, or waits for the process that does, and connects to it.
 func (o *opening) connect(ctx context.Context) (err error) {
-	start := o.cfg.Containers.Start(ctx, o.s.Container, o.r.Credential)
+	start := o.cfg.Containers.Start(ctx, o.s.Container, o.cred)
 	if o.inside, err = o.cfg.Containers.Inside(ctx, o.s.Container); err == nil {
 		err = o.cfg.Containers.CheckIsolation(ctx, o.s.Container)
 	}
@@ -126,7 +131,7 @@ func (o *opening) refresh(ctx context.Context) error {
 	defer func() { o.phases.Fetch += time.Since(begun) }()
 	s := *o.s
 	s.Branch = o.branch
-	mirror, err := o.cfg.Containers.Refresh(ctx, &s, o.inside, o.r.Credential, !o.proven)
+	mirror, err := o.cfg.Containers.Refresh(ctx, &s, o.inside, o.cred, !o.proven)
 	if errors.Is(err, agent.ErrBranchNotFound) {
 		return o.fail(ctx, store.PhaseCheckout, err)
 	}
@@ -134,14 +139,19 @@ func (o *opening) refresh(ctx context.Context) error {
 }
 
 func (o *opening) checkOut(ctx context.Context) (agent.Checkout, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	timeout := openTimeout
+	if o.r.Submodules || o.r.LFS {
+		timeout = populateTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	begun := time.Now()
 	defer func() { o.phases.Checkout += time.Since(begun) }()
 	return o.inside.Open(ctx, agent.Session{
 		ID: o.s.ID, UID: o.s.UID, Dir: orchestrator.CheckoutDir(o.r.Key.Repository), URL: o.r.Remote.URL, Branch: o.branch,
 		Author: o.r.Author, Env: o.r.environ(o.cfg.Env), SelfContained: o.r.SelfContained,
-		Proven: o.proven, Caches: o.cfg.Caches, Prepare: o.prep.what,
+		Proven: o.proven, Caches: o.cfg.Caches, Prepare: o.prep.what, Credentials: o.cfg.Credentials.Ask != nil,
+		Submodules: o.r.Submodules, LFS: o.r.LFS,
 	})
 }
 

@@ -29,7 +29,7 @@ func (o *opening) known(byStart bool) {
 
 // prove proves the request's access.
 func (o *opening) prove(ctx context.Context) error {
-	mirror, err := o.cfg.Containers.Prove(ctx, o.s, o.inside, o.r.Credential)
+	mirror, err := o.cfg.Containers.Prove(ctx, o.s, o.inside, o.cred)
 	return o.learn(ctx, mirror, err)
 }
 
@@ -57,7 +57,10 @@ func (o *opening) refused(failure *errs.StartError) *errs.StartError {
 	switch {
 	case isGit && gitremote.Refused(failed.Message):
 		what := "the remote does not give the repository to the request's credential, or has none of that name"
-		if o.r.Credential.Username == "" && o.r.Credential.Password == "" {
+		switch {
+		case o.cred.Source != nil:
+			what = "the remote does not give the repository to the credential of Config.Credentials, or has none of that name"
+		case o.cred.Username == "" && o.cred.Password == "":
 			what = "the request has no credential, and the remote does not give the repository to everybody, or has none of that name (a credential is a part of SessionRequest.Repository, as in https://TOKEN@host/path)"
 		}
 		err := explainFetch(o.r.Key.Repository, &agent.GitError{Op: "fetch", Message: failed.Message})

@@ -30,6 +30,8 @@ type Request struct {
 	SelfContained  bool
 	NewBranch      string // that is begun at Branch; "" = none
 	Restore        string // the task whose saved work is restored; "" = none
+	Submodules     bool
+	LFS            bool
 }
 
 // record returns the record of a new session.
@@ -38,7 +40,7 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 		ID:     id,
 		TaskID: r.TaskID, UserID: r.UserID, SharingKey: r.Key, ContainerName: r.ContainerName, Remote: r.Remote.URL, Branch: r.Branch,
 		Labels: r.Labels, AuthorName: r.Author.Name, AuthorEmail: r.Author.Email, IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,
-		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore,
+		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore, Submodules: r.Submodules, LFS: r.LFS,
 		State: store.SessionCreating, Owner: owner, CreatedAt: now,
 	}
 }
@@ -46,7 +48,8 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 // matches reports whether a session that has the request's TaskID is what the request asks for.
 func (r *Request) matches(s *store.Session) bool {
 	return s.UserID == r.UserID && s.SharingKey == r.Key && s.Branch == r.Branch &&
-		s.SelfContained == r.SelfContained && s.NewBranch == r.NewBranch && s.Restore == r.Restore
+		s.SelfContained == r.SelfContained && s.NewBranch == r.NewBranch && s.Restore == r.Restore &&
+		s.Submodules == r.Submodules && s.LFS == r.LFS
 }
 
 // wrap says which task an error is about. A StartError says so itself.

@@ -109,6 +109,9 @@ func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Cred
 	if err != nil || c == nil || !made && why == missing {
 		return nil, wish.Learned, err
 	}
+	if cred == (orchestrator.Credential{}) && k.cfg.Source != nil {
+		cred.Source = k.cfg.Source(c)
+	}
 	starting := c.State == store.ContainerStarting
 	k.cfg.Containers.Start(ctx, c.ID, cred)
 	inside, err := k.cfg.Containers.Inside(ctx, c.ID)

@@ -26,6 +26,8 @@ type Config struct {
 	Timeout    time.Duration // for which an empty container stays; negative = until its room is needed
 	Budget     Budget        // of containers that are kept warm
 	Refresh    time.Duration // how often the mirror of a warm container is fetched that no session holds; negative = never
+	// Source returns what is asked for the credential of a container's fetches, if Warm was called without one; nil = nothing is
+	Source func(*store.Container) *orchestrator.Source
 	// MaxContainers returns how many containers a sharing key may have, by the pool's record
 	MaxContainers func(*store.Pool) int
 	Context       context.Context              // of the background work; ends with the Provider

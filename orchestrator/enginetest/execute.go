@@ -25,6 +25,7 @@ type Invocation struct {
 	Signals        func() <-chan os.Signal                     // asks for the command's signals
 	Size           func() (size agent.Size, c <-chan struct{}) // of its terminal; nil = it has none
 	Listen         func(port int) (net.Listener, error)
+	Credential     func(context.Context, agent.Question) (agent.Answer, error) // asks for a credential
 }
 
 // Files are the files of one session. Names are as commands give them: relative names are relative to the checkout.
@@ -54,6 +55,7 @@ var executed = []struct {
 	{cmdTrap, traps},
 	{cmdTrapTree, traps},
 	{cmdServe, serves},
+	{cmdAsk, asks},
 	{cmdTerminal, func(_ context.Context, c Invocation) int {
 		in := bufio.NewReader(c.Stdin)
 		shown := func() {
@@ -170,6 +172,25 @@ func serves(_ context.Context, c Invocation) int {
 			}
 		}()
 	}
+}
+
+// asks answers as cmdAsk does.
+func asks(ctx context.Context, c Invocation) int {
+	question, err := io.ReadAll(c.Stdin)
+	if err != nil {
+		return 1
+	}
+	of, _ := strings.CutPrefix(strings.TrimSpace(string(question)), "url=")
+	a, err := c.Credential(ctx, agent.Question{URL: of})
+	switch {
+	case err != nil:
+		print(c.Stderr, err.Error())
+		return 128
+	case a.Refusal != "":
+		print(c.Stderr, a.Refusal)
+		return 128
+	}
+	return print(c.Stdout, "username="+a.Username+"\npassword="+a.Password+"\n")
 }
 
 // stores writes the command's input to files.

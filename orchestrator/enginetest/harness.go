@@ -118,7 +118,7 @@ type testCase struct {
 var (
 	casesOfPools = slices.Concat(connectCases, ensureCases, isolationCases, nameCases, removeCases, resourceCases, contextCases)
 	casesInside  = slices.Concat(attachCases, fetchCases, privateCases, cacheCases, prepareCases, sessionCases, commandCases, filesCases, signalCases,
-		dialCases, detachedCases, listingCases, idleCases, memoryCases, diskCases, streamCases, endCases)
+		dialCases, questionCases, detachedCases, listingCases, idleCases, memoryCases, diskCases, streamCases, endCases)
 )
 
 // Run runs the suite.

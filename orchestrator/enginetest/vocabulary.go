@@ -28,7 +28,9 @@ var (
 	cmdTrapTree = []string{"sh", "-c", `trap "exit 7" USR1; echo ready; sleep 100000; exit 8`} // only the group's signal ends it
 	cmdTerminal = []string{"sh", "-c", `stty size; read line; echo "got $line"; stty size; test -t 0 -a -t 1 -a -t 2 && exit 5`}
 	// cmdServe listens on servePort, for any number of connections, and says a line then. It refuses each repository.
-	cmdServe  = []string{"sh", "-c", "exec git daemon --listen=127.0.0.1 --port=8123 --reuseaddr --max-connections=0 --verbose --log-destination=stderr 2>&1"}
+	cmdServe = []string{"sh", "-c", "exec git daemon --listen=127.0.0.1 --port=8123 --reuseaddr --max-connections=0 --verbose --log-destination=stderr 2>&1"}
+	// cmdAsk asks for a credential, for the URL of its input.
+	cmdAsk    = []string{"git", "credential", "fill"}
 	cmdAbsent = []string{"no-such-program"}
 	// cmdPrepare prepares a workspace. cmdKept reads what it has put into the home.
 	cmdPrepare = []string{"sh", "-c", `echo prepared > note && mkdir -p dep "$HOME/kept" && echo "$GREETING" > dep/greeting && echo home > "$HOME/kept/note"`}

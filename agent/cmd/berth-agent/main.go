@@ -8,6 +8,7 @@
 //	berth-agent warden  opens rooms for the agents of a machine's containers
 //	berth-agent room    is started by warden, and makes one room
 //	berth-agent files   runs in a session's room, and serves the session's files
+//	berth-agent credential  is called by git in a session's room, and asks the agent for a credential
 //	berth-agent isolation   prints what the warden's rooms do
 //	berth-agent version prints the protocol that it speaks
 //
@@ -25,6 +26,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/berth-go/berth/agent/internal/credential"
 	"github.com/berth-go/berth/agent/internal/daemon"
 	"github.com/berth-go/berth/agent/internal/filetree"
 	"github.com/berth-go/berth/agent/internal/git"
@@ -72,6 +74,8 @@ func main() {
 		err = warden.Enter(os.Args[2:])
 	case "files":
 		err = files(os.Args[2:])
+	case "credential":
+		err = helpGit(os.Args[2:])
 	case "isolation":
 		err = isolation(os.Args[2:])
 	case "version":
@@ -111,6 +115,14 @@ func files(args []string) error {
 		return errors.New("usage: berth-agent files CHECKOUT")
 	}
 	return filetree.Main(args[0], os.Stdin, os.Stdout)
+}
+
+// helpGit is git's credential helper in a session.
+func helpGit(args []string) error {
+	if len(args) != 2 {
+		return errors.New("usage: berth-agent credential SESSION-DIRECTORY get | store | erase")
+	}
+	return credential.Helper(args[0], args[1], os.Stdin, os.Stdout)
 }
 
 func serve(args []string) error {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/berth-go/berth/agent/egress"
 	"github.com/berth-go/berth/agent/internal/cache"
+	"github.com/berth-go/berth/agent/internal/credential"
 	"github.com/berth-go/berth/agent/internal/environ"
 	"github.com/berth-go/berth/agent/internal/localport"
 	"github.com/berth-go/berth/agent/internal/mirror"
@@ -78,6 +79,7 @@ type Daemon struct {
 	calls     calls
 	managers  managers
 	meter     *meter
+	desk      credential.Desk
 	unbounded atomic.Bool // the file system does not bound what a session has
 	endings   *endings
 }
@@ -205,6 +207,7 @@ func newDaemon(o Options, program string, table *proc.Table) *Daemon {
 		managers: managers{now: make(map[string]int), left: make(map[string]time.Time), since: time.Now()},
 	}
 	d.endings = newEndings(d.sessions.known)
+	d.desk.Away = d.managers.away
 	d.commands.lines = &lines{commands: &d.commands, sessions: &d.sessions, managers: &d.managers, kept: &d.kept}
 	d.spares, d.ports = newSpares(d), newGuard(d)
 	return d
@@ -218,7 +221,7 @@ func openPlaces(d *Daemon, image *environ.Image) (err error) {
 			"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")...)
 	}
 	shrink := func(ctx context.Context) error { return d.checkouts.trees.Shrink(ctx) }
-	d.places, err = place.Open(place.Config{Root: d.SessionsDir, Etc: d.EtcDir, Shared: d.Shared, Image: image, Shrink: shrink, Log: d.Log})
+	d.places, err = place.Open(place.Config{Root: d.SessionsDir, Etc: d.EtcDir, Shared: d.Shared, Image: image, Shrink: shrink, Program: d.Program, Log: d.Log})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/berth-go/berth/agent/internal/credential"
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/room"
@@ -56,6 +57,12 @@ func (f *furnishing) session(ctx context.Context, w wire.Session, over *tree.Use
 	if err := f.places.Reserve(w.ID); err != nil {
 		s.release()
 		return nil, err
+	}
+	if w.Credentials {
+		var err error
+		if s.office, err = credential.Open(&f.desk, f.places.Top(w.ID), w.ID, w.UID); err != nil {
+			return nil, errors.Join(err, f.clear(ctx, s))
+		}
 	}
 	if f.meter.limit != (place.Usage{}) {
 		s.quota = f.bound(ctx, w.ID, f.meter.limit)

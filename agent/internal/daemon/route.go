@@ -36,6 +36,8 @@ func (d *Daemon) routes() []route {
 		{"GET", "sessions/{id}/commands/{command}", d.commands.attach(&d.sessions)},
 		{"GET", "sessions/{id}/ports", d.sessions.listPorts},
 		{"POST", "connections/{id}", d.commands.lines.dial},
+		{"GET", "questions", takeQuestions(&d.desk)},
+		{"PUT", "questions/{id}", answerQuestion(&d.desk)},
 		{"POST", "calls/{id}", d.makeCall},
 		{"DELETE", "calls/{id}", d.dropCall},
 		{"POST", "commands/{id}", d.startCommand},

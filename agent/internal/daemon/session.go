@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/agent/internal/credential"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/wire"
@@ -18,14 +19,15 @@ import (
 type session struct {
 	wire.Session
 	place    *place.Place
-	room     *room.Keeper   // nil = the agent has no rooms
-	starts   gate           // commands with open streams that do not run yet; the agent's own without a room
-	leave    func()         // the mirror; nil = the session was not open
-	layers   []func()       // release the layers of its caches and the tree of its checkout
-	quota    bool           // the file system bounds what it has on the disk
-	starting sync.WaitGroup // starts that got in before closing
-	history  history        // of its commands
-	lines    atomic.Int32   // connections of clients
+	room     *room.Keeper       // nil = the agent has no rooms
+	starts   gate               // commands with open streams that do not run yet; the agent's own without a room
+	leave    func()             // the mirror; nil = the session was not open
+	layers   []func()           // release the layers of its caches and the tree of its checkout
+	office   *credential.Office // answers its git's questions; nil = it has no helper
+	quota    bool               // the file system bounds what it has on the disk
+	starting sync.WaitGroup     // starts that got in before closing
+	history  history            // of its commands
+	lines    atomic.Int32       // connections of clients
 
 	// sessions.mu protects what follows.
 	closing bool      // takes no new command
@@ -212,7 +214,8 @@ func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, ma
 	if err := d.opening.enter(ctx); err != nil {
 		return nil, false, err
 	}
-	defer d.opening.leave()
+	leaveGate := sync.OnceFunc(d.opening.leave)
+	defer leaveGate()
 	refs, leave, err := d.mirror.Enter(!w.Unproven)
 	if err != nil {
 		return nil, false, err
@@ -227,6 +230,10 @@ func (d *Daemon) open(ctx context.Context, w wire.Session) (_ *wire.Checkout, ma
 		return nil, false, err
 	}
 	if s, err = d.furnish(ctx, w, refs, target); err != nil {
+		return nil, false, err
+	}
+	leaveGate() // what follows waits for servers
+	if err := (populating{d, s}).do(ctx); err != nil {
 		return nil, false, err
 	}
 	s.leave = leave
@@ -246,6 +253,7 @@ func (s *session) release() {
 
 // clear ends the processes of a session and removes its files. It may be repeated.
 func (d *Daemon) clear(ctx context.Context, s *session) error {
+	s.office.Close()
 	if s.room != nil {
 		if err := s.room.Close(ctx); err != nil {
 			return err
@@ -300,6 +308,7 @@ func (d *Daemon) stop(ctx context.Context, s *session) error {
 	d.sessions.mu.Lock()
 	s.closing = true
 	d.sessions.mu.Unlock()
+	s.office.Close()
 	if s.room != nil {
 		if err := s.room.Close(ctx); err != nil { // also ends the starts that are under way
 			return err

@@ -42,6 +42,8 @@ type Job struct {
 	// URL is the remote that it talks to; "" = none. It may use the URL's transport alone. ConnectTimeout and AnswerTimeout
 	// hold for all connections of the uid.
 	URL string
+	// Also are transports that it may use beside.
+	Also []string
 	// Output reads git's stdout as it comes. Its error ends git and is returned. Nil keeps the output, at most maxOutput
 	// bytes; git fails if there are more.
 	Output func(io.Reader) error

@@ -52,7 +52,7 @@ func command(j Job) (args, env []string) {
 	for _, s := range settings {
 		set(s)
 	}
-	allowed := transports(j.URL)
+	allowed := append(transports(j.URL), j.Also...)
 	for _, transport := range allowed {
 		set("protocol." + transport + ".allow=always")
 	}

@@ -31,7 +31,9 @@ type Config struct {
 	Shared []string // directories that any uid may write in
 	Image  *environ.Image
 	Shrink func(ctx context.Context) error // takes away what no session needs; nil = there is nothing
-	Log    *slog.Logger
+	// Program is the agent's, as sessions see it: it helps their gits.
+	Program string
+	Log     *slog.Logger
 }
 
 // Places makes and clears sessions' places.
@@ -134,7 +136,7 @@ func (p *Places) plan(s wire.Session, target mirror.Target) *Place {
 		dir += "_"
 	}
 	return &Place{
-		Checkout: wire.Checkout{Workdir: filepath.Join(p.Top(s.ID), dir), Branch: target.Branch, Commit: target.Commit, SelfContained: s.SelfContained},
+		Checkout: wire.Checkout{Workdir: filepath.Join(p.Top(s.ID), dir), Branch: target.Branch, Commit: target.Commit, SelfContained: s.SelfContained, Credentials: s.Credentials, Populated: true},
 		User:     userName(s.UID),
 	}
 }
@@ -155,6 +157,11 @@ func (p *Places) settle(pl *Place, into string, s wire.Session, refs *mirror.Ref
 	with := p.Image.Session(home)
 	if err := furnish(home, with, s.UID); err != nil {
 		return err
+	}
+	if s.Credentials {
+		if err := p.addHelper(home, top, s.UID); err != nil {
+			return err
+		}
 	}
 	pl.Env = environOf(pl, top, with.Env)
 	return writeRepository(pl, into, s, refs)

@@ -62,6 +62,11 @@ func writeRepository(pl *Place, into string, s wire.Session, refs *mirror.Refs) 
 	if err := writeTo(filepath.Join(dir, "packed-refs"), io.MultiReader(packed, refs.Packed()), s.UID); err != nil {
 		return err
 	}
+	if s.LFS {
+		if err := writeHook(filepath.Join(dir, "hooks/pre-push"), s.UID); err != nil {
+			return err
+		}
+	}
 	for _, f := range files {
 		name := filepath.Join(dir, f.name)
 		if err := own(os.WriteFile(name, f.text, 0o644), name, s.UID); err != nil {

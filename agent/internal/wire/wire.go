@@ -53,6 +53,9 @@ const (
 //	GET    sessions/{id}/ports          list of Port; CodeUnknownSession as above
 //	POST   connections/{id}             Dial -> Dialled; again with the same id: the same connection. CodeRefused. Its bytes are those
 //	                                    of stdin and stdout of commands/{id}. It is reset when its manager has been away for Grace
+//	GET    questions?manager=ID&seen=N  list of Question, as soon as it is not empty; empty after Poll. The manager has all that it got
+//	                                    up to the Number N
+//	PUT    questions/{id}               Answer; one that comes too late is ignored
 //	POST   calls/{id}                   Call in, one Line per line out; again with the same id: the same call
 //	DELETE calls/{id}                   gives up a call and undoes it; returns when that is done
 //	POST   commands/{id}                Start
@@ -197,6 +200,11 @@ type Session struct {
 	Caches []SharedDir `json:"caches,omitempty"`
 	// Prepare: an agent that does not know the field uses no prepared layer.
 	Prepare *Prepare `json:"prepare,omitempty"`
+	// Credentials: an agent that does not know the field makes no helper for git, and leaves Checkout's field out.
+	Credentials bool `json:"credentials,omitempty"`
+	// Submodules and LFS: an agent that does not know the fields checks neither out, and leaves Checkout's Populated out.
+	Submodules bool `json:"submodules,omitempty"`
+	LFS        bool `json:"lfs,omitempty"`
 }
 
 // Checkout is agent.Checkout.
@@ -210,6 +218,10 @@ type Checkout struct {
 	Checked bool `json:"checked,omitempty"`
 	// Prepared is missing in the answer of an agent that does not know Session.Prepare.
 	Prepared string `json:"prepared,omitempty"`
+	// Credentials is missing in the answer of an agent that does not know Session.Credentials.
+	Credentials bool `json:"credentials,omitempty"`
+	// Populated is missing in the answer of an agent that does not know Session.Submodules and LFS.
+	Populated bool `json:"populated,omitempty"`
 }
 
 // Close names the session to close, or the uid to clean up after.

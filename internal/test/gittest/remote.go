@@ -15,6 +15,7 @@ type Remote struct {
 	server *SmartServer
 	name   string
 	dir    string
+	lfs    lfsStore
 
 	change sync.Mutex // serialises changes of the repository, so that no two write one ref
 

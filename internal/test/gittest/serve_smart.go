@@ -48,6 +48,10 @@ func (r *Remote) serve(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "refused: "+req.Header.Get("Authorization")+"\n"+user+":"+password+"\n"+url.UserPassword(user, password).String(), http.StatusForbidden)
 		return
 	}
+	if strings.Contains(req.URL.Path, "/info/lfs/") {
+		r.lfs.serve(w, req, r.URL())
+		return
+	}
 	// CGI has no chunked bodies, but git sends them in a large push.
 	if req.ContentLength < 0 {
 		body, err := io.ReadAll(req.Body)

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/internal/test/local"
+	"github.com/berth-go/berth/store"
 )
 
 // live leads the pool through its life. stored searches the store.
@@ -24,6 +25,7 @@ func (l *planting) live(stored func()) {
 	neighbour := l.create("neighbour", with(remote.URL(), l.values["the password"]), "the neighbour's environment")
 	l.fetchBeside(neighbour, remote)
 	l.failures(s, remote)
+	l.asked()
 	l.commands(s)
 	l.tells()
 	unleak := l.leak(neighbour)
@@ -44,6 +46,29 @@ func (l *planting) live(stored func()) {
 	stored()
 	for _, fault := range l.search.Check(control, places...) {
 		t.Error(fault)
+	}
+}
+
+// asked lets git ask for a credential, in a session, until its programs were seen at work.
+func (l *planting) asked() {
+	remote := l.Git.Create("org/asked", gittest.Small())
+	remote.RequireCredentials("robot", l.values["the password that is asked for"])
+	s := l.Create("asked", remote.URL(), "")
+	record, err := store.Read[*store.Session](l.T.Context(), l.store, store.SessionKey(s.ID()))
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	remote.Delay(150 * time.Millisecond)
+	defer remote.Delay(0)
+	for n := 0; n < 30 && (l.watch.Seen("git-remote-http", record.UID) == 0 || l.watch.Seen("berth-agent", record.UID) == 0); n++ {
+		local.Sh(l.T, s, "git commit -q --allow-empty -m more && git push -q origin HEAD 2>&1 && git fetch -q 2>&1")
+	}
+	if l.watch.Seen("git-remote-http", record.UID) == 0 || l.watch.Seen("berth-agent", record.UID) == 0 {
+		l.T.Errorf("the programs of a push were not seen: %s", l.watch.All())
+	}
+	l.engine.Everything(l.begun)
+	if err := l.TerminateSession(l.T.Context(), s.ID()); err != nil {
+		l.T.Error(err)
 	}
 }
 

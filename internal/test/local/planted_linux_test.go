@@ -101,6 +101,7 @@ func newPlanting(t *testing.T, st store.Store, handler func(*secrets.Search) slo
 	for _, name := range []string{
 		control, "the environment of all", "the session's environment", "the neighbour's environment", "the command's environment",
 		"the password", "the wrong password", "the password of the echo", "the password of the registry",
+		"the password that is asked for",
 	} {
 		l.values[name] = l.search.Plant(name)
 	}
@@ -126,6 +127,12 @@ func newPlanting(t *testing.T, st store.Store, handler func(*secrets.Search) slo
 				return l.image
 			}
 			return ""
+		},
+		Credentials: func(_ context.Context, r berth.CredentialRequest) (berth.Credential, error) {
+			if !strings.Contains(r.URL, "org/asked") {
+				return berth.Credential{}, nil
+			}
+			return berth.Credential{Username: "robot", Password: l.values["the password that is asked for"]}, nil
 		},
 		RegistryAuth: func(context.Context, string) (orchestrator.RegistryAuth, error) {
 			return orchestrator.RegistryAuth{Username: "robot", Password: l.values["the password of the registry"]}, nil

@@ -79,6 +79,9 @@ func (h host) install(c *berth.Config) {
 	if h.plan.authorizes {
 		c.Authorize = h.authorize
 	}
+	if h.plan.credentials() {
+		c.Credentials = h.credential
+	}
 	if h.plan.teams {
 		c.Sharing.Key = func(r berth.AccessRequest) (string, error) {
 			switch h.fails("key", r.TaskID) {

@@ -17,11 +17,14 @@ import (
 const printed = 60_000
 
 // work does the work of commands. The first argument says how long a command runs, and the second one, if any, its exit
-// code.
+// code. If there is a third one, it is the repository for which git asks for a credential.
 func work(ctx context.Context, c fake.Command) int {
 	d, err := time.ParseDuration(c.Args[1])
 	if err != nil {
 		return 2
+	}
+	if len(c.Args) > 3 {
+		ask(ctx, c)
 	}
 	pause(ctx, d)
 	if _, err := io.WriteString(c.Stdout, strings.Repeat("x", printed)); err != nil {
@@ -54,9 +57,14 @@ func (t *task) command(s *berth.Session, hold time.Duration) {
 		code = "3"
 	}
 	out := &reader{pause: t.plan.dice.upTo(time.Second, t.name, "reads")}
-	cmd := s.Command(ctx, "work", hold.String(), code)
-	cmd.Stdout = out
+	args := []string{hold.String(), code}
+	if t.plan.credentials() {
+		args = append(args, s.Info().Repository.String())
+	}
+	cmd, said := s.Command(ctx, "work", args...), &complaints{to: t.rules}
+	cmd.Stdout, cmd.Stderr = out, said
 	err := cmd.Run()
+	said.check(t.name)
 	t.rules.delivered(t.name, code, out.n.Load(), err)
 	t.rules.ran(s, err)
 }

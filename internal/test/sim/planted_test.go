@@ -53,6 +53,8 @@ var planted = []struct {
 		"user.Queued >= l.Queued", "user.Queued > l.Queued"}}},
 	{"Revoke leaves the sessions that are being created", []edit{{"internal/session/revoke.go",
 		"store.SessionCreating, store.SessionActive, store.SessionTerminating,", "store.SessionActive, store.SessionTerminating,"}}},
+	{"git asks for another user", []edit{{"internal/session/credential.go",
+		"User: s.UserID, Labels: s.Labels", "User: \"user-0\", Labels: s.Labels"}}},
 	{"Revoke does not wait", []edit{{"internal/session/revoke.go", "	ends.Wait()\n", ""}}},
 	{"Revoke ends what the user has on other repositories", []edit{{"internal/session/revoke.go",
 		"store.SessionQuery{UserID: userID, Repository: repository,", "store.SessionQuery{UserID: userID,"}}},

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/fake"
 )
 
@@ -47,6 +49,8 @@ func Shell(ctx context.Context, c fake.Command) int {
 		}
 	case "drip":
 		return drip(c)
+	case "ask":
+		return ask(ctx, c)
 	case "trap": // exits with the number of the first signal
 		select {
 		case sig := <-c.Signals():
@@ -71,6 +75,23 @@ func Shell(ctx context.Context, c fake.Command) int {
 			}
 		}
 	}
+	return 0
+}
+
+// ask prints the credential for a URL, as "git credential fill" does. Further arguments are push and rejected.
+func ask(ctx context.Context, c fake.Command) int {
+	a, err := c.Credential(ctx, agent.Question{
+		URL: c.Args[1], Push: slices.Contains(c.Args, "push"), Rejected: slices.Contains(c.Args, "rejected"),
+	})
+	switch {
+	case err != nil:
+		fmt.Fprint(c.Stdout, err)
+		return 2
+	case a.Refusal != "":
+		fmt.Fprint(c.Stdout, a.Refusal)
+		return 1
+	}
+	fmt.Fprint(c.Stdout, a.Username, ":", a.Password)
 	return 0
 }
 

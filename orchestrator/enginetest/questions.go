@@ -1,0 +1,97 @@
+package enginetest
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/orchestrator"
+)
+
+// askFor runs cmdAsk in a session, and returns what it printed when it has ended.
+func askFor(f *fixture, in orchestrator.Inside, session, url string) <-chan string {
+	f.Helper()
+	var out, errs bytes.Buffer
+	p := f.start(in, agent.Command{Session: session, Args: cmdAsk, Stdin: strings.NewReader("url=" + url + "\n\n"), Stdout: &out, Stderr: &errs})
+	said := make(chan string, 1)
+	go func() {
+		exit, _ := p.Wait()
+		said <- fmt.Sprintf("%d %s%s", exit.Code, &out, &errs)
+	}()
+	return said
+}
+
+// takeQuestions takes questions until there is one.
+func takeQuestions(f *fixture, in orchestrator.Inside, seen uint64) []agent.Question {
+	f.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		some, err := in.Questions(f.ctx, seen)
+		if err != nil {
+			f.Fatalf("Questions: %v", err)
+		}
+		if len(some) > 0 {
+			return some
+		}
+	}
+	f.Fatal("no question came")
+	return nil
+}
+
+var questionCases = []testCase{{
+	rule: "the git of a session asks for credentials, and each question goes to one process, or to another one if that is gone",
+	test: func(f *fixture) {
+		h, in := f.inside()
+		f.fetch(in, f.Remote)
+		s, silent := f.session("s1"), f.session("s2")
+		s.Credentials = true
+		f.open(in, s)
+		f.open(in, silent)
+		const url = "https://git.example/owner/name.git"
+		said := askFor(f, in, s.ID, url)
+		other := f.attach(h, f.own().Name)
+		taken := takeQuestions(f, other, 0)
+		if len(taken) != 1 || taken[0].Session != s.ID || taken[0].URL != url || taken[0].Push || taken[0].Rejected {
+			f.Errorf("taken: %+v", taken)
+		}
+		other.Close()
+		again := takeQuestions(f, in, 0)
+		if len(again) != 1 || again[0].ID != taken[0].ID || again[0].Number <= taken[0].Number {
+			f.Errorf("when the process that had it is gone: %+v, and it was %+v", again, taken)
+		}
+		for _, a := range []agent.Answer{{Username: "me", Password: "s3cret"}, {Username: "late"}} {
+			if err := in.AnswerQuestion(f.ctx, again[0].ID, a); err != nil {
+				f.Errorf("AnswerQuestion: %v", err)
+			}
+		}
+		if got, _ := received(said, patience); !strings.HasPrefix(got, "0 ") || !strings.Contains(got, "username=me\npassword=s3cret\n") {
+			f.Errorf("git says %q", got)
+		}
+		said = askFor(f, in, s.ID, url)
+		next := takeQuestions(f, in, again[0].Number)
+		if len(next) != 1 || next[0].ID == taken[0].ID {
+			f.Errorf("the next question: %+v", next)
+		}
+		if err := in.AnswerQuestion(f.ctx, next[0].ID, agent.Answer{Refusal: "not today"}); err != nil {
+			f.Errorf("AnswerQuestion: %v", err)
+		}
+		if got, _ := received(said, patience); !strings.HasPrefix(got, "128 ") || !strings.Contains(got, "not today") {
+			f.Errorf("a refused git says %q", got)
+		}
+		if got, _ := received(askFor(f, in, silent.ID, url), patience); !strings.HasPrefix(got, "128 ") {
+			f.Errorf("a session that was opened without Credentials: %q", got)
+		}
+		said = askFor(f, in, s.ID, url)
+		last := takeQuestions(f, in, next[0].Number)
+		if err := in.CloseSession(f.ctx, s.ID, s.UID); err != nil {
+			f.Fatal(err)
+		}
+		if err := in.AnswerQuestion(f.ctx, last[0].ID, agent.Answer{Username: "me"}); err != nil {
+			f.Errorf("AnswerQuestion after the session's end: %v", err)
+		}
+		if got, _ := received(said, patience); strings.Contains(got, "username") {
+			f.Errorf("a git whose session has ended says %q", got)
+		}
+	},
+}}
