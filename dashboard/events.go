@@ -119,7 +119,7 @@ func endLevel(f store.Failure) string {
 	switch f.Reason {
 	case store.EndStartFailed, store.EndInstanceLost, store.EndContainerLost, store.EndOverLimit:
 		return "bad"
-	case store.EndAbandoned, store.EndRevoked:
+	case store.EndAbandoned, store.EndRevoked, store.EndInterrupted:
 		return "warn"
 	}
 	return ""

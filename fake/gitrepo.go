@@ -210,3 +210,10 @@ func (r *remotes) Files(spelling, branch string) map[string]string {
 	}
 	return files
 }
+
+// RefusePushes makes a remote repository refuse every push with err. nil undoes it. See Repo.PushErr.
+func (r *remotes) RefusePushes(spelling string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of(spelling).repo.PushErr = err
+}

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/internal/test/worksuite"
 	of "github.com/berth-go/berth/work"
 )
 
@@ -93,6 +95,22 @@ func TestWork(t *testing.T) {
 		for c, err := range s.Commands(ctx) {
 			t.Errorf("a command of the session: %v, %v", c.Args, err)
 		}
+	})
+}
+
+// TestWorkConformance: the fake does with repositories what real containers do.
+func TestWorkConformance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const remote = "https://git.example/acme/suite"
+		engine := fake.NewEngine(fake.EngineOptions{})
+		p, err := fake.NewProvider(fake.Options{Engine: engine, Config: berth.Config{
+			SaveWork: berth.SaveToBranch, Snapshots: fake.NewSnapshots(fake.SnapshotOptions{}), MaxTasksPerInstance: 20, MirrorMaxAge: time.Nanosecond,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		worksuite.Run(t, worksuite.Harness{Provider: p, Repository: remote, Refuse: func() { engine.RefusePushes(remote, errors.New("remote: refused")) }})
 	})
 }
 

@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/internal/test/local"
+	"github.com/berth-go/berth/internal/test/worksuite"
+	"github.com/berth-go/berth/orchestrator/dirsnapshots"
 	"github.com/berth-go/berth/work"
 )
 
@@ -86,4 +91,23 @@ printf '#!/bin/sh\nid -u >"$HOME/hook"; touch "$HOME/hooked"\n' >.git/hooks/pre-
 			t.Errorf("%v, %v", c.Args, err)
 		}
 	}
+}
+
+// TestLocalWorkConformance: real containers do with repositories what the suite says, as the fake does.
+func TestLocalWorkConformance(t *testing.T) {
+	snapshots, err := dirsnapshots.New(dirsnapshots.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := local.New(t, berth.Config{SaveWork: berth.SaveToBranch, Snapshots: snapshots, MaxTasksPerInstance: 20, MirrorMaxAge: time.Nanosecond})
+	remote := l.Git.Create("org/suite", gittest.Files(map[string]string{"README": "hello\n"}))
+	worksuite.Run(t, worksuite.Harness{Provider: l.Provider, Repository: remote.URL(), Refuse: func() {
+		hook := filepath.Join(remote.Dir(), "hooks", "pre-receive")
+		if err := os.MkdirAll(filepath.Dir(hook), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(hook, []byte("#!/bin/sh\necho refused >&2\nexit 1\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}})
 }
