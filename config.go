@@ -74,7 +74,7 @@ type Config struct {
 	OnEnd func(context.Context, *Session, EndReason) error
 	// SaveWork keeps what a session has not pushed when it ends, after OnEnd, for SessionRequest.Restore: see docs/work.md. Default: SaveNothing
 	SaveWork SaveWork
-	// EndTimeout bounds OnEnd, and then SaveWork. TerminateSession waits for both. Default 1 min
+	// EndTimeout bounds OnEnd and SaveWork together; with both, OnEnd has half of it. TerminateSession waits for them. Default 1 min
 	EndTimeout time.Duration
 	// Snapshots keeps what is to outlive instances: see SaveWork. nil = nothing
 	Snapshots orchestrator.SnapshotStore

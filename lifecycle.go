@@ -294,16 +294,45 @@ func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome
 	return out
 }
 
-func (u upward) onEnd(ctx context.Context, s *Session, why EndReason) (err error) {
-	if u.p.cfg.OnEnd == nil {
+// onEnd calls Config.OnEnd. With SaveWork, it has half of EndTimeout, and is not waited for any longer.
+func (u upward) onEnd(ctx context.Context, s *Session, why EndReason) error {
+	cfg := &u.p.cfg
+	if cfg.OnEnd == nil {
 		return nil
 	}
+	if cfg.SaveWork == SaveNothing {
+		return guarded(ctx, s, why, cfg.OnEnd)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.EndTimeout/2, errHalf)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- guarded(ctx, s, why, cfg.OnEnd) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if err := loop.Sleep(context.WithoutCancel(ctx), time.Second); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	default:
+		return fmt.Errorf("it does not return: %w", context.Cause(ctx))
+	}
+}
+
+var errHalf = fmt.Errorf("half of Config.EndTimeout has passed: %w", context.DeadlineExceeded)
+
+// guarded calls a function of the host.
+func guarded(ctx context.Context, s *Session, why EndReason, fn func(context.Context, *Session, EndReason) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("it panicked: %v", p)
 		}
 	}()
-	return u.p.cfg.OnEnd(ctx, s, why)
+	return fn(ctx, s, why)
 }
 
 // FindWork implements session.Work.

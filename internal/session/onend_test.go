@@ -272,6 +272,21 @@ func TestSaveWork(t *testing.T) {
 	}
 }
 
+// TestSaveWorkAfterOnEnd: a function that fails, or does not return, does not keep the work from being saved.
+func TestSaveWorkAfterOnEnd(t *testing.T) {
+	blocks := func(context.Context, *berth.Session, berth.EndReason) error { time.Sleep(time.Hour); return nil }
+	world.Run(t, world.Setup{Config: berth.Config{SaveWork: berth.SaveToBranch, OnEnd: blocks}}, func(t *testing.T, w *world.World) {
+		s := w.Create("t", world.RepoA)
+		keepFile(t, s, "a.txt", "one")
+		w.Terminate(s)
+		info, err := s.Refresh(t.Context())
+		if err != nil || info.Saved != "branch berth/save/t" || !errors.Is(s.Err(), berth.ErrUnsaved) || !strings.Contains(s.Err().Error(), "does not return") {
+			t.Errorf("%q, %v, %v", info.Saved, s.Err(), err)
+		}
+		time.Sleep(2 * time.Hour) // the function returns
+	})
+}
+
 // TestSaveNothingWhereAllIsPushed: no branch is left of a session that has pushed its work.
 func TestSaveNothingWhereAllIsPushed(t *testing.T) {
 	world.Run(t, world.Setup{Config: berth.Config{SaveWork: berth.SaveToBranch}}, func(t *testing.T, w *world.World) {

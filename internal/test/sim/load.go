@@ -56,6 +56,9 @@ func (t *task) request() berth.SessionRequest {
 	} else if t.will(0.1, "tag") {
 		r.Branch = tag
 	}
+	if t.will(0.1, "has a lifetime") {
+		r.MaxLifetime = d.upTo(2*time.Minute, t.name, "lifetime") + time.Second
+	}
 	return r
 }
 

@@ -17,6 +17,8 @@ import (
 type lasts struct {
 	mu   sync.Mutex // protects done
 	done map[string]bool
+
+	since map[string]time.Time // when a session was first seen active; used by check only
 }
 
 func (l *lasts) has(id string) bool {
@@ -73,7 +75,7 @@ func (h host) mustEnd(info berth.SessionInfo, why berth.EndReason) {
 }
 
 // timely are the ends before which OnEnd is called.
-var timely = []store.EndReason{store.EndTerminated, store.EndExpired, store.EndInterrupted}
+var timely = []store.EndReason{store.EndTerminated, store.EndExpired, store.EndLifetime, store.EndInterrupted}
 
 // parted checks that no session has ended before its OnEnd was over.
 func (r *rules) parted(s *audit.Snapshot) {
@@ -83,6 +85,23 @@ func (r *rules) parted(s *audit.Snapshot) {
 	for _, x := range s.Sessions {
 		if x.State == store.SessionEnded && x.Took > 0 && slices.Contains(timely, x.End.Reason) && !r.lasts.has(x.ID) {
 			r.broken("session %s of %s has ended (%s) without its OnEnd: %s", x.ID, x.TaskID, x.End.Reason, fmt.Sprint(x.Unsaved))
+		}
+	}
+}
+
+// lived checks that no session ends before its MaxLifetime because of that. It is called at each commit.
+func (r *rules) lived(s *audit.Snapshot) {
+	for _, x := range s.Sessions {
+		if _, seen := r.lasts.since[x.ID]; !seen && x.State == store.SessionActive {
+			r.lasts.since[x.ID] = time.Now()
+		}
+		since, seen := r.lasts.since[x.ID]
+		if x.End.Reason != store.EndLifetime || x.State != store.SessionTerminating {
+			continue
+		}
+		r.world.trace.saw("a session reached its MaxLifetime")
+		if age := time.Since(since); !seen || age < x.MaxLifetime {
+			r.broken("session %s of %s has lived for %v, and may for %v", x.ID, x.TaskID, age, x.MaxLifetime)
 		}
 	}
 }

@@ -76,6 +76,8 @@ var planted = []struct {
 		"if err := m.cleaner.clean(ctx, s, wasActive); err != nil {\n\t\treturn err\n\t}", "go func(s *store.Session) { _ = m.cleaner.clean(ctx, s, wasActive) }(s)"}}},
 	{"what the host does with a session that ends is not done again when a process has died", []edit{{"internal/session/end.go",
 		"if s, err = (Owned{m}).runLast(ctx, s); err != nil {\n\t\treturn err\n\t}", "if wasActive {\n\t\tif s, err = (Owned{m}).runLast(ctx, s); err != nil {\n\t\t\treturn err\n\t\t}\n\t}"}}},
+	{"the age of a session grows with each look", []edit{{"internal/session/lifetime.go",
+		"was.from + now.Sub(was.seen)", "was.from + 2*now.Sub(was.seen)"}}},
 	{"a session expires although it was renewed", []edit{{"internal/session/end.go",
 		"case why.Reason == store.EndAbandoned, expires && s.Beat != beat:", "case why.Reason == store.EndAbandoned:"}}},
 	{"a session expires when a wall clock says so", []edit{

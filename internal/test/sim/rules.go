@@ -42,7 +42,7 @@ func newRules(w *world) *rules {
 		world: w, harmed: make(map[string]bool), sessions: make(map[string]string), dying: make(map[string]int),
 		fences: newFences(), cost: &cost{last: time.Now()}, bill: &billing{meters: make(map[string]store.Meter)},
 	}
-	r.lasts.done = make(map[string]bool)
+	r.lasts.done, r.lasts.since = make(map[string]bool), make(map[string]time.Time)
 	r.calls, r.fair, r.quotas = newCalls(r), newFair(r), newQuotas(r)
 	r.empty = &empties{rules: r, warm: make(map[string]bool)}
 	r.calls.plantMachines()
@@ -100,6 +100,7 @@ func (r *rules) check() {
 	r.proven(s)
 	r.authorized(s)
 	r.parted(s)
+	r.lived(s)
 	r.shares(s)
 	for _, fault := range r.bill.look(r.world) {
 		r.broken("%s", fault)

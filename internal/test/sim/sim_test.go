@@ -82,7 +82,7 @@ var rare = []string{
 	string(operated), string(roomless), "refused for lack of rooms",
 	string(refusing), string(silent), "access denied", string(unruly), "not authorized", "time accounted to a session",
 	"container empty", "an empty container was joined", "an empty container gave way", "time accounted to an empty container",
-	"OnEnd", "OnEnd was cut off",
+	"OnEnd", "OnEnd was cut off", "a session reached its MaxLifetime",
 	"a container is warm", "container warm", "the planner keeps a container warm",
 	"workspace prepared", "a session began with a prepared workspace", "a preparation failed",
 }
