@@ -98,7 +98,7 @@ func (s *suite) changes(in *berth.Session) {
 		s.Errorf("two files: %+v", c)
 	}
 	p := s.patch(in)
-	for _, part := range []string{"\nSubject: [PATCH] ", "\nBerth-Base: " + in.Info().Commit + "\n", "\nBerth-Branch: main\n", "\n+one\n", "\n+two\n", "new file mode 100644"} {
+	for _, part := range []string{"\nSubject: ", "\nBerth-Base: " + in.Info().Commit + "\n", "\nBerth-Branch: main\n", "\n+one\n", "\n+two\n", "new file mode 100644"} {
 		if !strings.Contains(p, part) {
 			s.Errorf("%q is not in the patch:\n%s", part, p)
 		}
