@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/usage"
 	"github.com/berth-go/berth/internal/warmth"
@@ -109,6 +110,10 @@ type Config struct {
 	// CredentialHosts are the hosts, such as lfs.example.org, for which sessions may ask Credentials beside their repository's own,
 	// over https. nil = none
 	CredentialHosts []string
+	// KnownHosts are the host keys of servers from which mirrors are fetched over ssh, as lines of OpenSSH's known_hosts. Those of
+	// github.com, gitlab.com and bitbucket.org are known in any case. "" = any other server is trusted at first sight; otherwise a
+	// fetch from one fails whose key is not here
+	KnownHosts string
 	// Access says when a user must prove that its credential reads a repository. The zero value is AccessProve
 	Access Access
 	// Image is the image of the containers. It needs git and a POSIX shell. It must have no account and no group with an ID
@@ -319,6 +324,9 @@ func (c Config) validate() error {
 	check(c.SaveWork != SaveToSnapshots || c.Snapshots != nil, "Snapshots", "is required, because SaveWork is SaveToSnapshots")
 	check(c.Access >= AccessProve && c.Access <= AccessAllowAll, "Access", "must be AccessProve, AccessProveAlways or AccessAllowAll")
 	c.Sharing.validate(check)
+	if err := gitremote.CheckKnownHosts(c.KnownHosts); err != nil {
+		check(false, "KnownHosts", err.Error())
+	}
 	if err := checkCredentialHosts(c.CredentialHosts); err != nil {
 		check(false, "CredentialHosts", err.Error())
 	}

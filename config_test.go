@@ -55,6 +55,8 @@ func TestConfigFaultsAreNamedAllAtOnce(t *testing.T) {
 		"SessionRetention":           func(c *berth.Config) { c.SessionRetention = -1 },
 		"MirrorMaxAge":               func(c *berth.Config) { c.MirrorMaxAge = -2 },
 		"FetchTimeout":               func(c *berth.Config) { c.FetchTimeout = -1 },
+		"CredentialHosts":            func(c *berth.Config) { c.CredentialHosts = []string{"LFS.example/x"} },
+		"KnownHosts":                 func(c *berth.Config) { c.KnownHosts = "git.example ssh-ed25519" },
 		"MirrorBudget":               func(c *berth.Config) { c.MirrorBudget = -2 },
 		"Limits.ShmBytes":            func(c *berth.Config) { c.Limits.MemoryBytes, c.Limits.ShmBytes = 1<<20, 2<<20 },
 		"UserLimits":                 func(c *berth.Config) { c.UserLimits.Queued = -2 },

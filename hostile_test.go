@@ -261,15 +261,30 @@ var configTexts = map[string]func(c *berth.Config, text string){
 	"Egress.Allow": func(c *berth.Config, text string) {
 		c.Egress = orchestrator.Egress{Mode: orchestrator.EgressAllowList, Allow: []string{text}}
 	},
-	"Egress.Remotes": func(c *berth.Config, text string) { c.Egress.Remotes = []string{text} },
-	"Env":            func(c *berth.Config, text string) { c.Env = map[string]string{text: "v"} },
-	"Env's values":   func(c *berth.Config, text string) { c.Env = map[string]string{"K": text} },
-	"Caches.Name":    func(c *berth.Config, text string) { c.Caches[0].Name = text },
-	"Caches.Dir":     func(c *berth.Config, text string) { c.Caches[0].Dir = text },
-	"Caches.Files":   func(c *berth.Config, text string) { c.Caches[0].Files = []string{text} },
-	"Caches.Fill":    func(c *berth.Config, text string) { c.Caches[0].Fill = []string{text} },
-	"Runtime":        func(c *berth.Config, text string) { c.Runtime = text },
-	"UsageLabels":    func(c *berth.Config, text string) { c.UsageLabels = []string{text} },
+	"Egress.Remotes":  func(c *berth.Config, text string) { c.Egress.Remotes = []string{text} },
+	"Env":             func(c *berth.Config, text string) { c.Env = map[string]string{text: "v"} },
+	"Env's values":    func(c *berth.Config, text string) { c.Env = map[string]string{"K": text} },
+	"Caches.Name":     func(c *berth.Config, text string) { c.Caches[0].Name = text },
+	"Caches.Dir":      func(c *berth.Config, text string) { c.Caches[0].Dir = text },
+	"Caches.Files":    func(c *berth.Config, text string) { c.Caches[0].Files = []string{text} },
+	"Caches.Fill":     func(c *berth.Config, text string) { c.Caches[0].Fill = []string{text} },
+	"KnownHosts":      func(c *berth.Config, text string) { c.KnownHosts = text },
+	"Runtime":         func(c *berth.Config, text string) { c.Runtime = text },
+	"UsageLabels":     func(c *berth.Config, text string) { c.UsageLabels = []string{text} },
+	"CredentialHosts": func(c *berth.Config, text string) { c.CredentialHosts = []string{text} },
+	"Credentials": func(c *berth.Config, text string) {
+		c.Credentials = func(context.Context, berth.CredentialRequest) (berth.Credential, error) {
+			return berth.Credential{Username: text, Password: text}, nil
+		}
+	},
+	"Credentials's error": func(c *berth.Config, text string) {
+		c.Credentials = func(context.Context, berth.CredentialRequest) (berth.Credential, error) {
+			return berth.Credential{}, errors.New(text)
+		}
+	},
+	"Credentials's panic": func(c *berth.Config, text string) {
+		c.Credentials = func(context.Context, berth.CredentialRequest) (berth.Credential, error) { panic(text) }
+	},
 	"ImageFor": func(c *berth.Config, text string) {
 		c.ImageFor = func(naming.Repository) string { return text }
 	},

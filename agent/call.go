@@ -23,7 +23,7 @@ import (
 func (c *Client) Fetch(ctx context.Context, f Fetch, progress func(Progress)) (Mirror, error) {
 	line, err := c.call(ctx, wire.Call{Op: wire.OpFetch, Fetch: &wire.Fetch{
 		URL: f.URL, Username: f.Username, Password: f.Password, MaxAge: f.MaxAge, Branch: f.Branch,
-		Env: variables(f.Env), Prove: f.Prove,
+		Env: variables(f.Env), Prove: f.Prove, KnownHosts: f.KnownHosts,
 	}}, progress)
 	if err != nil {
 		return Mirror{}, err

@@ -22,6 +22,9 @@ type Fetch struct {
 	// proxies have an effect. HOME, PATH and the variables of ssh and XDG have none. An agent of an older version ignores
 	// Env.
 	Env map[string]string
+	// KnownHosts are host keys for ssh, in the form of known_hosts, beside gitremote.KnownHosts. If it is empty, other hosts are trusted
+	// at first sight. Otherwise the fetch from any other host fails. An agent of an older version ignores KnownHosts.
+	KnownHosts string
 	// Prove makes the agent prove, if the mirror is private, that the remote admits Username and Password: it asks the remote,
 	// unless the fetch has read it with them. Without a credential, the remote must admit everybody. If the remote refuses,
 	// Fetch fails with its refusal.

@@ -36,6 +36,7 @@ type Config struct {
 	PrepareFor func(naming.Repository) Prepare
 	// RequireIsolation refuses containers whose sessions have no rooms.
 	RequireIsolation bool
+	KnownHosts       string // of every fetch: see agent.Fetch
 	// Prove makes the fetch of a start prove access: see agent.Fetch.
 	Prove  bool
 	Egress Egress

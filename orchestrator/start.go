@@ -234,6 +234,7 @@ func (m *Manager) fetchFor(ctx context.Context, s *store.Session, inside Inside,
 }
 
 func (m *Manager) fetch(ctx context.Context, c *store.Container, inside Inside, f agent.Fetch) (agent.Mirror, error) {
+	f.KnownHosts = m.cfg.KnownHosts
 	mirror, err := inside.Fetch(ctx, f, func(p agent.Progress) {
 		message := p.Phase
 		if p.Percent >= 0 {

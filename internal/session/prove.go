@@ -98,7 +98,9 @@ func explainFetch(r naming.Repository, err error) error {
 	switch {
 	case r.IsLoopback():
 		hint = r.Host + " is the container itself there, not the machine that runs this program: name the remote by an address that containers reach, such as the machine's own in its network"
-	case says("Permission denied (") || says("Host key verification failed"):
+	case says("Host key verification failed"):
+		hint = "the server's host key is not the one that is known: see Config.KnownHosts; containers have no ssh key either"
+	case says("Permission denied ("):
 		hint = "containers have no ssh key: use https with a token (https://TOKEN@host/path), or an image whose ssh configuration has one"
 	case says("cannot run ssh") || says("ssh: not found") || says("ssh: command not found"):
 		hint = "the image has no ssh client: use https, or add one to the image"

@@ -43,7 +43,7 @@ func (m *Mirror) lead(ctx context.Context, job *git.Job, r wire.Fetch, route *re
 	case "http", "https":
 	default: // ssh has its proxy command in environ
 		job.Env = append(job.Env, "GIT_PROXY_COMMAND="+m.Askpass)
-		return nil
+		return writeKnownHosts(m.home(), r)
 	}
 	configured, err := m.proxyOfImage(ctx, job, r.URL)
 	if err != nil {

@@ -150,6 +150,8 @@ type Fetch struct {
 	MaxAge   time.Duration `json:"max_age,omitempty"`
 	Branch   string        `json:"branch,omitempty"`
 	Env      [][]byte      `json:"env,omitempty"` // "key=value", in order of the keys
+	// KnownHosts: an agent that does not know the field trusts each host at first sight.
+	KnownHosts string `json:"known_hosts,omitempty"`
 	// Prove: an agent that does not know the field leaves Mirror.Checked out.
 	Prove bool `json:"prove,omitempty"`
 }

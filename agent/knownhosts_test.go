@@ -1,0 +1,84 @@
+package agent_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/internal/agenttest"
+	"github.com/berth-go/berth/internal/test/need"
+)
+
+// sshServer is a server that lets nobody in. It returns its address, a line of known_hosts, and how many clients have trusted it.
+func sshServer(t *testing.T) (address, known string, trusted *atomic.Int64) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := &ssh.ServerConfig{PasswordCallback: func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, errors.New("no") }}
+	cfg.AddHostKey(signer)
+	trusted = new(atomic.Int64)
+	cfg.AuthLogCallback = func(_ ssh.ConnMetadata, method string, _ error) {
+		if method == "none" { // with which each begins
+			trusted.Add(1)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // ends with the connection
+				defer conn.Close()
+				ssh.NewServerConn(conn, cfg)
+			}()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return l.Addr().String(), "[127.0.0.1]:" + port + " " + string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(signer.PublicKey()))) + "\n", trusted
+}
+
+// TestKnownHostsOfSSH: a server whose key is not the known one gets no fetch, and neither does an unknown one, if hosts are named.
+func TestKnownHostsOfSSH(t *testing.T) {
+	need.Program(t, "ssh")
+	c := agenttest.StartAfter(t, mirrorAccount).Client(agent.ClientOptions{})
+	one, known, clients := sshServer(t)
+	other, knownToo, clientsToo := sshServer(t)
+	at, _, _ := strings.Cut(known, " ")
+	_, wrongKey, _ := strings.Cut(knownToo, " ")
+	for _, f := range []struct {
+		what, address, hosts string
+		trusts               bool
+	}{
+		{"the right key", one, known, true},
+		{"another key", one, at + " " + wrongKey, false},
+		{"another host", other, known, false},
+		{"a list with the host", other, "# all\n" + known + knownToo, true},
+		{"no list", other, "", true},
+	} {
+		before := clients.Load() + clientsToo.Load()
+		_, err := c.Fetch(testContext(t), agent.Fetch{URL: "ssh://git@" + f.address + "/x", KnownHosts: f.hosts}, nil)
+		if trusts := clients.Load()+clientsToo.Load() > before; err == nil || trusts != f.trusts {
+			t.Errorf("%s: trusted: %v, %v", f.what, trusts, err)
+		}
+	}
+}
