@@ -148,6 +148,11 @@ type Config struct {
 	// start without, and EventPrepared, the log and Stats say so. PrepareFor is called at each start, must return the same for the
 	// same repository, and must not block. If it panics, nothing is prepared. The zero Prepare: nothing is. nil = nothing for all
 	PrepareFor func(naming.Repository) orchestrator.Prepare
+	// Devcontainer reads .devcontainer/devcontainer.json of each commit: its onCreateCommand and updateContentCommand prepare the
+	// workspace, before the commands of PrepareFor, and its containerEnv and remoteEnv are in the environment of all commands, under Env
+	// and SessionRequest.Env. Nothing else of it is used, such as image and mounts: EventDevcontainer names what there is. See
+	// docs/prepare.md
+	Devcontainer bool
 	// RequireImageDigest refuses images that are not named by digest (name@sha256:...): what a name or a tag means can
 	// change. Image is then required, and a request is refused with a *FieldError if ImageFor returns another one
 	RequireImageDigest bool

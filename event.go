@@ -3,6 +3,7 @@ package berth
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,9 @@ const (
 	// Config.PrepareFor. Message has the commit, the time and the size. With an Err it is not, and sessions start without; it is tried
 	// again after an hour, or on files that differ
 	EventPrepared EventType = "workspace prepared"
+	// EventDevcontainer: a repository's devcontainer.json has what berth does not support, which Message names, or cannot be read. The
+	// rest is used: see Config.Devcontainer
+	EventDevcontainer EventType = "devcontainer.json"
 
 	EventContainerGone EventType = "container gone" // the container has no session any more, and was removed
 	// EventInstanceChange: Message is the instance's new state, one of InstanceInfo's, or "gone" when its record is removed.
@@ -208,6 +212,14 @@ func (e *events) prepared(c store.Container, p orchestrator.Prepared) {
 	}
 	e.emit(Event{
 		Type: EventPrepared, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Message: message, Err: p.Err,
+	})
+}
+
+// unsupported names what of a devcontainer.json is not used.
+func (e *events) unsupported(c store.Container, names []string) {
+	e.emit(Event{
+		Type: EventDevcontainer, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance,
+		Message: "not supported: " + strings.Join(names, ", "),
 	})
 }
 

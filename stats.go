@@ -50,7 +50,7 @@ type Stats struct {
 	// Planner: this process plans the pool now. Of all replicas, one does; for a while after its death, none.
 	Planner bool
 	// ConfigDiffers says how the settings of the pool's planner differ from this process's own: "MaxInstances is 5, not 3".
-	// The planner's are in force, except for these, of which each process goes by its own: Access, Caches, Egress, Image, Limits,
+	// The planner's are in force, except for these, of which each process goes by its own: Access, Caches, Devcontainer, Egress, Image, Limits,
 	// MirrorBudget, MirrorMaxAge, RequireImageDigest, RequireIsolation, Runtime, SessionIdleTimeout, Sharing and UserLimits. Functions, such
 	// as ImageFor, are not compared.
 	ConfigDiffers []string
@@ -318,6 +318,7 @@ func (c *Config) settings() map[string]string {
 		"Runtime":            c.Runtime,
 		"Egress":             setFields(c.Egress),
 		"Caches":             c.cachesSetting(),
+		"Devcontainer":       strconv.FormatBool(c.Devcontainer),
 		"MirrorMaxAge":       c.MirrorMaxAge.String(),
 		"MirrorBudget":       strconv.FormatInt(c.MirrorBudget, 10),
 		"SessionIdleTimeout": c.SessionIdleTimeout.String(),

@@ -25,6 +25,10 @@ type Prepare struct {
 	Dirs     []string
 	MaxBytes int64         // bounds the layer. A larger one is not used. 0 = DefaultPrepareBytes
 	Timeout  time.Duration // bounds the making of the layer. 0 = DefaultPrepareTimeout
+	// Devcontainer makes the agent read .devcontainer/devcontainer.json of the commit: its onCreateCommand and updateContentCommand run
+	// before Run, and its containerEnv and remoteEnv are in the environment of these commands and of all commands of sessions, under what
+	// else is there. Nothing else of it is used: see Prepared.Unsupported.
+	Devcontainer bool
 	// Wait is how long a session waits for a layer that is not there yet. Then it starts without. 0 = it does not wait
 	Wait time.Duration
 }
@@ -49,7 +53,7 @@ func LockFiles() []string {
 }
 
 // IsZero reports whether nothing is prepared.
-func (p Prepare) IsZero() bool { return len(p.Run) == 0 }
+func (p Prepare) IsZero() bool { return len(p.Run) == 0 && !p.Devcontainer }
 
 // Check returns why p cannot be used; "" if it can.
 func (p Prepare) Check() (reason string) {
@@ -72,7 +76,7 @@ func (p Prepare) wire(image string) *wire.Prepare {
 		files = LockFiles()
 	}
 	return &wire.Prepare{
-		Run: p.Run, Files: slices.Clone(files), Dirs: p.Dirs, Image: image,
+		Run: p.Run, Devcontainer: p.Devcontainer, Files: slices.Clone(files), Dirs: p.Dirs, Image: image,
 		MaxBytes: cmp.Or(p.MaxBytes, DefaultPrepareBytes), Timeout: cmp.Or(p.Timeout, DefaultPrepareTimeout),
 	}
 }
@@ -99,6 +103,8 @@ type Prepared struct {
 	// Unshared says why no session can use a layer, so that none is made. "" = they can, as far as this is known.
 	Unshared string
 	Size     int64 // bytes on disk of the mirror, with its layers
+	// Unsupported names what the commit's devcontainer.json has and nothing uses, or says why the file cannot be read.
+	Unsupported []string
 }
 
 // PrepareError says why a workspace could not be prepared. Sessions start without a prepared layer.
@@ -135,6 +141,9 @@ func (c *Client) Prepare(ctx context.Context, p Preparation, progress func(Progr
 	done := Prepared{
 		Commit: made.Commit, Made: made.Made, Took: made.Took, Bytes: made.Bytes,
 		Unshared: gitremote.Line(made.Unshared, gitremote.MaxWords), Size: made.Size,
+	}
+	for _, name := range made.Unsupported {
+		done.Unsupported = append(done.Unsupported, gitremote.Line(name, gitremote.MaxWords))
 	}
 	if made.Failed != "" {
 		done.Failed = &PrepareError{Message: gitremote.Line(made.Failed, gitremote.MaxWords), Known: made.Known}

@@ -260,3 +260,52 @@ func TestPreparationsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestDevcontainer: its commands prepare, its variables are in the environment of all commands, and the rest is named. One that cannot
+// be read changes nothing.
+func TestDevcontainer(t *testing.T) {
+	inRooms(t, func(t *testing.T) {
+		r := startOn(t, agenttest.Start(t, "-refuse-checkouts"))
+		r.git.Commit("small", map[string]string{".devcontainer/devcontainer.json": `{ // of the repository
+			"image": "evil", "mounts": ["source=/,target=/host,type=bind"], "privileged": true, "runArgs": ["--privileged"],
+			"onCreateCommand": "echo $FROM $TOKEN > made", "updateContentCommand": ["sh", "-c", "cat made made > more"],
+			"containerEnv": {"FROM": "file", "TOKEN": "file", "HOME": "/evil"}, "remoteEnv": {"OVER": "file",}, }`})
+		r.fetch(t, agent.Fetch{})
+		what := agent.Prepare{Devcontainer: true}
+		p := agent.Preparation{URL: r.url, Dir: "small", Env: map[string]string{"TOKEN": "pool"}, Prepare: what}
+		made, err := r.Prepare(testContext(t), p, nil)
+		if want := "[containerEnv.HOME image mounts privileged runArgs]"; err != nil || !made.Made || fmt.Sprint(made.Unsupported) != want {
+			t.Errorf("%+v, %v", made, err)
+		}
+		for name, want := range map[string]string{"made": "file pool\n", "more": "file pool\nfile pool\n"} {
+			files := globbed(r.agent.Inside(r.agent.Dir + "/mirror/.prepared/*/*/checkout/" + name))
+			if len(files) != 1 {
+				t.Fatalf("%s: %v", name, files)
+			}
+			if text, err := os.ReadFile(files[0]); err != nil || string(text) != want {
+				t.Errorf("%s has %q, %v", name, text, err)
+			}
+		}
+		good := r.git.Git("small", "rev-parse", "HEAD")
+		r.git.Commit("small", map[string]string{".devcontainer/devcontainer.json": "[1"})
+		r.fetch(t, agent.Fetch{})
+		if made, err := r.Prepare(testContext(t), p, nil); err != nil || made.Made || len(made.Unsupported) != 1 || !strings.Contains(made.Unsupported[0], "not valid") {
+			t.Errorf("%+v, %v", made, err)
+		}
+		open := func(id string, uid int, what agent.Prepare) {
+			t.Helper()
+			s := agent.Session{ID: id, UID: uid, Dir: "small", URL: r.url, Branch: good, Prepare: what, Env: map[string]string{"OVER": "session"}}
+			if _, err := r.Open(testContext(t), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open("a", 10001, what)
+		if out, _ := r.run(t, "a", "echo $FROM $OVER; basename $HOME"); out != "file session\nhome\n" {
+			t.Errorf("a session has %q", out)
+		}
+		open("b", 10002, agent.Prepare{})
+		if out, _ := r.run(t, "b", "echo $FROM $OVER"); out != "session\n" {
+			t.Errorf("where the host does not say so, a session has %q", out)
+		}
+	})
+}

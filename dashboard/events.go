@@ -180,6 +180,8 @@ func (m *model) event(e berth.Event) {
 		level = "bad"
 	case berth.EventSessionEndangered:
 		level = "warn"
+	case berth.EventDevcontainer:
+		level = "warn"
 	case berth.EventPrepared:
 		if e.Err != nil {
 			level = "warn"

@@ -152,6 +152,11 @@ func (i *inside) open(s agent.Session) (*session, error) {
 	if !s.Prepare.IsZero() && c.sharesCheckouts() == "" {
 		made.prepared = i.find(s.URL, s.Prepare, s.Image, branch, commit)
 	}
+	if file := n.engine.remotes.devcontainer(s.URL, s.Prepare); len(file.Env) > 0 {
+		env := environOf(file)
+		maps.Copy(env, made.env)
+		made.env = env
+	}
 	c.sessions[s.ID] = made
 	n.uids[s.UID] = made
 	if len(n.uids) > n.most {

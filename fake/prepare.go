@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/devcontainer"
 	"github.com/berth-go/berth/store"
 )
 
@@ -101,6 +103,10 @@ func (p preparer) find(url string, what agent.Prepare, image, branch, commit str
 // keyOf returns what decides whether the commands must run again.
 func (p preparer) keyOf(url string, what agent.Prepare, image, commit string) string {
 	what.MaxBytes, what.Timeout, what.Wait = 0, 0, 0
+	if what.Devcontainer {
+		what.Run = slices.Concat(p.by.container.node.engine.remotes.devcontainer(url, what).Run, what.Run)
+		what.Devcontainer = false
+	}
 	c := p.by.container
 	return fmt.Sprintf("%+v %s %s %s", what, image, c.spec.Image, c.node.engine.remotes.locksOf(url, commit))
 }
@@ -132,7 +138,18 @@ func (p preparer) prepare(ctx context.Context, rep reply, r agent.Preparation, p
 		return made, err
 	}
 	defer func() { <-c.mirror.preparing }()
+	file := p.by.container.node.engine.remotes.devcontainer(r.URL, r.Prepare)
+	r.Prepare.Run = slices.Concat(file.Run, r.Prepare.Run)
+	if len(r.Prepare.Run) == 0 {
+		made.Unsupported = file.Unsupported
+		return made, nil
+	}
+	env := environOf(file)
+	maps.Copy(env, r.Env)
+	r.Env = env
+	r.Prepare.Devcontainer = false // Run has its commands
 	layer, made, err := p.look(r)
+	made.Unsupported = file.Unsupported
 	if err != nil || layer == nil {
 		return made, err
 	}
@@ -147,6 +164,31 @@ func (p preparer) prepare(ctx context.Context, rep reply, r agent.Preparation, p
 	made.Took = max(time.Since(begun), 1)
 	p.keep(layer, failed, &made)
 	return made, nil
+}
+
+// devcontainer returns what the devcontainer.json of a remote says, if it is to be read.
+func (r *remotes) devcontainer(url string, what agent.Prepare) (f devcontainer.File) {
+	r.mu.Lock()
+	text := r.of(url).repo.Devcontainer
+	r.mu.Unlock()
+	if !what.Devcontainer || text == "" {
+		return f
+	}
+	f, err := devcontainer.Parse([]byte(text))
+	if err != nil {
+		f.Unsupported = []string{err.Error()}
+	}
+	return f
+}
+
+func environOf(f devcontainer.File) map[string]string {
+	env := make(map[string]string)
+	for _, pair := range f.Env {
+		if key, value, ok := cutPair(pair); ok {
+			env[key] = value
+		}
+	}
+	return env
 }
 
 // look returns a layer to be made, or nil and what became of it already.

@@ -293,3 +293,40 @@ func TestAWarmContainerIsPrepared(t *testing.T) {
 		}
 	})
 }
+
+// TestDevcontainer: where the host says so, the commands of the repository's file prepare, its variables are in the environment, and an
+// event names the rest once.
+func TestDevcontainer(t *testing.T) {
+	for _, reads := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var names []string
+			w := newWorkshop(t, orchestrator.Prepare{Dirs: []string{".npm"}}, func(o *fake.EngineOptions, c *berth.Config) {
+				c.Devcontainer = reads
+				o.Repositories = map[string]fake.Repo{shop: {Devcontainer: `{"image": "x", "onCreateCommand": ["install"], "containerEnv": {"POOL": "file", "OF": "file"}}`}}
+				other := c.OnEvent
+				c.OnEvent = func(e berth.Event) {
+					if e.Type == berth.EventDevcontainer {
+						names = append(names, e.Message)
+					}
+					other(e)
+				}
+			})
+			want, told := []string{"", ""}, 0
+			if reads {
+				want[1], told = installed, 1
+			}
+			for n, what := range want {
+				if got := w.start(string(rune('a'+n)), ""); got != what {
+					t.Errorf("start %d finds %q, want %q", n, got, what)
+				}
+				w.wait()
+			}
+			if len(names) != told || told > 0 && names[0] != "not supported: image" {
+				t.Errorf("the events say %q", names)
+			}
+			if len(w.seen) != told || told > 0 && (w.seen[0].Env["OF"] != "file" || w.seen[0].Env["POOL"] != "p") {
+				t.Errorf("it was prepared by %+v", w.seen)
+			}
+		})
+	}
+}

@@ -30,8 +30,10 @@ type Repo struct {
 	// Address is what the host of the repository's URL resolves to. A container whose Egress refuses the address does not
 	// fetch. "" = the URL's own host, or a public address if that is a name.
 	Address string
-	Err     error // the error of every fetch; a *agent.GitError stands for git's own error
-	PushErr error // why every push is refused; nil = pushes are taken unless Err says otherwise
+	// Devcontainer is its .devcontainer/devcontainer.json, on all branches. "" = there is none.
+	Devcontainer string
+	Err          error // the error of every fetch; a *agent.GitError stands for git's own error
+	PushErr      error // why every push is refused; nil = pushes are taken unless Err says otherwise
 }
 
 // remote is a repository on its server. The mu of its remotes protects it. refs is replaced and never changed, so that

@@ -34,6 +34,8 @@ type Config struct {
 	Limits   Limits
 	// PrepareFor says how the workspace of a repository is prepared. nil = none is.
 	PrepareFor func(naming.Repository) Prepare
+	// Devcontainer adds what a repository's devcontainer.json says: see agent.Prepare.
+	Devcontainer bool
 	// RequireIsolation refuses containers whose sessions have no rooms.
 	RequireIsolation bool
 	KnownHosts       string // of every fetch: see agent.Fetch
@@ -72,7 +74,9 @@ type Config struct {
 	OnProgress func(c store.Container, message string) // reports the progress of a start. It must not block
 	OnGone     func(c store.Container)                 // reports that a container was removed: its name is free again
 	OnPrepared func(c store.Container, p Prepared)     // reports what became of a workspace. It must not block
-	Logger     *slog.Logger                            // nil = discard
+	// OnUnsupported reports what a devcontainer.json has and nothing uses, when that changes. It must not block
+	OnUnsupported func(c store.Container, names []string)
+	Logger        *slog.Logger // nil = discard
 }
 
 // Sessions ends the sessions of containers.
@@ -130,6 +134,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnGone == nil {
 		c.OnGone = func(store.Container) {}
+	}
+	if c.OnUnsupported == nil {
+		c.OnUnsupported = func(store.Container, []string) {}
 	}
 	if c.OnPrepared == nil {
 		c.OnPrepared = func(store.Container, Prepared) {}

@@ -33,6 +33,7 @@ type workspaces struct {
 
 	mu      sync.Mutex // protects running
 	running map[preparation]chan struct{}
+	told    map[string]string // by a container's name: what of its devcontainer.json is not supported
 
 	prepared, failed atomic.Int64
 }
@@ -67,6 +68,7 @@ func (w *workspaces) end(what preparation) {
 func (w *workspaces) PrepareOf(r naming.Repository) (p Prepare) {
 	m := w.m
 	if m.cfg.PrepareFor == nil {
+		p.Devcontainer = m.cfg.Devcontainer
 		return p
 	}
 	defer func() {
@@ -76,11 +78,30 @@ func (w *workspaces) PrepareOf(r naming.Repository) (p Prepare) {
 		}
 	}()
 	p = m.cfg.PrepareFor(r)
+	p.Devcontainer = p.Devcontainer || m.cfg.Devcontainer
 	if reason := p.Check(); reason != "" {
 		m.failures.Report("cannot prepare workspaces", errors.New("Config.PrepareFor: "+reason), "repository", r.String())
 		return Prepare{}
 	}
 	return p
+}
+
+// tell reports what a devcontainer.json has and nothing uses, unless it has been reported.
+func (w *workspaces) tell(c store.Container, names []string) {
+	const most = 1000
+	text := strings.Join(names, ", ")
+	w.mu.Lock()
+	news := w.told[c.Name] != text
+	if w.told == nil || len(w.told) >= most {
+		w.told = make(map[string]string)
+	}
+	w.told[c.Name] = text
+	w.mu.Unlock()
+	if !news || text == "" {
+		return
+	}
+	w.m.cfg.Logger.Warn("a devcontainer.json has what is not supported", "container", c.Name, "instance", c.Instance, "names", text)
+	w.m.cfg.OnUnsupported(c, names)
 }
 
 // spareTime is what a preparation may take beside the making of two layers: its own, and one that is made before it.
@@ -124,6 +145,7 @@ func (w *workspaces) prepareOnce(ctx context.Context, c store.Container, inside 
 		m.cfg.OnPrepared(c, Prepared{Err: err})
 		return
 	}
+	w.tell(c, made.Unsupported)
 	switch {
 	case made.Unshared != "":
 		w.unshared.Do(func() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -210,7 +211,7 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 		c.signaller = sess.room
 	}
 
-	env := append(append(append([]string(nil), sess.place.Env...), stringsOf(sess.Env)...), stringsOf(s.Env)...)
+	env := slices.Concat(sess.place.Env, sess.repositoryEnv, stringsOf(sess.Env), stringsOf(s.Env))
 	if s.Files {
 		env = nil // its settings are none of the session's
 	}

@@ -48,6 +48,7 @@ type furnishing struct {
 // session makes a session over the tree of the commit. If over is nil, git writes the files.
 func (f *furnishing) session(ctx context.Context, w wire.Session, over *tree.Use) (*session, error) {
 	s := &session{Session: w, starts: f.starts, since: time.Now()}
+	f.variables(ctx, s)
 	if over != nil {
 		s.layers = append(s.layers, over.Release)
 	}

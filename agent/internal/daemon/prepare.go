@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/berth-go/berth/agent/devcontainer"
 	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/agent/internal/cache"
 	"github.com/berth-go/berth/agent/internal/mirror"
@@ -24,6 +26,7 @@ type preparing struct {
 	refs    *mirror.Refs
 	target  mirror.Target
 	key     string
+	file    devcontainer.File
 }
 
 // run makes the prepared layer that a request asks for, unless there is one that sessions use.
@@ -53,7 +56,13 @@ func (p *preparing) run(ctx context.Context, progress func(wire.Progress)) (*wir
 	if p.key, err = d.prepared.key(ctx, &r.Prepare, target.Commit); err != nil {
 		return nil, err
 	}
-	err = p.unlessThere(ctx, progress, answer)
+	if p.file, err = d.prepared.devcontainer(ctx, &r.Prepare, target.Commit); err != nil {
+		return nil, err
+	}
+	answer.Unsupported = p.file.Unsupported
+	if len(p.file.Run)+len(r.Prepare.Run) > 0 {
+		err = p.unlessThere(ctx, progress, answer)
+	}
 	answer.Size = d.mirror.Size() + d.caches.Size() + d.prepared.layers.Size()
 	return answer, err
 }
@@ -134,8 +143,9 @@ func (p *preparing) make(ctx context.Context, name string) (bytes int64, err err
 		err = errors.Join(err, p.clear(ctx, s))
 	}()
 	limit := p.request.Prepare.MaxBytes + p.target.Tree.Bytes
-	for _, args := range p.request.Prepare.Run {
-		run := fillRun{session: s, args: args, measured: top, most: limit, over: "it is larger than MaxBytes", env: p.request.Variables(), top: top}
+	env := append(slices.Clone(p.file.Env), p.request.Variables()...)
+	for _, args := range slices.Concat(p.file.Run, p.request.Prepare.Run) {
+		run := fillRun{session: s, args: args, measured: top, most: limit, over: "it is larger than MaxBytes", env: env, top: top}
 		if err := run.do(ctx); err != nil {
 			return 0, err
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-go/berth/agent/devcontainer"
 	"github.com/berth-go/berth/agent/internal/cache"
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/room"
@@ -34,6 +35,7 @@ type prepared struct {
 	mu    sync.Mutex // protects what follows
 	keys  map[string]string
 	leads map[[2]string]bool
+	files map[string]devcontainer.File // by commit
 }
 
 // A failedPrepare is not tried again at once.
@@ -56,7 +58,7 @@ func newPrepared(m *mirror.Mirror, dir string) (*prepared, error) {
 	}
 	return &prepared{
 		layers: layers, mirror: m, turn: make(gate, 1), failed: make(map[string]failedPrepare),
-		keys: make(map[string]string), leads: make(map[[2]string]bool),
+		keys: make(map[string]string), leads: make(map[[2]string]bool), files: make(map[string]devcontainer.File),
 	}, nil
 }
 
@@ -164,7 +166,9 @@ func (p *prepared) key(ctx context.Context, w *wire.Prepare, commit string) (str
 	if known {
 		return key, nil
 	}
-	files, err := p.mirror.Files(ctx, commit, func(name string) bool { return decides(w.Files, name) })
+	files, err := p.mirror.Files(ctx, commit, func(name string) bool {
+		return decides(w.Files, name) || w.Devcontainer && name == devcontainer.Path
+	})
 	if err != nil {
 		return "", err
 	}

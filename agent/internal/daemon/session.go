@@ -29,6 +29,8 @@ type session struct {
 	history  history            // of its commands
 	lines    atomic.Int32       // connections of clients
 
+	repositoryEnv []string // of its commands, as its repository says
+
 	// sessions.mu protects what follows.
 	closing bool      // takes no new command
 	over    string    // why the agent has ended it; "" = it has not. It stays known until a client closes it

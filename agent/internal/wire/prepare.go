@@ -15,6 +15,8 @@ type Prepare struct {
 	MaxBytes int64         `json:"max_bytes"`
 	Timeout  time.Duration `json:"timeout"`
 	Image    string        `json:"image,omitempty"`
+
+	Devcontainer bool `json:"devcontainer,omitempty"`
 }
 
 // Preparation is agent.Preparation.
@@ -39,6 +41,8 @@ type Prepared struct {
 	Known    bool          `json:"known,omitempty"`
 	Unshared string        `json:"unshared,omitempty"`
 	Size     int64         `json:"size"`
+
+	Unsupported []string `json:"unsupported,omitempty"`
 }
 
 // Bounds of a Prepare.
@@ -50,7 +54,7 @@ const (
 
 // CheckPrepare returns why a prepared layer cannot be made; "" if it can.
 func CheckPrepare(p Prepare) (reason string) {
-	if len(p.Run) == 0 || len(p.Run) > maxRun {
+	if len(p.Run) == 0 && !p.Devcontainer || len(p.Run) > maxRun {
 		return fmt.Sprintf("Run must have 1 to %d commands", maxRun)
 	}
 	for _, args := range p.Run {
