@@ -10,6 +10,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/session"
+	"github.com/berth-go/berth/internal/work"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
@@ -22,6 +23,10 @@ type AccessRequest struct {
 	Repository naming.Repository
 	Branch     string // as in the request; "" = the remote's default branch
 	Labels     map[string]string
+	// Snapshot is the ID of the snapshot that the request names; "" = none. Foreign says that another user has made it: package
+	// snapshots finds out who.
+	Snapshot string
+	Foreign  bool
 	// Credential is the fingerprint of the credential in SessionRequest.Repository: equal credentials have equal fingerprints,
 	// in every process. It is a SHA-256 hash, in hex, from which a weak password can be guessed. "" = the request has none: then
 	// Config.Credentials is asked
@@ -63,7 +68,8 @@ type Sharing struct {
 	User   bool   // by SessionRequest.UserID
 	Tenant string // by the value of the label with this name. A request without it is ErrInvalid. "" = not by a label
 	// Key returns the host's own part of the sharing key, of at most 256 bytes of printable UTF-8. It must return the same for
-	// the same request in every process. An error, or a panic, is ErrInvalid: such a request gets no session. nil = no such part
+	// the same request in every process. An error, or a panic, is ErrInvalid: such a request gets no session. It also separates
+	// snapshots, for which it is asked with UserID, Repository and Labels alone. nil = no such part
 	Key func(AccessRequest) (string, error)
 	// Private reports whether each session on a repository is to have a container and a mirror of its own, which are removed
 	// with it. A panic is ErrInvalid. nil = no repository is private
@@ -159,6 +165,42 @@ func (s Sharing) hostKey(r AccessRequest) (key string, err error) {
 	return key, nil
 }
 
+// snapshotScope separates the users who may name each other's snapshots: as the sharing key, but for the branch. Where a container is
+// private, each user is alone.
+func (s Sharing) snapshotScope(r AccessRequest) (string, error) {
+	private, err := s.private(r.Repository)
+	if err != nil {
+		return "", err
+	}
+	s.Branch, s.Private, s.User = false, nil, s.User || private
+	key, err := s.key(AccessRequest{UserID: r.UserID, Repository: r.Repository, Labels: r.Labels})
+	return key.Scope, err
+}
+
+// snapshot returns the ID of the snapshot that a request names, and whether it is another user's.
+func (c *Config) snapshot(named string, r AccessRequest) (id string, foreign bool, scope string, err error) {
+	if named == "" {
+		return "", false, "", nil
+	}
+	bad := func(reason string) (string, bool, string, error) {
+		return "", false, "", &FieldError{Field: "SessionRequest.Snapshot", Reason: reason}
+	}
+	if c.Snapshots == nil {
+		return bad("needs a Config.Snapshots")
+	}
+	if scope, err = c.Sharing.snapshotScope(r); err != nil {
+		return "", false, "", err
+	}
+	owner := work.Owner{Repository: r.Repository, Scope: scope, User: r.UserID}
+	switch {
+	case work.IsID(named):
+		return named, named != owner.ID(work.NameOf(named)), scope, nil
+	case !work.CheckName(named):
+		return bad(work.NameRule + ", or be an ID")
+	}
+	return owner.ID(named), false, scope, nil
+}
+
 // access returns a request as Config.Authorize and Sharing see it, and what its access is proven for.
 func (r SessionRequest) access(remote naming.Remote, cfg *Config) (AccessRequest, access.Subject) {
 	s := access.Subject{User: r.UserID, Repository: remote.Repository, Credential: access.Hash(remote.Username, remote.Password)}
@@ -178,10 +220,14 @@ type authorizer struct {
 
 // Authorize implements [session.Access].
 func (a authorizer) Authorize(ctx context.Context, r *session.Request) error {
+	if a.ask == nil && r.Foreign {
+		return fmt.Errorf("user %q: %w: the snapshot is another user's, and there is no Config.Authorize that admits it", r.UserID, ErrAccessDenied)
+	}
 	if a.ask == nil {
 		return nil
 	}
 	request := AccessRequest{
+		Snapshot: r.Snapshot, Foreign: r.Foreign,
 		UserID: r.UserID, TaskID: r.TaskID, Repository: r.Key.Repository, Branch: r.Branch, Labels: maps.Clone(r.Labels),
 		Credential: r.Access.Credential.String(),
 	}

@@ -194,6 +194,9 @@ type Config struct {
 	// UsageRetention is how long the rows of the bill are kept. Default 35 days; -1 = for ever
 	UsageRetention time.Duration
 
+	// Snapshots keeps what Session.Snapshot is asked to keep, and has what SessionRequest.Snapshot names: see docs/snapshots.md. All
+	// processes of the pool use the same one. Its maker closes it, if that is to be done. nil = there is none, and both are ErrInvalid
+	Snapshots orchestrator.SnapshotStore
 	// Store holds the records. Its maker closes it, after the Provider. nil = memory of this Provider's own, except that
 	// NewEC2SharedProvider requires a Store: see there
 	Store store.Store

@@ -23,7 +23,7 @@ var (
 	ErrSessionNotFound = errs.ErrSessionNotFound
 	// ErrSessionStarting: another call is still creating the session, which takes no command and no KeepAlive until then.
 	ErrSessionStarting = errs.ErrSessionStarting
-	// ErrTaskConflict: the TaskID belongs to a session of another user, repository, branch, SelfContained, Submodules or LFS, or with another
+	// ErrTaskConflict: the TaskID belongs to a session of another user, repository, branch, snapshot, SelfContained, Submodules or LFS, or with another
 	// sharing key, that has not ended.
 	ErrTaskConflict = errs.ErrTaskConflict
 	// ErrNoCapacity: no slot became free within Config.QueueTimeout, or before something else ended the wait, because
@@ -88,7 +88,7 @@ var (
 //	false  ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, ErrExpired, ErrTerminated,
 //	       ErrDestroying, ErrClosed, store.ErrClosed; agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired, agent.ErrUnknownCommand, ErrUnsaved,
 //	       an *agent.GitError that says nothing of a connection or of an overloaded server, orchestrator.ErrImage,
-//	       ErrRuntime, ErrNoIsolation, ErrNameTaken and ErrWrongHost; an *ExitError; context.Canceled; context.DeadlineExceeded, unless one of the
+//	       ErrRuntime, ErrNoIsolation, ErrNameTaken, ErrWrongHost, ErrNoSnapshot and ErrSnapshotCorrupt; an *ExitError; context.Canceled; context.DeadlineExceeded, unless one of the
 //	       first sort stands beside it
 //
 // Apart from that, an error that matches both sorts is not retryable. For CreateSession, true means that the call may be
@@ -122,7 +122,8 @@ var (
 		ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, agent.ErrOverLimit, ErrExpired, ErrTerminated, ErrDestroying, ErrClosed,
 		agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired,
 		agent.ErrUnknownCommand, ErrUnsaved,
-		orchestrator.ErrImage, orchestrator.ErrRuntime, orchestrator.ErrNoIsolation, orchestrator.ErrNameTaken, orchestrator.ErrWrongHost, context.Canceled, store.ErrClosed,
+		orchestrator.ErrImage, orchestrator.ErrRuntime, orchestrator.ErrNoIsolation, orchestrator.ErrNameTaken, orchestrator.ErrWrongHost,
+		orchestrator.ErrNoSnapshot, orchestrator.ErrSnapshotCorrupt, context.Canceled, store.ErrClosed,
 	}
 	passing = []error{
 		ErrNoCapacity, ErrQuota, ErrSessionStarting, ErrInstanceLost, ErrContainerLost, ErrAbandoned, ErrSuspended, ErrNoPlanner, ErrUnavailable,

@@ -50,6 +50,7 @@ const (
 	// EventSessionEndangered: the cloud takes the session's instance back within minutes. Err says what the cloud has
 	// announced. The session goes on until then, and ends with ErrInstanceLost. With Config.OnEnd or SaveWork it is ended at once
 	EventSessionEndangered EventType = "session endangered"
+	EventSnapshot          EventType = "snapshot" // Session.Snapshot has kept the session's work; Message is the snapshot's name
 )
 
 // Event is something that happened. Fields that do not apply are empty. Message and the text of Err are one line each, without
@@ -225,6 +226,14 @@ func (e *events) unsupported(c store.Container, names []string) {
 
 // Emptied implements session.Events.
 func (e *events) Emptied(c *store.Container) { e.container(EventContainerEmpty, *c, nil) }
+
+// snapshot reports that the work of a session was kept.
+func (e *events) snapshot(s SessionInfo, name string) {
+	e.emit(Event{
+		Type: EventSnapshot, SessionID: s.ID, TaskID: s.TaskID, UserID: s.UserID, Repository: s.Repository,
+		Container: s.Container.Name, Instance: s.Instance.ID, Start: s.Start, Message: name,
+	})
+}
 
 // endangered reports that the cloud takes the instance of a session back.
 func (e *events) endangered(s *store.Session, why error) {

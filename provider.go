@@ -23,7 +23,7 @@ import (
 // errors.As; Retryable says which may pass. *Provider has more to say of each method.
 type ComputeProvider interface {
 	// CreateSession gives a task its place, and returns when its checkout is there. A TaskID that has a session already
-	// gives that session, or ErrTaskConflict if user, repository, branch, sharing key, SelfContained, Submodules or LFS are others. A
+	// gives that session, or ErrTaskConflict if user, repository, branch, sharing key, snapshot, SelfContained, Submodules or LFS are others. A
 	// caller whose context ends leaves nothing behind. Other errors: ErrInvalid, ErrAccessDenied, *StartError,
 	// ErrNoCapacity, ErrQuota, ErrTerminated, ErrRevoked, ErrInstanceLost, ErrContainerLost, ErrSuspended, ErrAbandoned,
 	// ErrUnavailable, ErrDestroying. All but ErrInvalid

@@ -48,6 +48,10 @@ type SessionRequest struct {
 	// the session's commands would: with the session's egress, Config.Env and Env, and with Config.Credentials. Their content is not in
 	// the mirror, so each session fetches it. Without LFS, its files are pointers
 	Submodules, LFS bool
+	// Snapshot starts the session with the work that Session.Snapshot has kept: the name of a snapshot that the same user has made of
+	// the same repository, or the ID of any user's. The snapshot says what is checked out; Branch counts for Config.Sharing alone.
+	// The ID of another user's snapshot needs a Config.Authorize that admits it. "" = none
+	Snapshot string
 	// IdleTimeout ends the session when it has had no running command and no KeepAlive for so long.
 	// 0 = Config.SessionIdleTimeout, -1 = never.
 	IdleTimeout time.Duration
@@ -136,7 +140,12 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 	if err := cfg.checkImage(key.Repository); err != nil {
 		return nil, err
 	}
+	snapshot, foreign, scope, err := cfg.snapshot(r.Snapshot, ask)
+	if err != nil {
+		return nil, err
+	}
 	return &session.Request{
+		Snapshot: snapshot, SnapshotScope: scope, Foreign: foreign,
 		TaskID: r.TaskID, UserID: r.UserID, Remote: remote, Key: key, ContainerName: key.ContainerName(cfg.Name),
 		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
 		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,

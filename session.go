@@ -15,9 +15,12 @@ import (
 	"github.com/berth-go/berth/files"
 	"github.com/berth-go/berth/internal/command"
 	"github.com/berth-go/berth/internal/gitwork"
+	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
+	"github.com/berth-go/berth/internal/work"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/snapshots"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/work"
 )
@@ -345,6 +348,46 @@ func (s *Session) Dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil
 	})
 	return conn, err
+}
+
+// SnapshotInfo describes a snapshot of a session.
+type SnapshotInfo = snapshots.Info
+
+// Snapshot keeps the session's work in Config.Snapshots: its checkout with all uncommitted and ignored files, and its repository with its
+// branches, commits, index and stashes. SessionRequest.Snapshot starts sessions from it. The home, the temporary directory and what runs are
+// not kept, and neither is the Env. Files that hold secrets are kept with the others.
+//
+// The processes of the session are stopped while its files are read, for about a second for each 100 MB that differ from the commit, so
+// that what is kept fits together. The session needs room on the disk for what is kept, compressed. The name has 1 to 50 letters, digits,
+// '.', '_' and '-'. A later snapshot of the same user, repository and name replaces the former one, once it is stored as a whole. An error
+// leaves the former one as it is.
+//
+// ErrInvalid: there is no Config.Snapshots, or the name is unfit. ErrUnavailable: the store cannot be used. errors.ErrUnsupported: the
+// container runs an agent of an older version. Others are as for Dial. If ctx ends first, nothing is stored.
+func (s *Session) Snapshot(ctx context.Context, name string) (_ SnapshotInfo, err error) {
+	defer func() { err = plain.Error(err) }()
+	cfg := &s.p.cfg
+	if cfg.Snapshots == nil {
+		return SnapshotInfo{}, &FieldError{Field: "Config.Snapshots", Reason: "is needed to keep a snapshot"}
+	}
+	if !work.CheckName(name) {
+		return SnapshotInfo{}, &FieldError{Field: "name", Reason: work.NameRule}
+	}
+	info := s.Info()
+	scope, err := cfg.Sharing.snapshotScope(AccessRequest{UserID: info.UserID, Repository: info.Repository, Labels: info.Labels})
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	id := work.Owner{Repository: info.Repository, Scope: scope, User: info.UserID}.ID(name)
+	header := work.Header{
+		Repository: info.Repository.String(), Scope: scope, User: info.UserID, Task: info.TaskID, Name: name, Branch: info.Branch, Created: time.Now().UTC(),
+	}
+	stored, err := work.Save(ctx, cfg.Snapshots, &commandHost{s: s}, id, &header)
+	if err != nil {
+		return SnapshotInfo{}, fmt.Errorf("session %s: snapshot %q: %w", s.id, name, err)
+	}
+	s.p.events.snapshot(info, name)
+	return snapshots.Of(header, stored), nil
 }
 
 // PortInfo describes a port of TCP on which a session listens.

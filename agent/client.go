@@ -54,6 +54,7 @@ type Client struct {
 
 	canFollow bool // wire.Hello.Follow of that agent
 	canFiles  bool // wire.Hello.Files of that agent
+	canWork   bool // wire.Hello.Work of that agent
 
 	closed bool // last takes no more
 }

@@ -115,7 +115,7 @@ func (c *Client) greeted(h wire.Hello) error {
 	if c.boot != "" && c.boot != h.Boot {
 		return fmt.Errorf("%w: it was restarted", ErrGone)
 	}
-	c.boot, c.canFollow, c.canFiles = h.Boot, h.Follow, h.Files
+	c.boot, c.canFollow, c.canFiles, c.canWork = h.Boot, h.Follow, h.Files, h.Work
 	return nil
 }
 
@@ -126,15 +126,21 @@ func (c *Client) follows() bool {
 	return c.canFollow
 }
 
-// servesFiles waits for a connection, and returns an error if the agent serves no files.
-func (c *Client) servesFiles(ctx context.Context) error {
+// serves waits for a connection, and returns an error if the agent does not have the program that a command starts in place of Args.
+func (c *Client) serves(ctx context.Context, cmd Command) error {
+	if !cmd.Files && cmd.Work == "" {
+		return nil
+	}
 	if _, err := c.current(ctx); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.canFiles {
+	if cmd.Files && !c.canFiles {
 		return fmt.Errorf("the agent is too old to serve files; a container that starts anew can: %w", errors.ErrUnsupported)
+	}
+	if cmd.Work != "" && !c.canWork {
+		return fmt.Errorf("the agent is too old to keep the work of sessions; a container that starts anew can: %w", errors.ErrUnsupported)
 	}
 	return nil
 }

@@ -44,16 +44,14 @@ const short = 30 * time.Second
 // unless the client is closed before.
 //
 // Start returns ErrUnknownSession if the session is not open, ErrNotExecutable if the program cannot be run, and
-// errors.ErrUnsupported if the agent is too old for a Terminal, for Detached, or to serve files.
+// errors.ErrUnsupported if the agent is too old for a Terminal, for Detached, to serve files, or for Work.
 func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	shared := SameWriter(cmd.Stdout, cmd.Stderr)
 	if cmd.Terminal != nil && cmd.Stderr != nil && !shared {
 		return nil, errOneOutput
 	}
-	if cmd.Files {
-		if err := c.servesFiles(ctx); err != nil {
-			return nil, err
-		}
+	if err := c.serves(ctx, cmd); err != nil {
+		return nil, err
 	}
 	start := startOf(cmd, shared)
 	id := rand.Text()
@@ -94,7 +92,7 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 func startOf(cmd Command, shared bool) wire.Start {
 	start := wire.Start{
 		Session: cmd.Session, Args: bytesOf(cmd.Args), Env: bytesOf(cmd.Env), Dir: []byte(cmd.Dir),
-		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil, Files: cmd.Files, Hidden: cmd.Hidden,
+		Stdin: cmd.Stdin != nil, Stdout: cmd.Stdout != nil, Files: cmd.Files, Hidden: cmd.Hidden, Work: string(cmd.Work),
 	}
 	switch {
 	case shared:

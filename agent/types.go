@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"bufio"
 	"io"
 	"time"
+
+	"github.com/berth-go/berth/agent/internal/work"
 )
 
 // Fetch is a request to update the mirror of the container's repository.
@@ -128,10 +131,33 @@ type Command struct {
 	Files bool
 	// Hidden leaves the command out of Client.Commands: it is berth's own work. An agent of an older version lists it.
 	Hidden bool
+	// Work, unless empty, starts a program in place of Args, Env and Dir that packs the session's work to Stdout, or unpacks to the
+	// session what was packed, from Stdin. It is not one of the session's commands either. Stderr gets why it failed.
+	Work Work
 	// Ended, unless nil, is called by Wait when the program has ended, before Wait waits for the streams. It can end a
 	// Stdin that would never return. lost says why the exit will never be known; nil = exit is the program's exit.
 	Ended func(exit Exit, lost error)
 }
+
+// Work is a program that packs or unpacks the work of a session: all that its checkout and its repository have become since the session
+// began, also what git ignores. Objects that the repository borrows from the mirror are not packed.
+type Work string
+
+// The programs.
+const (
+	// PackWork stops the session's processes while it reads the files, so that what is packed fits together. The first line of
+	// its output is a WorkHead.
+	PackWork Work = "pack"
+	// UnpackWork needs a session that was opened at the WorkHead's commit, and in which nothing was done. If it fails, the session
+	// is of no use. It succeeds only if all was unpacked, and the repository has the commits that the work needs.
+	UnpackWork Work = "unpack"
+)
+
+// WorkHead is the first line of what PackWork writes, in JSON.
+type WorkHead = work.Head
+
+// ReadWorkHead reads the first line of what PackWork has written.
+func ReadWorkHead(r *bufio.Reader) (WorkHead, error) { return work.ReadHead(r) }
 
 // Attach is a request for a command that was started Detached, by any client. Stdin takes the place of earlier clients' Stdin, whose
 // copying ends then, unless the command was started without one. Stdin, Stdout, Stderr, WaitDelay and Ended are as those of Command. If

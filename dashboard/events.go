@@ -175,7 +175,7 @@ func (r *ring) pool(old, p *store.Pool) {
 func (m *model) event(e berth.Event) {
 	level := ""
 	switch e.Type {
-	case berth.EventProgress:
+	case berth.EventProgress, berth.EventSnapshot:
 	case berth.EventOutOfMemory, berth.EventContainerLost:
 		level = "bad"
 	case berth.EventSessionEndangered:

@@ -240,7 +240,7 @@ func (i *inside) idle(session string) (time.Duration, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case s.lines > 0, slices.ContainsFunc(s.processes, func(p *process) bool { return !p.started.Files }):
+	case s.lines > 0, slices.ContainsFunc(s.processes, func(p *process) bool { return !helps(p.started) }):
 		return 0, nil
 	}
 	return time.Since(s.since), nil
@@ -273,7 +273,7 @@ func (i *inside) renew(session string) error {
 func (s *session) remove(p *process) {
 	if at := slices.Index(s.processes, p); at >= 0 {
 		s.processes = slices.Delete(s.processes, at, at+1)
-		if !p.started.Files {
+		if !helps(p.started) {
 			s.since = time.Now()
 		}
 	}

@@ -119,8 +119,8 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Files {
-		return i.startFiles(s, r, c)
+	if c.Files || c.Work != "" {
+		return i.startHelper(s, r, c)
 	}
 	if c.Hidden {
 		return startGitwork(i, s, r, c)

@@ -9,8 +9,9 @@ import (
 	"github.com/berth-go/berth/agent/filewire"
 )
 
-// startFiles starts the program that serves the files of a session. It is not one of its commands. The caller holds the node's mu.
-func (i *inside) startFiles(s *session, r reply, c agent.Command) (*process, error) {
+// startHelper starts the program that serves the files of a session, or one that packs or unpacks its work. It is not one of its commands.
+// The caller holds the node's mu.
+func (i *inside) startHelper(s *session, r reply, c agent.Command) (*process, error) {
 	p := &process{inside: i, session: s, started: c, reply: r, oomKills: i.container.oomKills}
 	ctx, err := p.prepare()
 	if err != nil {
@@ -24,7 +25,13 @@ func (i *inside) startFiles(s *session, r reply, c agent.Command) (*process, err
 		}
 		return 0
 	}
-	i.container.node.engine.running.Go(func() { p.run(ctx, serve, Command{Stdin: input{p}, Stdout: p.stdout}) })
+	switch commit := s.commit; c.Work {
+	case agent.PackWork:
+		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.packWork(c.Stdout, commit)) }
+	case agent.UnpackWork:
+		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.unpackWork(c.Stdin)) }
+	}
+	i.container.node.engine.running.Go(func() { p.run(ctx, serve, Command{Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr}) })
 	return p, nil
 }
 

@@ -54,6 +54,8 @@ var causes = map[string]error{
 	"no isolation":      ErrNoIsolation,
 	"address refused":   agent.ErrAddressRefused,
 	"unreachable":       ErrUnreachable,
+	"no snapshot":       ErrNoSnapshot,
+	"snapshot corrupt":  ErrSnapshotCorrupt,
 }
 
 // gitCause begins the word for an *agent.GitError. The error's Op follows.

@@ -186,6 +186,8 @@ type Session struct {
 	// Submodules and LFS say that submodules and the files of Git LFS are checked out.
 	Submodules bool `json:",omitempty"`
 	LFS        bool `json:",omitempty"`
+	// Snapshot is the ID of the snapshot from which it was started. "" = none
+	Snapshot string `json:",omitempty"`
 
 	State     SessionState
 	Owner     string // the replica that creates or ends it

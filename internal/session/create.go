@@ -104,6 +104,10 @@ func (m *Manager) admit(ctx context.Context, r *Request, id string) (s *store.Se
 // start takes a session from creating to active. It gives the session another place when its container dies, or was
 // stopping, before the session is in it.
 func (m *Manager) start(ctx context.Context, r *Request, s *store.Session) (Placed, error) {
+	base, err := m.snapshot(ctx, r)
+	if err != nil {
+		return Placed{}, err
+	}
 	var waited time.Duration
 	for try := 1; ; try++ {
 		placed, err := m.cfg.Queue.AwaitPlace(ctx, s, &waited)
@@ -111,7 +115,7 @@ func (m *Manager) start(ctx context.Context, r *Request, s *store.Session) (Plac
 			return Placed{}, err
 		}
 		m.cfg.Events.Placed(placed)
-		active, err := m.open(ctx, r, placed)
+		active, err := m.open(ctx, r, placed, base)
 		switch {
 		case err == nil || !isGone(err):
 			return active, err

@@ -21,7 +21,7 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// Config configures a Manager. All fields but Access, Env, Caches, Last and Telemetry are required.
+// Config configures a Manager. All fields but Access, Env, Caches, Snapshots, Last and Telemetry are required.
 type Config struct {
 	Replica    string // this process, as records name it
 	Store      store.Store
@@ -32,12 +32,13 @@ type Config struct {
 	Access     Access // nil = the callers of Create authorize the users
 	Events     Events
 
-	Env       map[string]string // of every session's commands
-	Caches    []agent.SharedDir // of every session
-	Retention time.Duration     // for which the record of an ended session is kept
-	Work      Work              // what is done in repositories
-	Last      Last              // what the host does with a session that ends; the zero value = nothing
-	Proofs    *access.Cache     // of access, for this process
+	Env       map[string]string          // of every session's commands
+	Caches    []agent.SharedDir          // of every session
+	Snapshots orchestrator.SnapshotStore // nil = no request names a snapshot
+	Retention time.Duration              // for which the record of an ended session is kept
+	Work      Work                       // what is done in repositories
+	Last      Last                       // what the host does with a session that ends; the zero value = nothing
+	Proofs    *access.Cache              // of access, for this process
 
 	Credentials Credentials // of the host application
 

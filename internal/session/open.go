@@ -9,6 +9,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/errs"
+	"github.com/berth-go/berth/internal/work"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
@@ -30,14 +31,18 @@ type opening struct {
 	proven bool         // its access is proven, or need not be
 	prep   preparing    // of its repository's workspace
 	phases store.Phases // of its own: a fetch, the checkout
-	branch string       // that is checked out
+	branch string       // that is checked out: of the request, or the commit of a snapshot or of saved work
+	base   *work.Header // of the snapshot from which it starts; nil = none
 }
 
 // open waits for the session's container, makes the checkout and marks the session active. An error for which isGone holds
 // says that the session may be given another place.
-func (m *Manager) open(ctx context.Context, r *Request, s *store.Session) (Placed, error) {
-	o := &opening{Manager: m, r: r, s: s, trial: m.cfg.Proofs.Try(r.Access), cred: r.Credential, branch: r.Branch}
+func (m *Manager) open(ctx context.Context, r *Request, s *store.Session, base *work.Header) (Placed, error) {
+	o := &opening{Manager: m, r: r, s: s, trial: m.cfg.Proofs.Try(r.Access), cred: r.Credential, branch: r.Branch, base: base}
 	o.cred.Source = o.source()
+	if base != nil && base.Commit != "" {
+		o.branch = base.Commit
+	}
 	if err := o.connect(ctx); err != nil {
 		return Placed{}, err
 	}
@@ -133,7 +138,7 @@ func (o *opening) refresh(ctx context.Context) error {
 	s.Branch = o.branch
 	mirror, err := o.cfg.Containers.Refresh(ctx, &s, o.inside, o.cred, !o.proven)
 	if errors.Is(err, agent.ErrBranchNotFound) {
-		return o.fail(ctx, store.PhaseCheckout, err)
+		return o.fail(ctx, store.PhaseCheckout, o.noBase(err))
 	}
 	return o.learn(ctx, mirror, err)
 }

@@ -32,6 +32,9 @@ type Request struct {
 	Restore        string // the task whose saved work is restored; "" = none
 	Submodules     bool
 	LFS            bool
+	Snapshot       string // its ID; "" = none
+	SnapshotScope  string // whose snapshots the request may name: see work.Owner
+	Foreign        bool   // the snapshot is another user's
 }
 
 // record returns the record of a new session.
@@ -40,7 +43,7 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 		ID:     id,
 		TaskID: r.TaskID, UserID: r.UserID, SharingKey: r.Key, ContainerName: r.ContainerName, Remote: r.Remote.URL, Branch: r.Branch,
 		Labels: r.Labels, AuthorName: r.Author.Name, AuthorEmail: r.Author.Email, IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,
-		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore, Submodules: r.Submodules, LFS: r.LFS,
+		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore, Submodules: r.Submodules, LFS: r.LFS, Snapshot: r.Snapshot,
 		State: store.SessionCreating, Owner: owner, CreatedAt: now,
 	}
 }
@@ -49,7 +52,7 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 func (r *Request) matches(s *store.Session) bool {
 	return s.UserID == r.UserID && s.SharingKey == r.Key && s.Branch == r.Branch &&
 		s.SelfContained == r.SelfContained && s.NewBranch == r.NewBranch && s.Restore == r.Restore &&
-		s.Submodules == r.Submodules && s.LFS == r.LFS
+		s.Submodules == r.Submodules && s.LFS == r.LFS && s.Snapshot == r.Snapshot
 }
 
 // wrap says which task an error is about. A StartError says so itself.

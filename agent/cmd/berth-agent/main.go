@@ -9,6 +9,9 @@
 //	berth-agent room    is started by warden, and makes one room
 //	berth-agent files   runs in a session's room, and serves the session's files
 //	berth-agent credential  is called by git in a session's room, and asks the agent for a credential
+//	berth-agent pack    runs in a session's room, and packs the session's work
+//	berth-agent unpack  runs in a new session's room, and unpacks the work of another session
+//	berth-agent resume  runs in a session's room, and lets its processes continue that pack has stopped
 //	berth-agent isolation   prints what the warden's rooms do
 //	berth-agent version prints the protocol that it speaks
 //
@@ -24,6 +27,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/berth-go/berth/agent/internal/credential"
@@ -36,6 +40,7 @@ import (
 	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/warden"
 	"github.com/berth-go/berth/agent/internal/wire"
+	"github.com/berth-go/berth/agent/internal/work"
 )
 
 func init() { proc.Main() }
@@ -76,6 +81,8 @@ func main() {
 		err = files(os.Args[2:])
 	case "credential":
 		err = helpGit(os.Args[2:])
+	case "pack", "unpack", "resume":
+		err = keepWork(command, os.Args[2:])
 	case "isolation":
 		err = isolation(os.Args[2:])
 	case "version":
@@ -123,6 +130,21 @@ func helpGit(args []string) error {
 		return errors.New("usage: berth-agent credential SESSION-DIRECTORY get | store | erase")
 	}
 	return credential.Helper(args[0], args[1], os.Stdin, os.Stdout)
+}
+
+// keepWork packs or unpacks the work of the session that it runs in.
+func keepWork(command string, args []string) error {
+	runtime.GOMAXPROCS(2) // the threads are the session's, which may have few
+	switch {
+	case command == "pack" && len(args) == 3:
+		return work.Pack(args[0], args[1], args[2], os.Stdout)
+	case command == "unpack" && len(args) == 1:
+		return work.Unpack(args[0], os.Stdin)
+	case command == "resume" && len(args) == 0:
+		work.Resume(nil)
+		return nil
+	}
+	return errors.New("usage: berth-agent pack CHECKOUT INDEX COMMIT | unpack CHECKOUT | resume")
 }
 
 func serve(args []string) error {

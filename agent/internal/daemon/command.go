@@ -161,18 +161,18 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	}
 	sess, err := d.sessions.enter(s.Session)
 	if err == nil {
-		if s.Files {
+		if s.Helper() {
 			c.files = sess
-			s.Args, s.Env, s.Dir = sess.filesProgram(d.Program)
+			s.Args, s.Env, s.Dir = sess.helper(d, s.Work)
 		}
-		if err = d.launch(c, sess, s); err != nil || s.Files {
+		if err = d.launch(c, sess, s); err != nil || s.Helper() {
 			d.sessions.leave(sess, err == nil)
 		}
 		sess.starting.Done()
 	}
 	c.err = err
 	var told *record
-	if err == nil && !s.Files && !s.Hidden {
+	if err == nil && !s.Helper() && !s.Hidden {
 		told = sess.history.begin(c, s.Args)
 	}
 	close(c.ready)
@@ -183,11 +183,14 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 	}
 	go func() {
 		<-c.proc.Done()
-		if !s.Files {
+		if !s.Helper() {
 			d.sessions.leave(sess, true)
 		}
 		if _, signal := c.proc.Exit(); signal != 0 {
 			c.over = d.sessions.whyEnded(sess)
+			if s.Work != "" {
+				d.resume(sess)
+			}
 		}
 		var over []string
 		if told != nil {
@@ -212,8 +215,8 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	}
 
 	env := slices.Concat(sess.place.Env, sess.repositoryEnv, stringsOf(sess.Env), stringsOf(s.Env))
-	if s.Files {
-		env = nil // its settings are none of the session's
+	if s.Helper() {
+		env = stringsOf(s.Env) // its settings are none of the session's
 	}
 	dir := filepath.Join(sess.place.Workdir, string(s.Dir))
 	if filepath.IsAbs(string(s.Dir)) {

@@ -27,7 +27,7 @@ func (d *Daemon) server() *h2.Server {
 }
 
 func (d *Daemon) hello(r *request) error {
-	return writeJSON(r, wire.Hello{Protocol: wire.Protocol, Oldest: wire.Oldest, Build: d.build(), Boot: d.boot, Follow: true, Files: true})
+	return writeJSON(r, wire.Hello{Protocol: wire.Protocol, Oldest: wire.Oldest, Build: d.build(), Boot: d.boot, Follow: true, Files: true, Work: true})
 }
 
 func (d *Daemon) state(r *request) error {

@@ -24,6 +24,9 @@ func (p *Places) checkOut(ctx context.Context, in git.Starter, pl *Place, uid in
 	// Workers are processes: for a few hundred files they cost more than they save.
 	job.Args = append(job.Args, "-c", "checkout.workers=0", "-c", "checkout.thresholdForParallelism=1000", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD")
 	_, err := git.Run(ctx, in, job)
+	if err == nil && uid != room.LayerUID {
+		keepIndex(pl.Workdir, pl.Workdir)
+	}
 	var failed *git.Error
 	if !errors.As(err, &failed) {
 		return err

@@ -95,6 +95,7 @@ type Hello struct {
 	Boot     string `json:"boot"`
 	Follow   bool   `json:"follow,omitempty"`
 	Files    bool   `json:"files,omitempty"` // missing in that of an agent that serves no files
+	Work     bool   `json:"work,omitempty"`  // missing in that of an agent that does not know Start.Work
 }
 
 // State says whether others use the agent.
@@ -247,6 +248,9 @@ type Start struct {
 	Files bool `json:"files,omitempty"`
 	// Hidden: the command is not listed. An agent of an older version lists it.
 	Hidden bool `json:"hidden,omitempty"`
+	// Work starts the program that packs or unpacks the session's work: "pack" or "unpack". It is no command either. Only if
+	// Hello.Work
+	Work string `json:"work,omitempty"`
 	// Terminal: the streams are a terminal of that size. Its output is stdout, and Stderr is "".
 	Terminal *Size `json:"terminal,omitempty"`
 	// Detached: the end of each output is kept, Keep bytes (0 = wire.Keep), and read by any number of clients. It holds nothing back.
@@ -254,6 +258,9 @@ type Start struct {
 	Detached bool  `json:"detached,omitempty"`
 	Keep     int64 `json:"keep,omitempty"`
 }
+
+// Helper reports whether it starts one of the agent's own programs, which is no command.
+func (s Start) Helper() bool { return s.Files || s.Work != "" }
 
 // Attached is what is kept of a command's output. A stream that is not copied has no Span.
 type Attached struct {
