@@ -197,6 +197,9 @@ type Config struct {
 	// Snapshots keeps what Session.Snapshot is asked to keep, and has what SessionRequest.Snapshot names: see docs/snapshots.md. All
 	// processes of the pool use the same one. Its maker closes it, if that is to be done. nil = there is none, and both are ErrInvalid
 	Snapshots orchestrator.SnapshotStore
+	// SnapshotRetention says which snapshots of sessions are kept. The planner removes the others once an hour, and what uploads
+	// have left. The zero value keeps all
+	SnapshotRetention orchestrator.Retention
 	// Store holds the records. Its maker closes it, after the Provider. nil = memory of this Provider's own, except that
 	// NewEC2SharedProvider requires a Store: see there
 	Store store.Store
@@ -364,6 +367,8 @@ func (c Config) validate() error {
 }
 
 func (c Config) checkDurations(check func(ok bool, field, reason string)) {
+	keep := c.SnapshotRetention
+	check(keep.MaxAge >= 0 && keep.MaxCount >= 0 && keep.MaxBytes >= 0, "SnapshotRetention", "must not be negative")
 	for _, d := range []struct {
 		field string
 		value time.Duration

@@ -107,7 +107,7 @@ func configComments(t *testing.T) map[string]string {
 func TestSettingsOfEachProcess(t *testing.T) {
 	planners := []string{
 		"MinInstances", "MaxInstances", "MaxTasksPerInstance", "SpareSlots", "InstanceType", "InstanceIdleTimeout", "BootTimeout", "MaxInstanceAge",
-		"LaunchRate", "SessionRetention", "UsageRetention", "UsageLabels", "MaxContainersPerRepository", "ContainerIdleTimeout",
+		"LaunchRate", "SessionRetention", "SnapshotRetention", "UsageRetention", "UsageLabels", "MaxContainersPerRepository", "ContainerIdleTimeout",
 		"Warm", "Warm.Refresh", "EC2",
 	}
 	source, err := os.ReadFile("stats.go")

@@ -117,12 +117,7 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 	if !author(r.Author.Name) || !author(r.Author.Email) {
 		bad("Author", fmt.Sprintf("must be at most %d bytes of printable UTF-8 without '<' and '>'", maxAuthor))
 	}
-	if r.IdleTimeout < -1 {
-		bad("IdleTimeout", "must not be negative, except -1 for never")
-	}
-	if r.IdleTimeout > longest {
-		bad("IdleTimeout", tooLong)
-	}
+	r.checkIdle(bad)
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -164,8 +159,20 @@ func (r SessionRequest) checkWork(must func(field string, err error)) {
 	if r.Restore != "" {
 		must("Restore", naming.ValidateTaskID(r.Restore))
 	}
+	if r.Restore != "" && r.Snapshot != "" {
+		must("Restore", errors.New("cannot be used with Snapshot"))
+	}
 	if r.MaxLifetime < 0 || r.MaxLifetime > longest {
 		must("MaxLifetime", errors.New("must be from 0 to 100 years"))
+	}
+}
+
+func (r SessionRequest) checkIdle(bad func(field, reason string)) {
+	if r.IdleTimeout < -1 {
+		bad("IdleTimeout", "must not be negative, except -1 for never")
+	}
+	if r.IdleTimeout > longest {
+		bad("IdleTimeout", tooLong)
 	}
 }
 

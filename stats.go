@@ -304,6 +304,7 @@ func (c *Config) settings() map[string]string {
 		"LaunchRate":          strconv.Itoa(c.LaunchRate),
 		"SessionRetention":    c.SessionRetention.String(),
 		"UsageRetention":      c.UsageRetention.String(),
+		"SnapshotRetention":   setFields(c.SnapshotRetention),
 		"UsageLabels":         strings.Join(c.UsageLabels, " "),
 		replica.MaxContainers: strconv.Itoa(c.MaxContainersPerRepository),
 

@@ -315,6 +315,39 @@ func TestListFindAndRemove(t *testing.T) {
 	})
 }
 
+// TestOldSnapshotsAreRemoved by the planner, as Config.SnapshotRetention says.
+func TestOldSnapshotsAreRemoved(t *testing.T) {
+	setup := world.Setup{Config: berth.Config{SnapshotRetention: orchestrator.Retention{MaxAge: 100 * time.Minute, MaxCount: 2}, SessionIdleTimeout: -1}}
+	withStore(t, setup, func(t *testing.T, w *world.World, store *fake.Snapshots) {
+		s := w.Create("first", world.RepoA)
+		left := func() (names []string) {
+			for info, err := range snapshots.List(t.Context(), store, snapshots.Filter{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				names = append(names, info.Name)
+			}
+			slices.Sort(names)
+			return names
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			write(t, s, "note", name)
+			if _, err := s.Snapshot(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			world.After(time.Second)
+		}
+		world.After(65 * time.Minute)
+		if got := left(); !slices.Equal(got, []string{"b", "c"}) {
+			t.Errorf("after an hour there are %v", got)
+		}
+		world.After(time.Hour)
+		if got := left(); len(got) > 0 {
+			t.Errorf("after two hours there are %v", got)
+		}
+	})
+}
+
 func TestSnapshotsThatAreInvalid(t *testing.T) {
 	withStore(t, world.Setup{}, func(t *testing.T, w *world.World, _ *fake.Snapshots) {
 		s := w.Create("first", world.RepoA)

@@ -104,7 +104,7 @@ func (m *Manager) admit(ctx context.Context, r *Request, id string) (s *store.Se
 // start takes a session from creating to active. It gives the session another place when its container dies, or was
 // stopping, before the session is in it.
 func (m *Manager) start(ctx context.Context, r *Request, s *store.Session) (Placed, error) {
-	base, err := m.snapshot(ctx, r)
+	base, err := findSnapshot(ctx, m.cfg.Snapshots, r)
 	if err != nil {
 		return Placed{}, err
 	}

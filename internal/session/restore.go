@@ -13,13 +13,13 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// snapshot describes the snapshot that a request names; nil = it names none. It is asked for before the session waits for its place: what is
+// findSnapshot describes the snapshot that a request names; nil = it names none. It is asked for before the session waits for its place: what is
 // not there starts no container.
-func (m *Manager) snapshot(ctx context.Context, r *Request) (*work.Header, error) {
+func findSnapshot(ctx context.Context, from orchestrator.SnapshotStore, r *Request) (*work.Header, error) {
 	if r.Snapshot == "" {
 		return nil, nil
 	}
-	reader, err := m.openSnapshot(ctx, r)
+	reader, err := openSnapshot(ctx, from, r)
 	if err != nil {
 		return nil, &errs.StartError{Phase: store.PhaseCheckout, TaskID: r.TaskID, Repository: r.Key.Repository, Err: err}
 	}
@@ -28,8 +28,8 @@ func (m *Manager) snapshot(ctx context.Context, r *Request) (*work.Header, error
 
 // openSnapshot opens the snapshot that a request names. One of another repository, or of other users than those with whom
 // Config.Sharing lets the request share, is not there: its ID does not say so, and neither does its header.
-func (m *Manager) openSnapshot(ctx context.Context, r *Request) (*work.Reader, error) {
-	reader, err := work.Open(ctx, m.cfg.Snapshots, r.Snapshot)
+func openSnapshot(ctx context.Context, from orchestrator.SnapshotStore, r *Request) (*work.Reader, error) {
+	reader, err := work.Open(ctx, from, r.Snapshot)
 	if err != nil {
 		return nil, snapshotError(r, err)
 	}
@@ -67,7 +67,7 @@ func (o *opening) restore(ctx context.Context, checkout agent.Checkout) (agent.C
 	defer func() { o.phases.Checkout += time.Since(begun) }()
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	reader, err := o.openSnapshot(ctx, o.r)
+	reader, err := openSnapshot(ctx, o.cfg.Snapshots, o.r)
 	if err != nil {
 		return checkout, err
 	}

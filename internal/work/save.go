@@ -20,9 +20,13 @@ import (
 
 // A Host is the session whose work is kept: see filehelper.Host.
 type Host interface {
+	// ID returns the session's ID.
 	ID() string
+	// Use calls start with a connection to the session's container. The session's lease is renewed until release is called.
 	Use(ctx context.Context, start func(inside orchestrator.Inside, release func()) error) error
+	// Explain returns why the session ended, or that the Provider was closed, if err comes from that.
 	Explain(ctx context.Context, err error) error
+	// Go calls fn in a new goroutine, and Close of the Provider waits for it.
 	Go(fn func())
 }
 

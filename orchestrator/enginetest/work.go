@@ -12,8 +12,8 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// work runs the program that packs or unpacks the work of a session, and returns what it wrote, and why it failed.
-func (f *fixture) work(in orchestrator.Inside, session string, what agent.Work, stdin io.Reader) (out []byte, failure string) {
+// packOrUnpack runs the program that packs or unpacks the work of a session, and returns what it wrote, and why it failed.
+func packOrUnpack(f *fixture, in orchestrator.Inside, session string, what agent.Work, stdin io.Reader) (out []byte, failure string) {
 	f.Helper()
 	var stdout, stderr bytes.Buffer
 	p := f.start(in, agent.Command{Session: session, Work: what, Stdin: stdin, Stdout: &stdout, Stderr: &stderr})
@@ -28,7 +28,7 @@ func (f *fixture) work(in orchestrator.Inside, session string, what agent.Work, 
 }
 
 // keeps writes a file of a session.
-func (f *fixture) keeps(in orchestrator.Inside, session, name, text string) {
+func keeps(f *fixture, in orchestrator.Inside, session, name, text string) {
 	f.Helper()
 	conn := f.files(in, session)
 	defer conn.Close(filewire.ErrLost)
@@ -41,9 +41,9 @@ var workCases = []testCase{{
 	rule: "the work of a session is packed and unpacked in another one, which changes it alone; the programs are none of its commands",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
-		f.keeps(in, s.ID, "note", "kept")
+		keeps(f, in, s.ID, "note", "kept")
 		before := time.Now()
-		packed, failure := f.work(in, s.ID, agent.PackWork, nil)
+		packed, failure := packOrUnpack(f, in, s.ID, agent.PackWork, nil)
 		if failure != "" {
 			f.Fatalf("PackWork: %s", failure)
 		}
@@ -60,13 +60,13 @@ var workCases = []testCase{{
 		if _, err := in.Open(f.ctx, other); err != nil {
 			f.Fatalf("Open at the commit of the head: %v", err)
 		}
-		if _, failure := f.work(in, other.ID, agent.UnpackWork, bytes.NewReader(packed)); failure != "" {
+		if _, failure := packOrUnpack(f, in, other.ID, agent.UnpackWork, bytes.NewReader(packed)); failure != "" {
 			f.Fatalf("UnpackWork: %s", failure)
 		}
 		if exit, out, _ := f.run(in, other.ID, cmdRead("note"), nil); exit.Code != 0 || out != "kept" {
 			f.Errorf("the file is %q in the other session, %+v", out, exit)
 		}
-		f.keeps(in, other.ID, "note", "changed")
+		keeps(f, in, other.ID, "note", "changed")
 		if exit, out, _ := f.run(in, s.ID, cmdRead("note"), nil); exit.Code != 0 || out != "kept" {
 			f.Errorf("the file of the first session is %q, %+v", out, exit)
 		}
@@ -75,8 +75,8 @@ var workCases = []testCase{{
 	rule: "what is no packed work, or not all of it, is not unpacked",
 	test: func(f *fixture) {
 		_, in, s := f.opened()
-		f.keeps(in, s.ID, "note", strings.Repeat("kept", 1000))
-		packed, failure := f.work(in, s.ID, agent.PackWork, nil)
+		keeps(f, in, s.ID, "note", strings.Repeat("kept", 1000))
+		packed, failure := packOrUnpack(f, in, s.ID, agent.PackWork, nil)
 		if failure != "" {
 			f.Fatalf("PackWork: %s", failure)
 		}
@@ -86,7 +86,7 @@ var workCases = []testCase{{
 			if _, err := in.Open(f.ctx, other); err != nil {
 				f.Fatalf("Open: %v", err)
 			}
-			if _, failure := f.work(in, other.ID, agent.UnpackWork, bytes.NewReader(broken)); failure == "" {
+			if _, failure := packOrUnpack(f, in, other.ID, agent.UnpackWork, bytes.NewReader(broken)); failure == "" {
 				f.Errorf("%d: what is broken was unpacked", n)
 			}
 		}

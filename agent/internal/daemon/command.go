@@ -189,7 +189,7 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 		if _, signal := c.proc.Exit(); signal != 0 {
 			c.over = d.sessions.whyEnded(sess)
 			if s.Work != "" {
-				d.resume(sess)
+				resume(d, sess)
 			}
 		}
 		var over []string

@@ -28,7 +28,7 @@ func (s *session) helper(d *Daemon, work string) (args, env [][]byte, dir []byte
 }
 
 // resume lets the processes of a session continue, after the program has died that had stopped them.
-func (d *Daemon) resume(s *session) {
+func resume(d *Daemon, s *session) {
 	streams, err := openStreams(wire.Start{}, s.UID)
 	if err == nil {
 		var p *proc.Process
