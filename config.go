@@ -243,6 +243,10 @@ type Warm struct {
 	// Refresh is how often the mirror of a warm container is fetched that no session holds, so that the first session finds little to
 	// fetch. Default 5 min, -1 = never
 	Refresh time.Duration
+	// Networks is how many networks each instance has ready for the containers of first sessions, at most 100. To make one is most of the
+	// start of a container. An instance makes the first ones after its first container. Each is a small container that takes
+	// about 7 MB and no slot. The containers that take one have the host name "berth". It needs no Containers. Default 0: none
+	Networks int
 }
 
 func (w Warm) budget() warmth.Budget {
@@ -343,6 +347,7 @@ func (c Config) validate() error {
 	}
 	check(c.Warm.Containers >= 0 && c.Warm.Containers <= warmth.MaxWishes, "Warm.Containers", "must be from 0 to 1000")
 	check(c.Warm.PerInstance >= 0, "Warm.PerInstance", "must not be negative")
+	check(c.Warm.Networks >= 0 && c.Warm.Networks <= 100, "Warm.Networks", "must be from 0 to 100")
 	check(len(c.UsageLabels) <= maxUsageLabels && !slices.ContainsFunc(c.UsageLabels, func(name string) bool {
 		return name == "" || strings.Contains(name, "=")
 	}), "UsageLabels", "must be at most 4 names without '='")

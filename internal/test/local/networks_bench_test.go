@@ -1,0 +1,75 @@
+package local_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/local"
+	"github.com/berth-go/berth/internal/test/paired"
+	"github.com/berth-go/berth/internal/test/testenv"
+)
+
+// BenchmarkFirstTask compares the first task of a repository with "docker run" and one clone by hand. Wanted: a ratio of at most 0.95,
+// and with a network that is ready of at most 0.6.
+func BenchmarkFirstTask(b *testing.B) {
+	for name, networks := range map[string]int{"plain": 0, "spare": 1} {
+		b.Run(name, func(b *testing.B) {
+			image := testenv.Image(b)
+			y := &yard{b: b, image: image, Pool: local.New(b, berth.Config{Image: image, Warm: berth.Warm{Networks: networks}})}
+			url := y.Git.Create("org/small", gittest.Small()).URL()
+			y.again(url) // what is made once per instance
+			ours := func() time.Duration {
+				awaitSpares(b, y.Pool, networks)
+				s, took := y.create(url)
+				if s.Info().Start != berth.StartCold {
+					b.Fatalf("it started %s", s.Info().Start)
+				}
+				y.end(s)
+				y.forget(s.Info().Container.Name)
+				return took
+			}
+			hand := func() time.Duration {
+				id, took := y.hand()
+				took += y.exec(id, "git", "clone", "--quiet", url, "/work")
+				y.removeHand(id)
+				return took
+			}
+			var times paired.Times
+			for b.Loop() {
+				times.Run(4, ours, hand)
+			}
+			times.Report(b, "berth", "hand")
+			b.ReportMetric(float64(y.Stats().Containers.Spares), "spares")
+		})
+	}
+}
+
+// awaitSpares returns when the pool has so many networks that are ready and that no container has taken.
+func awaitSpares(t testing.TB, l *local.Pool, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); len(spareContainers(t, l, "berth-spare-")) != want; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d networks are ready, want %d", len(spareContainers(t, l, "berth-spare-")), want)
+		}
+	}
+}
+
+// spareContainers returns the IDs of the containers that hold networks and whose name has a prefix.
+func spareContainers(t testing.TB, l *local.Pool, prefix string) (ids []string) {
+	t.Helper()
+	list, err := l.Docker.ContainerList(context.Background(), client.ContainerListOptions{
+		All: true, Filters: make(client.Filters).Add("label", "berth.pool="+l.Name).Add("label", "berth.kind=spare").Add("name", "^/"+prefix),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range list.Items {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
