@@ -49,6 +49,35 @@ func BenchmarkFirstTask(b *testing.B) {
 	}
 }
 
+// BenchmarkKeptWarm compares the first task on a repository that is kept warm with a task that joins a container which another task
+// holds. Wanted: a ratio of 1.
+func BenchmarkKeptWarm(b *testing.B) {
+	image := testenv.Image(b)
+	y := &yard{b: b, image: image, Pool: local.New(b, berth.Config{Image: image, Warm: berth.Warm{Containers: 1}})}
+	url := y.Git.Create("org/small", gittest.Small()).URL()
+	if err := y.Warm(b.Context(), url, "", time.Now().Add(time.Hour)); err != nil {
+		b.Fatal(err)
+	}
+	for deadline := time.Now().Add(2 * time.Minute); y.Stats().Containers.Starts == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.Fatal("the container is not up")
+		}
+	}
+	var first, joins time.Duration
+	for b.Loop() {
+		s, took := y.create(url)
+		first += took
+		if s.Info().Start != berth.StartAttached {
+			b.Fatalf("it started %s", s.Info().Start)
+		}
+		joined, took := y.create(url)
+		joins += took
+		y.end(joined)
+		y.end(s)
+	}
+	report(b, first, joins, "joins")
+}
+
 // awaitSpares returns when the pool has so many networks that are ready and that no container has taken.
 func awaitSpares(t testing.TB, l *local.Pool, want int) {
 	t.Helper()

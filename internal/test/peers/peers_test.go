@@ -82,6 +82,7 @@ func BenchmarkPeers(b *testing.B) {
 // round measures a way once.
 func (b *bench) round(w way, found *results) {
 	first := timed(found, w, "first task, ms", w.start)
+	memoryOfOne, diskOfOne := memory(b, w.containers([]*task{first})), w.disk([]*task{first})
 	second := timed(found, w, "second task, ms", w.start)
 	for range execs {
 		timed(found, w, "a command, ms", func() int64 { return second.run("true") })
@@ -100,8 +101,12 @@ func (b *bench) round(w way, found *results) {
 	if b.Failed() {
 		b.FailNow()
 	}
-	found.add(w, fmt.Sprintf("memory of %d, MB", crowd), float64(memory(b, w.containers(tasks)))/1e6)
-	found.add(w, fmt.Sprintf("disk of %d, MB", crowd), float64(w.disk(tasks))/1e6)
+	of := func(what string, one, all int64) {
+		found.add(w, fmt.Sprintf("%s of %d, MB", what, crowd), float64(all)/1e6)
+		found.add(w, what+" of each further task, MB", float64(all-one)/(crowd-1)/1e6)
+	}
+	of("memory", memoryOfOne, memory(b, w.containers(tasks)))
+	of("disk", diskOfOne, w.disk(tasks))
 	each(tasks, func(i int) { tasks[i].end() })
 	w.forget()
 }
