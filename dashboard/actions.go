@@ -22,7 +22,9 @@ type confirmView struct {
 	Button   string
 	Back     string // URL of the page before, relative to the prefix
 	Reason   bool   // the viewer may give one
-	Refused  string // why it may not be done; then there is no button
+	Hours    int    // the viewer says for how many it lasts: what is proposed; 0 = it does not end
+	Name     string // of the repository, which the form sends; "" = the path has all
+	remote   string // of the repository
 }
 
 // actTimeout is how long an action may take before its page is answered: it goes on after that.
@@ -37,6 +39,10 @@ func (s *server) find(r *http.Request, verb Verb) (a Action, v confirmView, ok b
 	a.Verb = verb
 	s.model.look(func(st *state) {
 		sc := scope{st, sees}
+		if verb == KeepWarm || verb == StopWarm {
+			v, ok = warmth(&a, sc, r)
+			return
+		}
 		if verb == EndTask {
 			t := sc.tasks[id]
 			if t == nil || !sc.see(t) {
@@ -128,12 +134,12 @@ func (s *server) act(verb Verb) http.HandlerFunc {
 		// A viewer that leaves does not undo it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actTimeout)
 		defer cancel()
-		err := s.do(ctx, a, line(strings.TrimSpace(r.PostFormValue("reason")), mostReason))
+		err := s.do(ctx, a, v, line(strings.TrimSpace(r.PostFormValue("reason")), mostReason))
 		switch {
 		case err == nil, ctx.Err() != nil && verb == EndTask: // the work goes on
 			w.Header().Set("Location", base(r)+v.Back)
 			w.WriteHeader(http.StatusSeeOther)
-		case errors.Is(err, pool.ErrState), errors.Is(err, berth.ErrSessionNotFound):
+		case errors.Is(err, pool.ErrState), errors.Is(err, berth.ErrSessionNotFound), errors.Is(err, berth.ErrInvalid):
 			s.fail(w, r, http.StatusConflict, "That cannot be done now", err.Error())
 		default:
 			s.fail(w, r, statusOf(err), "That has failed", err.Error())
@@ -141,7 +147,7 @@ func (s *server) act(verb Verb) http.HandlerFunc {
 	}
 }
 
-func (s *server) do(ctx context.Context, a Action, reason string) error {
+func (s *server) do(ctx context.Context, a Action, v confirmView, reason string) error {
 	if reason == "" {
 		reason = "an operator"
 	} else {
@@ -156,6 +162,10 @@ func (s *server) do(ctx context.Context, a Action, reason string) error {
 		return s.console.Drain(ctx, a.Instance, reason)
 	case UncordonInstance:
 		return s.console.Uncordon(ctx, a.Instance)
+	case KeepWarm:
+		return s.p.Warm(ctx, v.remote, "", time.Now().Add(a.For))
+	case StopWarm:
+		return s.p.Cool(ctx, v.remote, "")
 	}
 	return errors.New("unknown action")
 }

@@ -176,6 +176,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("commands", func(t *testing.T) { browseCommands(t, browser) })
 	t.Run("keyboard", func(t *testing.T) { browseByKeyboard(t, browser) })
 	t.Run("actions", func(t *testing.T) { browseActions(t, browser) })
+	t.Run("warmth", func(t *testing.T) { browseWarmth(t, browser) })
 	t.Run("hostile", func(t *testing.T) { browseHostile(t, browser) })
 	t.Run("without JavaScript", func(t *testing.T) { browsePlain(t, browser) })
 }

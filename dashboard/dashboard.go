@@ -45,13 +45,19 @@ const (
 	CordonInstance   Verb = "cordon instance"   // no new sessions come to it, until it is uncordoned
 	UncordonInstance Verb = "uncordon instance" // sessions come to it again
 	DrainInstance    Verb = "drain instance"    // no new sessions come to it, and it ends after its last one
+	KeepWarm         Verb = "keep warm"         // a container of the repository is up without sessions, for a time: see Provider.Warm
+	StopWarm         Verb = "stop warm"         // takes KeepWarm back: see Provider.Cool
 )
 
 // Action is something that a viewer asks for.
 type Action struct {
 	Verb     Verb
 	Task     Task   // of EndTask
-	Instance string // the launch ID, of the other verbs
+	Instance string // the launch ID, of the verbs of instances
+	// Repository and For are those of KeepWarm and StopWarm. For is how long KeepWarm lasts; 0 before the viewer has said that, and with
+	// StopWarm
+	Repository naming.Repository
+	For        time.Duration
 }
 
 // Handler returns a handler that shows a pool. It is mounted with http.StripPrefix. Its links are relative, so that the prefix may
@@ -127,6 +133,10 @@ func (s *server) routes() {
 	for name, verb := range instanceVerbs {
 		s.mux.HandleFunc("GET /instances/{id}/"+name, s.confirm(verb))
 		s.mux.HandleFunc("POST /instances/{id}/"+name, s.act(verb))
+	}
+	for name, verb := range repositoryVerbs {
+		s.mux.HandleFunc("GET /repository/"+name, s.confirm(verb))
+		s.mux.HandleFunc("POST /repository/"+name, s.act(verb))
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "There is no such page",

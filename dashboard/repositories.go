@@ -173,6 +173,7 @@ type repositoryView struct {
 	*repositoryRow
 	Waits  []waitingRow `json:"waiting_tasks"`
 	Failed []taskRow    `json:"failed_starts"` // the latest first
+	CanAct bool         `json:"-"`             // the viewer may ask to keep it warm
 }
 
 // repository describes one repository; nil = the viewer sees none of that name.
@@ -187,7 +188,7 @@ func (s *server) repository(sc scope, q query, usage byRepository, now time.Time
 			UserCount: len(r.users), containersN: len(r.containers), Trouble: sc.trouble(r, now), Usage: usage[name], repo: r,
 		}
 		s.fillRepository(sc, row, 50, 100, now)
-		v := &repositoryView{repositoryRow: row, Waits: []waitingRow{}, Failed: []taskRow{}}
+		v := &repositoryView{repositoryRow: row, Waits: []waitingRow{}, Failed: []taskRow{}, CanAct: s.opts.Authorize != nil}
 		if r.counts.Waiting > 0 {
 			v.Waits = sc.waits(now, 20, func(t *task) bool { return t.SharingKey.Repository == r.name }).Rows
 		}
