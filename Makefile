@@ -14,12 +14,12 @@ TESTP       ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Docker engine busy stand apart from each other.
 SLOW         = ./orchestrator/dockerengine ./agent ./internal/hostboot ./internal/test/local . ./internal/test/sim \
                ./internal/test/crash ./agent/internal/warden ./agent/internal/wall ./examples/fleet ./store/pgstore \
-               ./store/sqlitestore ./examples/replicas ./pool ./dashboard ./examples/dashboard ./agent/embedded ./internal/test/docs
+               ./store/sqlitestore ./examples/replicas ./pool ./dashboard ./examples/dashboard ./examples/agenthost ./examples/preview ./agent/embedded ./internal/test/docs
 # The packages that simulate days of a pool in virtual time. "make race" leaves them out: the race detector makes them take five times as
 # long, and its own tables sometimes break in bubbles of synctest that live that long (Go 1.26.8). "make soak" has them.
 VIRTUAL      = ./internal/test/sim ./pool
 # The packages that "make test-fast" leaves out: they test real systems, build programs, or need root for most of their tests.
-REAL         = /(agent|agent/embedded|agent/internal/(wall|warden)|examples/(dashboard|fleet|replicas)|internal/hostboot|internal/test/(crash|docs|hostboottest|local|pgtest|workspace)|orchestrator/dockerengine|store/pgstore)$$
+REAL         = /(agent|agent/embedded|agent/internal/(wall|warden)|examples/(agenthost|dashboard|fleet|preview|replicas)|internal/hostboot|internal/test/(crash|docs|hostboottest|local|pgtest|workspace)|orchestrator/dockerengine|store/pgstore)$$
 # The tests of other packages that it leaves out, because each takes seconds of CPU.
 LONG         = ^(TestBrowser|TestSweep|TestSeeds|TestCost|TestCostOfADay|TestLogDoesNotGrowWhileViewsOverlap|$(LONGER))$$
 LONGER       = TestFault71StormKeepsToItsBounds|TestBudgetOfAnIdlePool|TestAnswersThatAreNone|TestEmulators|TestValidateBranchAgreesWithGit|FuzzAnswers|TestARemoteThatSaysNothing

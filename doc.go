@@ -96,7 +96,8 @@
 //
 // Let your code depend on [ComputeProvider]. In its tests, fake.NewProvider returns the real Provider over a cloud and
 // container engines in memory. States and errors are real, commands are Go functions, faults come on request, and with
-// testing/synctest nothing waits. The program examples/hosttest in the source is an HTTP handler with such tests.
+// testing/synctest nothing waits. The program examples/hosttest in the source is an HTTP handler with such tests,
+// and examples/agenthost a whole backend.
 //
 // # More
 //
