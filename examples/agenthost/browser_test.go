@@ -98,7 +98,7 @@ func eval[T any](b *tab, expression string) T {
 // until waits until an expression is true.
 func (b *tab) until(expression string) {
 	b.t.Helper()
-	for deadline := time.Now().Add(patience / 4); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+expression+")")) // fails while a page is being left
 		if is && err == nil {
 			return
@@ -152,7 +152,7 @@ func (b *tab) programs() {
 	b.types("q")
 	b.until(`/\$ ?$/.test(` + shown + `.trimEnd())`)
 	b.types("seq 1 300 | less\r")
-	b.shows("\n1\n2\n3\n")
+	b.shows("1\n2\n3\n4\n")
 	b.types("G")
 	b.shows("299\n300\n")
 	b.types("q")

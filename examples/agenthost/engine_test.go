@@ -150,6 +150,16 @@ func TestOnTheEngine(t *testing.T) {
 	b.shows("kept-")
 	b.programs()
 
+	useAPI(t, p, alice, remote)
+	b.types("exit 7\r")
+	b.until(`document.querySelector("#notice").textContent.includes("ended with 7")`)
+	p.do(alice, "DELETE", "/api/tasks/login", "")
+	p.do(alice, "DELETE", "/api/tasks/long", "")
+}
+
+// useAPI does what a client does with a task whose agent waits for a line.
+func useAPI(t *testing.T, p *program, alice string, remote *gittest.Remote) {
+	t.Helper()
 	p.do(alice, "POST", "/api/tasks/login/input", "the line\n")
 	out, trailer := p.do(alice, "GET", "/api/tasks/login/output?from=6", "")
 	if out != "got the line\n" || trailer.Get("Exit-Code") != "3" {
@@ -167,10 +177,6 @@ func TestOnTheEngine(t *testing.T) {
 	}
 	p.do(alice, "PUT", "/api/tasks/long", `{"repository": "`+remote.URL()+`", "prompt": "sleep 1000"}`)
 	p.do(alice, "POST", "/api/tasks/long/cancel", "")
-	b.types("exit 7\r")
-	b.until(`document.querySelector("#notice").textContent.includes("ended with 7")`)
-	p.do(alice, "DELETE", "/api/tasks/login", "")
-	p.do(alice, "DELETE", "/api/tasks/long", "")
 }
 
 // clear ends the process, and removes its pool.
