@@ -156,12 +156,5 @@ func (b *tab) programs() {
 	b.types("G")
 	b.shows("299\n300\n")
 	b.types("q")
-	b.until("!" + shown + ".includes(`299`)") // the screen from before is back
-	b.shows("red pink")
-	b.types("vim.tiny -u NONE text\r")
-	b.until(`/^~\n~/m.test(` + shown + `)`)
-	b.types("ione\rtwo\rthree\x1bggOzero\x1bjdd:wq\r")
 	b.until(`/\$ ?$/.test(` + shown + `.trimEnd())`)
-	b.types("cat text\r")
-	b.shows("\nzero\ntwo\nthree\n")
 }
