@@ -10,7 +10,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/session"
-	"github.com/berth-go/berth/internal/work"
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
@@ -191,12 +191,12 @@ func (c *Config) snapshot(named string, r AccessRequest) (id string, foreign boo
 	if scope, err = c.Sharing.snapshotScope(r); err != nil {
 		return "", false, "", err
 	}
-	owner := work.Owner{Repository: r.Repository, Scope: scope, User: r.UserID}
+	owner := snapshot.Owner{Repository: r.Repository, Scope: scope, User: r.UserID}
 	switch {
-	case work.IsID(named):
-		return named, named != owner.ID(work.NameOf(named)), scope, nil
-	case !work.CheckName(named):
-		return bad(work.NameRule + ", or be an ID")
+	case snapshot.IsID(named):
+		return named, named != owner.ID(snapshot.NameOf(named)), scope, nil
+	case !snapshot.CheckName(named):
+		return bad(snapshot.NameRule + ", or be an ID")
 	}
 	return owner.ID(named), false, scope, nil
 }

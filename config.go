@@ -77,8 +77,6 @@ type Config struct {
 	SaveWork SaveWork
 	// EndTimeout bounds OnEnd and SaveWork together; with both, OnEnd has half of it. TerminateSession waits for them. Default 1 min
 	EndTimeout time.Duration
-	// Snapshots keeps what is to outlive instances: see SaveWork. nil = nothing
-	Snapshots orchestrator.SnapshotStore
 
 	// ContainerIdleTimeout is how long a container stays up after its last session, so that the next session on its repository is
 	// attached at once. Such an empty container takes room that no session needs: it is removed as soon as its slot is needed for
@@ -194,8 +192,9 @@ type Config struct {
 	// UsageRetention is how long the rows of the bill are kept. Default 35 days; -1 = for ever
 	UsageRetention time.Duration
 
-	// Snapshots keeps what Session.Snapshot is asked to keep, and has what SessionRequest.Snapshot names: see docs/snapshots.md. All
-	// processes of the pool use the same one. Its maker closes it, if that is to be done. nil = there is none, and both are ErrInvalid
+	// Snapshots keeps what Session.Snapshot is asked to keep, and has what SessionRequest.Snapshot names: see docs/snapshots.md. SaveWork may
+	// keep work there. All processes of the pool use the same one. Its maker closes it, if that is to be done. nil = there is none, and
+	// both are ErrInvalid
 	Snapshots orchestrator.SnapshotStore
 	// SnapshotRetention says which snapshots of sessions are kept. The planner removes the others once an hour, and what uploads
 	// have left. The zero value keeps all

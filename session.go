@@ -17,7 +17,7 @@ import (
 	"github.com/berth-go/berth/internal/gitwork"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
-	"github.com/berth-go/berth/internal/work"
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/snapshots"
@@ -370,19 +370,19 @@ func (s *Session) Snapshot(ctx context.Context, name string) (_ SnapshotInfo, er
 	if cfg.Snapshots == nil {
 		return SnapshotInfo{}, &FieldError{Field: "Config.Snapshots", Reason: "is needed to keep a snapshot"}
 	}
-	if !work.CheckName(name) {
-		return SnapshotInfo{}, &FieldError{Field: "name", Reason: work.NameRule}
+	if !snapshot.CheckName(name) {
+		return SnapshotInfo{}, &FieldError{Field: "name", Reason: snapshot.NameRule}
 	}
 	info := s.Info()
 	scope, err := cfg.Sharing.snapshotScope(AccessRequest{UserID: info.UserID, Repository: info.Repository, Labels: info.Labels})
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
-	id := work.Owner{Repository: info.Repository, Scope: scope, User: info.UserID}.ID(name)
-	header := work.Header{
+	id := snapshot.Owner{Repository: info.Repository, Scope: scope, User: info.UserID}.ID(name)
+	header := snapshot.Header{
 		Repository: info.Repository.String(), Scope: scope, User: info.UserID, Task: info.TaskID, Name: name, Branch: info.Branch, Created: time.Now().UTC(),
 	}
-	stored, err := work.Save(ctx, cfg.Snapshots, &commandHost{s: s}, id, &header)
+	stored, err := snapshot.Save(ctx, cfg.Snapshots, &commandHost{s: s}, id, &header)
 	if err != nil {
 		return SnapshotInfo{}, fmt.Errorf("session %s: snapshot %q: %w", s.id, name, err)
 	}

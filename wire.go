@@ -15,10 +15,10 @@ import (
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/session"
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/internal/usage"
 	"github.com/berth-go/berth/internal/warmth"
-	"github.com/berth-go/berth/internal/work"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/store"
@@ -155,7 +155,7 @@ func (p *Provider) lead(ctx context.Context, held store.Lease) {
 	wg.Go(func() { p.containers.Lead(ctx) })
 	wg.Go(func() { p.usage.Run(ctx, held) })
 	wg.Go(func() { p.warmth.Lead(ctx, held) })
-	wg.Go(func() { work.Tidy(ctx, p.cfg.Snapshots, p.cfg.SnapshotRetention, p.failures) })
+	wg.Go(func() { snapshot.Tidy(ctx, p.cfg.Snapshots, p.cfg.SnapshotRetention, p.failures) })
 	wg.Wait()
 }
 

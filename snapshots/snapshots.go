@@ -8,7 +8,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/berth-go/berth/internal/work"
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/orchestrator"
 )
 
@@ -42,7 +42,7 @@ type Filter struct {
 func List(ctx context.Context, store orchestrator.SnapshotStore, filter Filter) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		for found, err := range store.List(ctx, orchestrator.SnapshotSession) {
-			if err == nil && !work.IsID(found.Name.Key) {
+			if err == nil && !snapshot.IsID(found.Name.Key) {
 				continue // a program has stored it by itself
 			}
 			info := Info{ID: found.Name.Key}
@@ -69,10 +69,10 @@ func (f Filter) selects(i Info) bool {
 // Find describes one snapshot by its ID. orchestrator.ErrNoSnapshot: there is none. orchestrator.ErrSnapshotCorrupt: it is damaged. It reads only
 // the beginning, so that it does not see other damage.
 func Find(ctx context.Context, store orchestrator.SnapshotStore, id string) (Info, error) {
-	if !work.IsID(id) {
+	if !snapshot.IsID(id) {
 		return Info{ID: id}, orchestrator.ErrNoSnapshot
 	}
-	r, err := work.Open(ctx, store, id)
+	r, err := snapshot.Open(ctx, store, id)
 	if err != nil {
 		return Info{ID: id}, err
 	}
@@ -82,14 +82,14 @@ func Find(ctx context.Context, store orchestrator.SnapshotStore, id string) (Inf
 
 // Remove removes a snapshot by its ID. It is a success if there is none. Sessions that were started from it stay as they are.
 func Remove(ctx context.Context, store orchestrator.SnapshotStore, id string) error {
-	if !work.IsID(id) {
+	if !snapshot.IsID(id) {
 		return nil
 	}
-	return store.Delete(ctx, work.Of(id))
+	return store.Delete(ctx, snapshot.Of(id))
 }
 
 // Of describes what package berth has stored.
-func Of(h work.Header, stored orchestrator.Snapshot) Info {
+func Of(h snapshot.Header, stored orchestrator.Snapshot) Info {
 	return Info{
 		ID: stored.Name.Key, Name: h.Name, Repository: h.Repository, UserID: h.User, TaskID: h.Task, Branch: h.Branch, Commit: h.Commit,
 		Files: h.Files, Bytes: h.Bytes, Size: stored.Size, Digest: stored.Digest, Created: h.Created,

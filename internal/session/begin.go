@@ -52,6 +52,9 @@ func (o *opening) enter(ctx context.Context, attached bool) (agent.Checkout, err
 		}
 		checkout.Commit, o.s.Restored = "", true
 	}
+	if checkout, err = o.restore(ctx, checkout); err != nil {
+		return checkout, o.fail(ctx, store.PhaseCheckout, err)
+	}
 	if o.r.NewBranch != "" {
 		if err := o.cfg.Work.BeginBranch(ctx, o.s, o.r.NewBranch); err != nil {
 			return checkout, o.fail(ctx, store.PhaseCheckout, err)

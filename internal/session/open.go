@@ -9,7 +9,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/errs"
-	"github.com/berth-go/berth/internal/work"
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
@@ -28,16 +28,16 @@ type opening struct {
 	inside orchestrator.Inside
 	trial  access.Trial // of the request's access
 	cred   orchestrator.Credential
-	proven bool         // its access is proven, or need not be
-	prep   preparing    // of its repository's workspace
-	phases store.Phases // of its own: a fetch, the checkout
-	branch string       // that is checked out: of the request, or the commit of a snapshot or of saved work
-	base   *work.Header // of the snapshot from which it starts; nil = none
+	proven bool             // its access is proven, or need not be
+	prep   preparing        // of its repository's workspace
+	phases store.Phases     // of its own: a fetch, the checkout
+	branch string           // that is checked out: of the request, or the commit of a snapshot or of saved work
+	base   *snapshot.Header // of the snapshot from which it starts; nil = none
 }
 
 // open waits for the session's container, makes the checkout and marks the session active. An error for which isGone holds
 // says that the session may be given another place.
-func (m *Manager) open(ctx context.Context, r *Request, s *store.Session, base *work.Header) (Placed, error) {
+func (m *Manager) open(ctx context.Context, r *Request, s *store.Session, base *snapshot.Header) (Placed, error) {
 	o := &opening{Manager: m, r: r, s: s, trial: m.cfg.Proofs.Try(r.Access), cred: r.Credential, branch: r.Branch, base: base}
 	o.cred.Source = o.source()
 	if base != nil && base.Commit != "" {
@@ -53,9 +53,6 @@ func (m *Manager) open(ctx context.Context, r *Request, s *store.Session, base *
 			return Placed{}, o.fail(ctx, store.PhaseStarting, err)
 		}
 		s.Start = kind
-	}
-	if err := o.awaitPrepared(ctx); err != nil {
-		return Placed{}, o.fail(ctx, store.PhaseCheckout, err)
 	}
 	checkout, err := o.enter(ctx, attached)
 	if err != nil {
@@ -78,6 +75,9 @@ func (o *opening) checkOutFresh(ctx context.Context, attached bool) (agent.Check
 			return agent.Checkout{}, err
 		}
 	}
+	if err := o.awaitPrepared(ctx); err != nil {
+		return agent.Checkout{}, o.fail(ctx, store.PhaseCheckout, err)
+	}
 	checkout, err := o.checkOut(ctx)
 	if errors.Is(err, agent.ErrProofRequired) { // another's start has needed a credential, or a fetch has since the refresh
 		if err := o.prove(ctx); err != nil {
@@ -93,7 +93,7 @@ func (o *opening) checkOutFresh(ctx context.Context, attached bool) (agent.Check
 		checkout, err = o.checkOut(ctx)
 	}
 	if err != nil {
-		return agent.Checkout{}, o.tooOld(o.fail(ctx, store.PhaseCheckout, err))
+		return agent.Checkout{}, o.tooOld(o.fail(ctx, store.PhaseCheckout, o.noBase(err)))
 	}
 	return checkout, nil
 }

@@ -25,6 +25,9 @@ func (o *opening) prepare() (done <-chan struct{}) {
 // awaitPrepared has the workspace of a session that waits for it prepared, and waits, but no longer than it wants to. The error is the
 // context's.
 func (o *opening) awaitPrepared(ctx context.Context) error {
+	if o.base != nil { // the snapshot has all that was prepared for the session that it is of
+		return nil
+	}
 	o.prep.what = o.cfg.Containers.PrepareOf(o.r.Key.Repository)
 	if o.prep.what.IsZero() || o.prep.what.Wait == 0 {
 		return nil

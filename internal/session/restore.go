@@ -8,14 +8,14 @@ import (
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/errs"
-	"github.com/berth-go/berth/internal/work"
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
 
 // findSnapshot describes the snapshot that a request names; nil = it names none. It is asked for before the session waits for its place: what is
 // not there starts no container.
-func findSnapshot(ctx context.Context, from orchestrator.SnapshotStore, r *Request) (*work.Header, error) {
+func findSnapshot(ctx context.Context, from orchestrator.SnapshotStore, r *Request) (*snapshot.Header, error) {
 	if r.Snapshot == "" {
 		return nil, nil
 	}
@@ -28,13 +28,13 @@ func findSnapshot(ctx context.Context, from orchestrator.SnapshotStore, r *Reque
 
 // openSnapshot opens the snapshot that a request names. One of another repository, or of other users than those with whom
 // Config.Sharing lets the request share, is not there: its ID does not say so, and neither does its header.
-func openSnapshot(ctx context.Context, from orchestrator.SnapshotStore, r *Request) (*work.Reader, error) {
-	reader, err := work.Open(ctx, from, r.Snapshot)
+func openSnapshot(ctx context.Context, from orchestrator.SnapshotStore, r *Request) (*snapshot.Reader, error) {
+	reader, err := snapshot.Open(ctx, from, r.Snapshot)
 	if err != nil {
 		return nil, snapshotError(r, err)
 	}
 	h := reader.Header
-	owner := work.Owner{Repository: r.Key.Repository, Scope: r.SnapshotScope, User: h.User}
+	owner := snapshot.Owner{Repository: r.Key.Repository, Scope: r.SnapshotScope, User: h.User}
 	if owner.ID(h.Name) != r.Snapshot || h.Repository != r.Key.Repository.String() {
 		reader.Close()
 		return nil, snapshotError(r, orchestrator.ErrNoSnapshot)
@@ -47,15 +47,7 @@ func snapshotError(r *Request, err error) error {
 	if !errors.Is(err, orchestrator.ErrNoSnapshot) && !errors.Is(err, orchestrator.ErrSnapshotCorrupt) {
 		err = fmt.Errorf("%w: the store of snapshots: %w", errs.ErrUnavailable, err)
 	}
-	return fmt.Errorf("snapshot %q: %w", work.NameOf(r.Snapshot), err)
-}
-
-// branch is what is checked out: the commit with which the session of a snapshot began, or what the request names.
-func (o *opening) branch() string {
-	if o.base != nil && o.base.Commit != "" {
-		return o.base.Commit
-	}
-	return o.r.Branch
+	return fmt.Errorf("snapshot %q: %w", snapshot.NameOf(r.Snapshot), err)
 }
 
 // restore makes the checkout what the snapshot says, if the request names one.

@@ -1,6 +1,6 @@
-// Package work keeps the work of sessions in a store of snapshots, and finds it there. Package snapshots is what host applications see of
+// Package snapshot keeps the work of sessions in a store of snapshots, and finds it there. Package snapshots is what host applications see of
 // it.
-package work
+package snapshot
 
 import (
 	"bufio"
