@@ -9,6 +9,7 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -211,6 +212,32 @@ func (s *Session) Commands(ctx context.Context) iter.Seq2[CommandInfo, error] {
 			last = len(page) < agent.CommandPage
 		}
 	}
+}
+
+// Attach gives a command again that was started Detached, by this or by any other process of the pool; id is Cmd.ID or CommandInfo.ID. It
+// takes no part of the command from others: any number may read its output at once.
+//
+// Before Start, set where the output goes (Stdout, Stderr, StdoutPipe and so on) and from which offset on (StdoutFrom, StderrFrom). Start
+// begins to copy what is kept, and what comes. Wait returns how the command has ended, also long after its end. A Stdin takes the
+// place of the Stdin that the command had before, whose copying ends. A command that was started without a Stdin and without a TTY
+// takes none. If it has one stream for both outputs, as with a TTY, Stdout gets it.
+// Args, Env, Dir and TTY have no effect. ctx is the Cmd's: when it ends, the copying ends, and the command goes on. While it is
+// attached, a command renews the session's lease.
+//
+// agent.ErrUnknownCommand: the session has no command of that ID that was started Detached, or has forgotten it. Other errors are as
+// for Dial.
+func (s *Session) Attach(ctx context.Context, id string) (*Cmd, error) {
+	for c, err := range s.Commands(ctx) {
+		switch {
+		case err != nil:
+			return nil, err
+		case c.ID == id && c.Detached:
+			cmd := s.Command(ctx, c.Args[0], c.Args[1:]...)
+			cmd.attach = id
+			return cmd, nil
+		}
+	}
+	return nil, fmt.Errorf("session %s: %w: %s", s.id, agent.ErrUnknownCommand, strconv.Quote(id))
 }
 
 // Run starts the command and waits for its end. *ExitError: it did not succeed. ErrOutputCut: its output is not whole. For

@@ -234,27 +234,6 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Warm is a budget of containers that are kept up without sessions. Each takes room of one slot that no session needs. If a host wants
-// more, those for which it asked last have the budget. What hosts leave of it is the planner's own choice.
-type Warm struct {
-	Containers  int // of the pool, at most 1000
-	PerInstance int // of one instance. Default: as many as it has slots
-	// Refresh is how often the mirror of a warm container is fetched that no session holds, so that the first session finds little to
-	// fetch. Default 5 min, -1 = never
-	Refresh time.Duration
-	// Networks is how many networks each instance has ready for the containers of first sessions, at most 100. To make one is most of the
-	// start of a container. An instance makes the first ones after its first container. Each is a small container that takes
-	// about 7 MB and no slot. The containers that take one have the host name "berth". It needs no Containers. Default 0: none
-	Networks int
-}
-
-func (w Warm) budget() warmth.Budget {
-	return warmth.Budget{Containers: w.Containers, PerInstance: w.PerInstance}
-}
-
-// defaultWarmRefresh is the default of Warm.Refresh.
-const defaultWarmRefresh = 5 * time.Minute
-
 // warmIdleTimeout is the default of Config.ContainerIdleTimeout with Config.Warm. It is longer than the bill takes to tell the
 // planner of a session, so that the first sessions on a repository count.
 const warmIdleTimeout = 3 * time.Minute
@@ -408,33 +387,4 @@ func (c Config) requireDrivers() error {
 		errs = append(errs, &FieldError{Field: "Config.Engine", Reason: reason})
 	}
 	return errors.Join(errs...)
-}
-
-// image is the image of a repository's container. It panics if ImageFor does.
-func (c *Config) image(r naming.Repository) string {
-	if c.ImageFor != nil {
-		if image := c.ImageFor(r); image != "" {
-			return image
-		}
-	}
-	return c.Image
-}
-
-var imageDigest = regexp.MustCompile(`^[^@\s]+@sha256:[0-9a-f]{64}$`)
-
-// byDigest reports whether the name of an image says what is in it.
-func byDigest(image string) bool { return imageDigest.MatchString(image) }
-
-// checkImage returns an error if the image of a repository is not named by digest, but must be.
-func (c *Config) checkImage(r naming.Repository) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &FieldError{Field: "Config.ImageFor", Reason: fmt.Sprintf("panicked for %s: %v", r, p)}
-		}
-	}()
-	if image := c.image(r); c.RequireImageDigest && !byDigest(image) {
-		return &FieldError{Field: "Config.ImageFor", Reason: fmt.Sprintf("must return name@sha256:... for %v, not %q, because "+
-			"RequireImageDigest is set", r, image)}
-	}
-	return nil
 }

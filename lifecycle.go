@@ -12,6 +12,7 @@ import (
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/teardown"
+	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/pool"
 	"github.com/berth-go/berth/store"
@@ -101,6 +102,27 @@ func (p *Provider) Revoke(ctx context.Context, userID, repository string) error 
 	}
 	return nil
 }
+
+// Warm is a budget of containers that are kept up without sessions. Each takes room of one slot that no session needs. If a host wants
+// more, those for which it asked last have the budget. What hosts leave of it is the planner's own choice.
+type Warm struct {
+	Containers  int // of the pool, at most 1000
+	PerInstance int // of one instance. Default: as many as it has slots
+	// Refresh is how often the mirror of a warm container is fetched that no session holds, so that the first session finds little to
+	// fetch. Default 5 min, -1 = never
+	Refresh time.Duration
+	// Networks is how many networks each instance has ready for the containers of first sessions, at most 100. To make one is most of the
+	// start of a container. An instance makes the first ones after its first container. Each is a small container that takes
+	// about 7 MB and no slot. The containers that take one have the host name "berth". It needs no Containers. Default 0: none
+	Networks int
+}
+
+func (w Warm) budget() warmth.Budget {
+	return warmth.Budget{Containers: w.Containers, PerInstance: w.PerInstance}
+}
+
+// defaultWarmRefresh is the default of Warm.Refresh.
+const defaultWarmRefresh = 5 * time.Minute
 
 // Warm asks that a container of a repository is up, with a fresh mirror, before a session needs it, until a time. A webhook of a push
 // may call it, each time: that fetches once more, and the last call's time is in force. repository is a remote, as for CreateSession.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -261,6 +262,35 @@ func checkEnv(env map[string]string) error {
 	}
 	if total > maxEnvBytes {
 		return fmt.Errorf("all together are longer than %d bytes", maxEnvBytes)
+	}
+	return nil
+}
+
+// image is the image of a repository's container. It panics if ImageFor does.
+func (c *Config) image(r naming.Repository) string {
+	if c.ImageFor != nil {
+		if image := c.ImageFor(r); image != "" {
+			return image
+		}
+	}
+	return c.Image
+}
+
+var imageDigest = regexp.MustCompile(`^[^@\s]+@sha256:[0-9a-f]{64}$`)
+
+// byDigest reports whether the name of an image says what is in it.
+func byDigest(image string) bool { return imageDigest.MatchString(image) }
+
+// checkImage returns an error if the image of a repository is not named by digest, but must be.
+func (c *Config) checkImage(r naming.Repository) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &FieldError{Field: "Config.ImageFor", Reason: fmt.Sprintf("panicked for %s: %v", r, p)}
+		}
+	}()
+	if image := c.image(r); c.RequireImageDigest && !byDigest(image) {
+		return &FieldError{Field: "Config.ImageFor", Reason: fmt.Sprintf("must return name@sha256:... for %v, not %q, because "+
+			"RequireImageDigest is set", r, image)}
 	}
 	return nil
 }

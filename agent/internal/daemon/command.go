@@ -188,9 +188,7 @@ func (d *Daemon) start(ctx context.Context, id string, s wire.Start) error {
 		}
 		if _, signal := c.proc.Exit(); signal != 0 {
 			c.over = d.sessions.whyEnded(sess)
-			if s.Work != "" {
-				resume(d, sess)
-			}
+			resume(d, sess, s.Work)
 		}
 		var over []string
 		if told != nil {

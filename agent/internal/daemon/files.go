@@ -27,8 +27,11 @@ func (s *session) helper(d *Daemon, work string) (args, env [][]byte, dir []byte
 	return args, env, []byte("/")
 }
 
-// resume lets the processes of a session continue, after the program has died that had stopped them.
-func resume(d *Daemon, s *session) {
+// resume lets the processes of a session continue, after the program for its work has died that may have stopped them.
+func resume(d *Daemon, s *session, work string) {
+	if work == "" {
+		return
+	}
 	streams, err := openStreams(wire.Start{}, s.UID)
 	if err == nil {
 		var p *proc.Process
