@@ -1,54 +1,44 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"net/http"
-	"strings"
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/work"
 )
 
-// What this file does with git, it does by commands of the session. They are all of agenthost that knows git.
-
-// diffScript prints what has changed since the agent began, with what it has committed and with new files.
-const diffScript = `base=$(cat .git/agenthost/base 2>/dev/null) && [ -n "$base" ] || base=$(git hash-object -t tree /dev/null)
-git add --all --intent-to-add . && exec git -c core.quotePath=off diff --binary --no-color --no-ext-diff "$base"`
-
-// pushScript commits all that is not committed, with the message $MESSAGE, and pushes to the branch $BRANCH.
-const pushScript = `git add --all . && { git diff --cached --quiet || git commit --quiet --message "$MESSAGE"; } &&
-git push --quiet origin "HEAD:refs/heads/$BRANCH" && git rev-parse HEAD`
-
-// git runs one of the scripts and returns what it prints.
-func git(ctx context.Context, s *berth.Session, script string, env ...string) ([]byte, error) {
-	cmd := s.Command(ctx, "sh", "-c", script)
-	cmd.Env = append(env, "GIT_TERMINAL_PROMPT=0")
-	out, err := cmd.Output()
-	if exit, ok := errors.AsType[*berth.ExitError](err); ok && !errors.Is(err, berth.ErrOutputCut) {
-		err = fmt.Errorf("%w: %s", errGit, cmp.Or(string(bytes.TrimSpace(exit.Stderr)), exit.Error()))
-	}
-	return out, err
-}
-
-// diff sends what a task has changed. The changes need not be committed.
+// diff sends what a task has that its remote does not have, as a patch for git am or git apply.
 func (a *app) diff(w http.ResponseWriter, r *http.Request) {
 	s, err := a.find(r)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	patch, err := git(r.Context(), s, diffScript)
+	patch, err := s.Patch(r.Context())
 	if err != nil {
 		refuse(w, err)
 		return
 	}
+	defer patch.Close()
+	first := make([]byte, 32<<10)
+	n, err := patch.Read(first)
+	if err != nil && err != io.EOF {
+		refuse(w, err)
+		return
+	}
 	w.Header().Set("Content-Type", "text/x-diff; charset=utf-8")
-	_, _ = w.Write(patch) // the client has left
+	_, err = w.Write(first[:n])
+	if err == nil {
+		_, err = io.Copy(w, patch)
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client has left, or must see that the patch is not whole
+	}
 }
 
 // push commits and pushes what a task has changed, and returns the commit.
@@ -65,9 +55,13 @@ func (a *app) push(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := git(r.Context(), s, pushScript, "BRANCH="+want.Branch, "MESSAGE="+cmp.Or(want.Message, "Work of task "+r.PathValue("id")))
+	_, err = s.Commit(r.Context(), work.CommitOptions{Message: cmp.Or(want.Message, "Work of task "+r.PathValue("id"))})
+	if err != nil && !errors.Is(err, work.ErrNoChanges) {
+		return nil, err
+	}
+	pushed, err := s.Push(r.Context(), work.PushOptions{Branch: want.Branch})
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"branch": want.Branch, "commit": strings.TrimSpace(string(out))}, nil
+	return map[string]string{"branch": pushed.Branch, "commit": pushed.Commit}, nil
 }

@@ -257,16 +257,6 @@ func (a *agents) run(ctx context.Context, c fake.Command) int {
 		case <-ctx.Done():
 			return -9
 		}
-	case diffScript:
-		fmt.Fprintf(c.Stdout, "diff of %v\n", c.Files.Names())
-		return 0
-	case pushScript:
-		if c.Env["BRANCH"] == "protected" {
-			fmt.Fprintln(c.Stderr, "remote: the branch is protected")
-			return 1
-		}
-		fmt.Fprintf(c.Stdout, "%s:%s\n", c.Env["BRANCH"], c.Env["MESSAGE"])
-		return 0
 	}
 	return 127
 }

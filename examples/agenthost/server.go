@@ -17,6 +17,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/dashboard"
 	"github.com/berth-go/berth/examples/hosttest"
+	"github.com/berth-go/berth/work"
 )
 
 // app is the backend. It keeps no state but what tokens has read: every process over the same database answers for every task.
@@ -131,7 +132,6 @@ func (a *app) health(w http.ResponseWriter, r *http.Request) {
 var (
 	errNoAgent    = errors.New("the task has no agent")
 	errNotRunning = errors.New("the agent has ended")
-	errGit        = errors.New("git has failed")
 )
 
 // answer makes a handler of a function that returns JSON, nil, or an error.
@@ -166,6 +166,7 @@ func refuse(w http.ResponseWriter, err error) {
 // status returns the HTTP status of an error. hosttest.Status knows those of berth.
 func status(err error) int {
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	_, ofGit := errors.AsType[*agent.GitError](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoAgent), errors.Is(err, agent.ErrUnknownCommand):
 		return http.StatusNotFound
@@ -173,7 +174,7 @@ func status(err error) int {
 		return http.StatusConflict
 	case errors.Is(err, fs.ErrPermission):
 		return http.StatusForbidden
-	case errors.Is(err, errGit):
+	case ofGit, errors.Is(err, work.ErrRejected), errors.Is(err, work.ErrIncomplete):
 		return http.StatusUnprocessableEntity
 	case errors.Is(err, fs.ErrInvalid):
 		return http.StatusBadRequest

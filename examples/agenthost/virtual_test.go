@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -142,10 +143,11 @@ func TestFilesDiffPush(t *testing.T) {
 		}
 		var pushed map[string]string
 		b.call(200, "POST", "/api/tasks/login/push", `{"message": "Fix it"}`, &pushed)
-		if pushed["branch"] != "agent/login" || pushed["commit"] != "agent/login:Fix it" {
+		if pushed["branch"] != "agent/login" || len(pushed["commit"]) < 40 {
 			t.Errorf("pushed is %v", pushed)
 		}
 		b.call(400, "POST", "/api/tasks/login/push", `{"branch": "a..b"}`, nil)
+		w.engine.RefusePushes("https://github.com/acme/shop", errors.New("the branch is protected"))
 		if got := b.call(422, "POST", "/api/tasks/login/push", `{"branch": "protected"}`, nil); !strings.Contains(got, "the branch is protected") {
 			t.Errorf("git's message is %q", got)
 		}
