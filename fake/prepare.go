@@ -23,8 +23,7 @@ import (
 // prepared is a prepared layer of a repository. It does not change.
 type prepared struct {
 	key, commit, branch string
-	standard            bool // the default branch led to commit
-	dir                 string
+	standard            bool              // the default branch led to commit
 	checkout            *inode            // what the commands have left in the checkout; nil = nothing
 	dirs                map[string]*inode // below the home
 }

@@ -35,7 +35,6 @@ type task struct {
 	run       func(args ...string) (printed int64) // runs a command that must succeed
 	end       func()                               // returns when all that is the task's is gone
 	container string                               // its ID; "" = none
-	id        int
 }
 
 // A bench is what all ways have in common.
