@@ -325,7 +325,6 @@ func (c Config) validate() error {
 	}
 	check(c.Warm.Containers >= 0 && c.Warm.Containers <= warmth.MaxWishes, "Warm.Containers", "must be from 0 to 1000")
 	check(c.Warm.PerInstance >= 0, "Warm.PerInstance", "must not be negative")
-	check(c.Warm.Networks >= 0 && c.Warm.Networks <= 100, "Warm.Networks", "must be from 0 to 100")
 	check(len(c.UsageLabels) <= maxUsageLabels && !slices.ContainsFunc(c.UsageLabels, func(name string) bool {
 		return name == "" || strings.Contains(name, "=")
 	}), "UsageLabels", "must be at most 4 names without '='")

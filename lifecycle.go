@@ -111,10 +111,6 @@ type Warm struct {
 	// Refresh is how often the mirror of a warm container is fetched that no session holds, so that the first session finds little to
 	// fetch. Default 5 min, -1 = never
 	Refresh time.Duration
-	// Networks is how many networks each instance has ready for the containers of first sessions, at most 100. To make one is most of the
-	// start of a container. An instance makes the first ones after its first container. Each is a small container that takes
-	// about 7 MB and no slot. The containers that take one have the host name "berth". It needs no Containers. Default 0: none
-	Networks int
 }
 
 func (w Warm) budget() warmth.Budget {

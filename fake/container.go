@@ -19,7 +19,6 @@ type container struct {
 	created time.Time
 	running bool
 	rooms   orchestrator.Isolation
-	spare   bool          // it has taken a network that was ready
 	dead    chan struct{} // closed when it has stopped, or will never run
 	mirror  *mirror
 	remote  string // the remote of the last fetch

@@ -45,7 +45,6 @@ func (h *host) ensure(ctx context.Context, r reply, spec orchestrator.ContainerS
 		n.newResource(ResourceWork, h.endpoint.Pool, h.endpoint.PoolUID).container = c
 		helper = n.newResource(ResourceHelper, h.endpoint.Pool, h.endpoint.PoolUID)
 		helper.busy = true
-		c.spare = c.rooms.Level == store.IsolationRooms && h.takeSpare(c)
 	}
 	n.mu.Unlock()
 	after()
@@ -56,11 +55,7 @@ func (h *host) ensure(ctx context.Context, r reply, spec orchestrator.ContainerS
 		return *adopted, nil
 	}
 
-	made, err := n.start(ctx, c, helper)
-	if err == nil && made.Isolation.Level == store.IsolationRooms {
-		h.addSpares(spec.Spares)
-	}
-	return made, err
+	return n.start(ctx, c, helper)
 }
 
 // start pulls the image of a container that was made, and starts it. helper is a helper container, which it needs meanwhile.
@@ -93,7 +88,6 @@ func (n *node) start(ctx context.Context, c *container, helper *resource) (orche
 	}
 	n.run(c)
 	seen := c.seen()
-	seen.Spare = c.spare
 	n.mu.Unlock()
 	if pulled > 0 {
 		seen.PullBegan, seen.Pulled = began, pulled

@@ -155,7 +155,7 @@ func (h *host) Purge(ctx context.Context) error {
 			}
 		}
 		for _, r := range sorted(n.resources) {
-			if r.pool == h.endpoint.Pool && r.container == nil && !(r.busy && r.poolUID != h.endpoint.PoolUID) {
+			if r.pool == h.endpoint.Pool && !r.seen().InUse && !(r.busy && r.poolUID != h.endpoint.PoolUID) {
 				n.dropResource(r)
 			}
 		}
@@ -205,7 +205,6 @@ func (h *host) Close() error {
 		mine = append(mine, c.insides...)
 	}
 	mine = append(mine, n.waiting...)
-	h.dropSpares()
 	n.mu.Unlock()
 	for _, i := range mine {
 		if i.host == h {

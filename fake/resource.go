@@ -14,17 +14,15 @@ type resource struct {
 	pool, poolUID string
 	container     *container // that uses it; nil = none
 	busy          bool       // a start is at work with it
-	maker         *host      // of a network that no container has taken yet
 }
 
 // Kinds of resources.
 const (
 	ResourceHelper = "helper" // a container that a start makes and removes
 	ResourceWork   = "work"   // the volume of a container's checkouts
-	ResourceSpare  = "spare"  // a network that is ready for a container, or that one has taken
 )
 
-var types = map[string]string{ResourceHelper: "container", ResourceWork: "volume", ResourceSpare: "container"}
+var types = map[string]string{ResourceHelper: "container", ResourceWork: "volume"}
 
 // newResource puts a resource on the host. The caller holds mu.
 func (n *node) newResource(kind, pool, poolUID string) *resource {
@@ -36,42 +34,7 @@ func (n *node) newResource(kind, pool, poolUID string) *resource {
 
 // seen is the resource as its engine shows it. The engine does not know of starts that are about to use it.
 func (r *resource) seen() orchestrator.Resource {
-	return orchestrator.Resource{Kind: r.kind, Type: types[r.kind], ID: r.id, PoolUID: r.poolUID, InUse: r.container != nil || r.maker != nil}
-}
-
-// takeSpare gives a container a network that is ready, if this connection has made one, and reports whether it did. The caller holds mu.
-func (h *host) takeSpare(c *container) bool {
-	for _, r := range sorted(h.node.resources) {
-		if r.maker == h {
-			r.maker, r.container = nil, c
-			return true
-		}
-	}
-	return false
-}
-
-// addSpares makes networks until the host has want of the pool that are ready.
-func (h *host) addSpares(want int) {
-	n := h.node
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, r := range n.resources {
-		if r.maker != nil && r.pool == h.endpoint.Pool {
-			want--
-		}
-	}
-	for ; want > 0 && !h.closed.Load(); want-- {
-		n.newResource(ResourceSpare, h.endpoint.Pool, h.endpoint.PoolUID).maker = h
-	}
-}
-
-// dropSpares ends the networks that this connection has made and that no container has taken. The caller holds mu.
-func (h *host) dropSpares() {
-	for id, r := range h.node.resources {
-		if r.maker == h {
-			delete(h.node.resources, id)
-		}
-	}
+	return orchestrator.Resource{Kind: r.kind, Type: types[r.kind], ID: r.id, PoolUID: r.poolUID, InUse: r.container != nil}
 }
 
 // RemoveResource implements orchestrator.Host.
@@ -84,7 +47,7 @@ func (h *host) RemoveResource(ctx context.Context, r orchestrator.Resource) erro
 		switch {
 		case have == nil || have.pool != h.endpoint.Pool:
 			return nil
-		case have.container != nil:
+		case have.seen().InUse:
 			return orchestrator.ErrInUse
 		}
 		n.dropResource(have)

@@ -39,8 +39,6 @@ type Config struct {
 	// RequireIsolation refuses containers whose sessions have no rooms.
 	RequireIsolation bool
 	KnownHosts       string // of every fetch: see agent.Fetch
-	// Spares is how many networks an instance has ready for the containers of first sessions: see ContainerSpec.Spares.
-	Spares int
 	// Prove makes the fetch of a start prove access: see agent.Fetch.
 	Prove  bool
 	Egress Egress

@@ -226,9 +226,6 @@ type ContainerSpec struct {
 	Sessions int
 	// RequireIsolation refuses an engine that gives sessions no rooms of their own.
 	RequireIsolation bool
-	// Spares is how many networks the engine has ready for the containers that are made after this one. It makes them in the background, and
-	// each is a Resource in use. An engine that cannot do so ignores it.
-	Spares int
 }
 
 // Container is a container of the pool as its engine sees it.
@@ -244,7 +241,6 @@ type Container struct {
 	// image was there.
 	PullBegan time.Time
 	Pulled    time.Duration
-	Spare     bool // set by Ensure: it has taken a network that was ready
 	// Isolation is set by Ensure. It is the container's own, as it was made.
 	Isolation Isolation
 }
@@ -259,7 +255,7 @@ type Mirror struct {
 // Resource is anything else that an engine holds for a pool: a container that only helps to make others, a volume, or a
 // network. Each carries the pool's label.
 type Resource struct {
-	Kind    string // its purpose, in the implementation's words: "helper", "work", "network". "spare" = see ContainerSpec.Spares
+	Kind    string // its purpose, in the implementation's words: "helper", "work", "network"
 	Type    string // the engine's type of such a thing: "container", "volume", "network"
 	ID      string // the engine's own
 	PoolUID string // of the pool that made it

@@ -29,7 +29,7 @@ type Manager struct {
 	isolations isolations
 	fills      fills
 
-	starts, spares, startFailures, lost, fetches, swept atomic.Int64
+	starts, startFailures, lost, fetches, swept atomic.Int64
 
 	mu      sync.Mutex // protects keepers, and the cred, fetched and started of each; never held across a call
 	keepers map[string]*keeper
@@ -91,7 +91,6 @@ func within(ctx, other context.Context) (context.Context, context.CancelFunc) {
 // Stats counts what a Manager has done since it was made.
 type Stats struct {
 	Starts         int64 // containers started
-	Spares         int64 // of them, those that took a network which was ready: see Config.Spares
 	StartFailures  int64
 	ContainersLost int64 // containers that died or were removed from outside
 	Fetches        int64 // fetches that asked the remote
@@ -117,7 +116,7 @@ func (m *Manager) States() map[store.ContainerState]int64 { return m.observed.st
 func (m *Manager) Stats() Stats {
 	return Stats{
 		Foreign: m.observed.foreign(), WithoutRooms: m.isolations.withoutRooms(),
-		Starts: m.starts.Load(), Spares: m.spares.Load(), StartFailures: m.startFailures.Load(), ContainersLost: m.lost.Load(),
+		Starts: m.starts.Load(), StartFailures: m.startFailures.Load(), ContainersLost: m.lost.Load(),
 		Fetches: m.fetches.Load(), Swept: m.swept.Load(), Errors: m.failures.Count(),
 		Prepared: m.workspaces.prepared.Load(), PrepareFailures: m.workspaces.failed.Load(),
 	}

@@ -171,7 +171,7 @@ func (k *keeper) ensureOnce(ctx context.Context, c *store.Container) (Inside, er
 	}
 	spec := ContainerSpec{
 		Name: c.Name, Key: c.SharingKey, Limits: k.m.cfg.Limits, Sessions: in.Slots, RequireIsolation: k.m.cfg.RequireIsolation,
-		Egress: egress, Spares: k.m.cfg.Spares,
+		Egress: egress,
 	}
 	if spec.Image, err = k.m.cfg.imageOf(c.SharingKey.Repository); err != nil {
 		return nil, err
@@ -181,9 +181,6 @@ func (k *keeper) ensureOnce(ctx context.Context, c *store.Container) (Inside, er
 	k.m.storeIsolation(ctx, in, made, err)
 	if err != nil {
 		return nil, err
-	}
-	if made.Spare {
-		k.m.spares.Add(1)
 	}
 	c.EngineID, c.Isolation = made.ID, made.Isolation.Level
 	c.Image, c.Phases.Pull = spec.Image, made.Pulled

@@ -22,12 +22,6 @@ const (
 // of a session, which run under a uid of their own.
 var capabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}
 
-// networkSysctls are the settings of the network of a container with rooms.
-var networkSysctls = map[string]string{
-	"net.ipv4.ip_unprivileged_port_start": "0",    // as engines have it by now: the resolver's port is 53
-	"net.ipv4.tcp_max_tw_buckets":         "8192", // connections that are over and keep their ports, whose owner the kernel does not know any more
-}
-
 // serveOptions are those of the agent of a container without rooms.
 func (e *ensuring) serveOptions(b bounds) agent.ServeOptions {
 	l := e.spec.Limits
@@ -50,7 +44,6 @@ func (e *ensuring) config(image, network string) client.ContainerCreateOptions {
 	b := boundsOf(e.spec, e.machine)
 	serve := e.serveOptions(b)
 	var sysctls map[string]string
-	mode, hostname := container.NetworkMode(network), e.spec.Name
 	mounts := []mount.Mount{
 		e.installer.mount(true),
 		volumeMount(e.spec.Name, mirrorDir, labels(kindMirror)),
@@ -58,17 +51,17 @@ func (e *ensuring) config(image, network string) client.ContainerCreateOptions {
 	}
 	if e.isolation.Level == store.IsolationRooms {
 		serve.Warden, serve.Session, serve.Resolver = true, b.session, true
-		sysctls = networkSysctls
+		sysctls = map[string]string{
+			"net.ipv4.ip_unprivileged_port_start": "0",    // as engines have it by now: the resolver's port is 53
+			"net.ipv4.tcp_max_tw_buckets":         "8192", // connections that are over and keep their ports, whose owner the kernel does not know any more
+		}
 		mounts = append(mounts, e.warden.mount(true))
-	}
-	if e.spare != "" { // which has the network's settings, and a name of its own
-		mode, hostname, sysctls = container.NetworkMode("container:"+e.spare), "", nil
 	}
 	return client.ContainerCreateOptions{
 		Name: e.spec.Name,
 		Config: &container.Config{
 			Image:       image,
-			Hostname:    hostname,
+			Hostname:    e.spec.Name,
 			User:        "0:0", // an image may name another user, but the agent needs root to start sessions under their uids
 			Entrypoint:  agent.ServeCommand(serve),
 			WorkingDir:  "/",
@@ -76,7 +69,7 @@ func (e *ensuring) config(image, network string) client.ContainerCreateOptions {
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 		},
 		HostConfig: &container.HostConfig{
-			NetworkMode:   mode,
+			NetworkMode:   container.NetworkMode(network),
 			IpcMode:       container.IPCModePrivate,
 			CgroupnsMode:  e.machine.cgroupNamespace(),
 			ShmSize:       b.shmSize(e.machine),

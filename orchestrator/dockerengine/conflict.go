@@ -46,13 +46,6 @@ func (e *ensuring) resolve(ctx context.Context) (orchestrator.Container, error) 
 			e.log.Warn("replacing a container", "container", e.spec.Name, "reason", reason)
 			return none, e.replace(ctx, found.ID)
 		}
-		if holds, err := e.spareHolds(ctx, found); err != nil || !holds {
-			if err == nil {
-				e.log.Warn("replacing a container whose network has gone", "container", e.spec.Name)
-				err = e.replace(ctx, found.ID)
-			}
-			return none, err
-		}
 		return e.adopt(ctx, found)
 	case container.StateCreated:
 		if e.within(startGrace, found.ID) {

@@ -34,8 +34,6 @@ type ensuring struct {
 	say       func(string)
 	attempt   string               // a label of everything that it makes
 	waiting   map[string]time.Time // when containers were first given time, by ID
-	spare     string               // ID of the spare whose network the container of this attempt has; "" = none
-	spareless bool                 // an attempt with a spare has failed: the next have none
 	restarted bool                 // an attempt has failed already for lack of the network or the agent's volume
 
 	isolation orchestrator.Isolation // of a container that is made now
@@ -98,11 +96,7 @@ func (e *ensuring) once(ctx context.Context) (_ orchestrator.Container, err erro
 	if err != nil {
 		return orchestrator.Container{}, err
 	}
-	e.useSpare(ctx, network)
 	id, image, err := e.create(ctx, network)
-	if err != nil {
-		e.dropSpare(ctx)
-	}
 	if errdefs.IsConflict(err) {
 		return e.resolve(ctx)
 	}
@@ -113,7 +107,6 @@ func (e *ensuring) once(ctx context.Context) (_ orchestrator.Container, err erro
 		e.remover.sweep(ctx, e.attempt)
 		return orchestrator.Container{}, err
 	}
-	e.spares.refill(image, e.spec.Spares)
 	return orchestrator.Container{
 		Name:    e.spec.Name,
 		ID:      id,
@@ -125,7 +118,6 @@ func (e *ensuring) once(ctx context.Context) (_ orchestrator.Container, err erro
 		PullBegan: e.pullBegan,
 		Pulled:    e.pulled,
 		Isolation: e.isolation,
-		Spare:     e.spare != "",
 	}, nil
 }
 

@@ -24,7 +24,6 @@ type host struct {
 	bridge    *bridge
 	installer *installer
 	warden    *warden
-	spares    *spares
 	making    flights[orchestrator.Container] // by name
 	early     early
 }
@@ -53,7 +52,6 @@ func (e *Engine) newHost(docker *client.Client, at orchestrator.Endpoint, on mac
 		installer: programs,
 	}
 	h.warden = newWarden(programs, connections, &h.early)
-	h.spares = &spares{daemon: d, bridge: h.bridge, early: &h.early}
 	h.prober = &prober{daemon: d, seen: &e.seen, warden: h.warden}
 	return h, nil
 }
@@ -61,7 +59,6 @@ func (e *Engine) newHost(docker *client.Client, at orchestrator.Endpoint, on mac
 // Close implements [orchestrator.Host].
 func (h *host) Close() error {
 	h.early.stop()
-	h.spares.drop(true)
 	h.making.close()
 	h.images.pulls.close()
 	h.bridge.making.close()

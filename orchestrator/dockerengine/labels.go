@@ -30,7 +30,6 @@ const (
 	kindNetwork   = "network"
 	kindAgent     = "agent"  // the volume with the agent's program
 	kindHelper    = "helper" // a container that is made to fill it, and never started
-	kindSpare     = "spare"  // a container that holds a network for another one
 	kindWarden    = "warden" // the container that opens rooms, and the volume of its socket
 )
 

@@ -35,9 +35,6 @@ func (h *host) List(ctx context.Context) (orchestrator.Inventory, error) {
 		switch kind := c.Labels[labelKind]; kind {
 		case kindContainer:
 			held.Containers = append(held.Containers, listed(c))
-		case kindSpare: // one that nobody has taken ends with the process that has made it, and one that is taken with its container
-			inUse := used["container:"+c.ID] || !isTaken(nameOf(c.Names)) && c.State == container.StateRunning
-			held.Resources = append(held.Resources, resourceOf(typeContainer, c.Labels, c.ID, inUse))
 		case kindWarden:
 			held.Resources = append(held.Resources, resourceOf(typeContainer, c.Labels, c.ID, used[nameOf(c.Names)]))
 		default:
@@ -92,7 +89,7 @@ func listed(c container.Summary) orchestrator.Container {
 func resourceOf(typ string, labels map[string]string, id string, used bool) orchestrator.Resource {
 	kind := labels[labelKind]
 	switch kind {
-	case kindHelper, kindWork, kindAgent, kindNetwork, kindWarden, kindSpare:
+	case kindHelper, kindWork, kindAgent, kindNetwork, kindWarden:
 	default:
 		used = true
 	}

@@ -16,7 +16,6 @@ import (
 // Purge implements [orchestrator.Host].
 func (h *host) Purge(ctx context.Context) error {
 	defer h.early.stop()()
-	h.spares.drop(false)
 	h.awaitStarts(ctx)
 	held, err := h.List(ctx)
 	if err != nil {

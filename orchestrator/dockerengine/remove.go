@@ -56,19 +56,12 @@ func (r *remover) removeNamed(ctx context.Context, name, id string) error {
 // begun, and tries again if the engine cannot unmount something that is busy.
 func (r *remover) removeContainer(ctx context.Context, id, work string) error {
 	r.agents.attached.drop(id)
-	spare := ""
-	found, err := r.inspect(ctx, id)
-	if err == nil { // otherwise a sweep finds the spare
-		spare = spareOf(found)
-	}
+	var err error
 	_ = loop.Retry(ctx, settlePauses, func() (done bool) { // if ctx ends in a pause, err is the last failure
 		_, err = r.docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		err = ignoreAbsent(err)
 		return !errdefs.IsConflict(err) && !errdefs.IsInternal(err)
 	})
-	if err == nil && spare != "" {
-		err = ignoreInUse(r.resources.removeSpare(ctx, spare)) // an engine may list a container for a moment after its removal
-	}
 	if err != nil {
 		return err
 	}

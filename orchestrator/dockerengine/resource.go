@@ -24,8 +24,6 @@ func (r *resources) RemoveResource(ctx context.Context, res orchestrator.Resourc
 	switch {
 	case res.Type == typeContainer && res.Kind == kindWarden:
 		err = r.removeWarden(ctx, res.ID)
-	case res.Type == typeContainer && res.Kind == kindSpare:
-		err = r.removeSpare(ctx, res.ID)
 	case res.Type == typeContainer && res.Kind != kindContainer: // Remove and RemoveMirror remove the others
 		err = r.removeHelper(ctx, res.ID, res.Kind)
 	case res.Type == typeVolume && res.Kind != kindMirror:

@@ -53,7 +53,7 @@ func (r *results) report(b *testing.B) {
 		table.WriteString("\n")
 	}
 	b.ReportMetric(0, "ns/op")
-	fmt.Printf("\n%s: %s\n", b.Name(), table.String()) // b.Log would cut it off
+	b.Log(table.String())
 }
 
 // short returns two digits, or all before the point.
