@@ -39,6 +39,8 @@ func TestDefaultsAreWhatTheirCommentsSay(t *testing.T) {
 		"Runtime":                    {"", "Default: the engine's default"},
 		"MirrorMaxAge":               {time.Minute, "Default 1 min; -1 = any age"},
 		"FetchTimeout":               {time.Hour, "Default 1 h"},
+		"SaveWork":                   {SaveNothing, "Default: SaveNothing"},
+		"EndTimeout":                 {time.Minute, "Default 1 min"},
 		"UsageRetention":             {35 * 24 * time.Hour, "Default 35 days; -1 = for ever"},
 		"LeftoverGrace":              {5 * time.Minute, "Default 5 min"},
 		"MetricRepositories":         {0, "Default 0: metrics name none"},
@@ -66,6 +68,7 @@ func TestWhatIsSetIsNoDefault(t *testing.T) {
 		InstanceIdleTimeout: -1, BootTimeout: time.Minute, MaxInstanceAge: -1, LaunchRate: -1, SessionIdleTimeout: -1,
 		QueueTimeout: time.Minute, SessionRetention: time.Minute, MaxContainersPerRepository: 2, Image: "i",
 		MirrorMaxAge: -1, FetchTimeout: time.Minute, MirrorBudget: -1, LeftoverGrace: time.Minute, UsageRetention: -1, ContainerIdleTimeout: -1,
+		SaveWork: SaveToBranch, EndTimeout: time.Second,
 	}
 	got := set.withDefaults()
 	got.Logger = nil // which is never nil

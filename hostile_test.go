@@ -33,13 +33,15 @@ func fillFields(r *berth.SessionRequest, values map[string]string) {
 	r.TaskID, r.UserID, r.Repository, r.Branch = values["TaskID"], values["UserID"], values["Repository"], values["Branch"]
 	r.Author = berth.Author{Name: values["Author.Name"], Email: values["Author.Email"]}
 	r.Env = map[string]string{values["Env key"]: values["Env value"]}
+	r.NewBranch, r.Restore, r.Snapshot = values["NewBranch"], values["Restore"], values["Snapshot"]
 	r.Labels = map[string]string{values["Labels key"]: values["Labels value"]}
 }
 
-// fields are a request's fields that hold text, each with a valid value.
+// fields are a request's fields that hold text, each with a value that is valid beside the others.
 var fields = map[string]string{
 	"TaskID": "t", "UserID": "u", "Repository": world.RepoA, "Branch": "main", "Author.Name": "n", "Author.Email": "e",
 	"Env key": "K", "Env value": "v", "Labels key": "k", "Labels value": "v",
+	"NewBranch": "new", "Restore": "", "Snapshot": "",
 }
 
 // TestEveryTextOfARequestIsTried: a new field of text must join the list.
@@ -50,7 +52,7 @@ func TestEveryTextOfARequestIsTried(t *testing.T) {
 		case reflect.TypeFor[bool](), reflect.TypeFor[time.Duration]():
 		case reflect.TypeFor[string]():
 			known++
-			if fields[field.Name] == "" {
+			if _, tried := fields[field.Name]; !tried {
 				t.Errorf("SessionRequest.%s is not tried", field.Name)
 			}
 		case reflect.TypeFor[map[string]string](), reflect.TypeFor[berth.Author]():
@@ -190,7 +192,7 @@ func tryRequest(t *testing.T, field, value string) {
 			if name, _, _ := strings.Cut(strings.ReplaceAll(field, ".", " "), " "); unfit.Field != "SessionRequest."+name {
 				t.Errorf("%s %q: %v", field, value, err)
 			}
-		case field != "Branch" && field != "Repository" || !errors.As(err, &failed): // there may be no such branch
+		case !slices.Contains([]string{"Branch", "Repository", "NewBranch", "Restore"}, field) || !errors.As(err, &failed): // there may be no such branch
 			t.Errorf("%s %q: %v", field, value, err)
 		}
 		checkTexts(t, w)
