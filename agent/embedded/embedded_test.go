@@ -17,9 +17,10 @@ func TestEmbeddedProgramsAreWhatTheSourceBuilds(t *testing.T) {
 	if testing.Short() && os.Getenv("CI") != "true" {
 		t.Skip("builds two programs")
 	}
-	// The copy has only the agent's source and its two modules, so it also proves that the program depends on nothing else.
+	// The copy has only the agent's source and its three modules, so it also proves that the program depends on nothing else.
 	dir := t.TempDir()
-	mod := "module github.com/berth-go/berth\n\n" + modLine(t, "go ") + "\nrequire " + modLine(t, "golang.org/x/net ") + "\nrequire " + modLine(t, "golang.org/x/time ") + "\n"
+	mod := "module github.com/berth-go/berth\n\n" + modLine(t, "go ") + "\nrequire " + modLine(t, "golang.org/x/net ") + "\nrequire " + modLine(t, "golang.org/x/time ") +
+		"\nrequire " + modLine(t, "github.com/klauspost/compress ") + "\n"
 	sum, err := os.ReadFile("../../go.sum")
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +30,7 @@ func TestEmbeddedProgramsAreWhatTheSourceBuilds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, part := range []string{"agent/cmd", "agent/internal", "agent/egress", "agent/filewire", "agent/gitremote"} {
+	for _, part := range []string{"agent/cmd", "agent/internal", "agent/egress", "agent/filewire", "agent/gitremote", "agent/devcontainer"} {
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join("../..", part))); err != nil {
 			t.Fatal(err)
 		}
