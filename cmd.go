@@ -336,7 +336,8 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 
 // StdinPipe returns a pipe to the command's standard input. Closing it is the input's end. The program's end closes it
 // too, whether Wait was called or not. Unlike os/exec's, the pipe holds nothing: a Write before Start waits for Start, and
-// every Write waits until its bytes have been read.
+// every Write waits until its bytes have been read. Once the program reads no more, or another Attach has taken the input, a Write
+// fails with io.ErrClosedPipe.
 func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 	if c.Stdin != nil || c.running.Started() {
 		return nil, errors.New("berth: Stdin is set already, or the command is started")

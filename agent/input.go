@@ -16,8 +16,16 @@ func (p *Process) copyIn(r io.Reader) *stream {
 	s := &stream{name: "stdin", over: make(chan struct{})}
 	go func() { // ends with r, with the program's reading, or with p.ctx; r may hold it up
 		s.stop(p.writeAll(r))
+		InputEnded(r)
 	}()
 	return s
+}
+
+// InputEnded tells a Stdin that no more is read from it, if it has a method InputEnded.
+func InputEnded(stdin io.Reader) {
+	if r, ok := stdin.(interface{ InputEnded() }); ok {
+		r.InputEnded()
+	}
 }
 
 // smallRead is the size of a stream's first buffer: many streams carry little.

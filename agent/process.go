@@ -140,11 +140,13 @@ func (c *Client) abandon(path string) {
 // As in os/exec, a Stdin whose Read blocks keeps Wait from returning. Call Wait once.
 func (p *Process) Wait() (Exit, error) {
 	<-p.ended
+	if p.err != nil {
+		p.cancel(p.err) // first: the program may go on, and is not told that its input ends because onEnd ends the caller's
+	}
 	if p.onEnd != nil {
 		p.onEnd(p.exit, p.err)
 	}
 	if p.err != nil {
-		p.cancel(p.err)
 		return Exit{}, p.err
 	}
 	pending := p.awaitStreams()

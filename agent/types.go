@@ -110,7 +110,7 @@ type Command struct {
 
 	// The streams are copied to their ends, at the pace of the Reader and the Writers. A slow Writer holds the program back;
 	// its output is not buffered without bound. nil is /dev/null. If Stdout and Stderr are equal, they share one pipe, so
-	// that the order of the output is kept.
+	// that the order of the output is kept. If Stdin has a method InputEnded(), that is called when no more is read from it.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	// Terminal, unless nil, gives the program a terminal of that size in place of pipes: Stdin is typed, and Stdout gets what is

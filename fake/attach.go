@@ -60,6 +60,7 @@ func (p *process) attach(i *inside, r reply, want agent.Attach) (*attachment, ag
 // copyIn copies the caller's input as long as nobody takes its place.
 func (a *attachment) copyIn() {
 	defer close(a.stdin.over)
+	defer agent.InputEnded(a.want.Stdin)
 	for b := make([]byte, chunkSize); ; {
 		n, err := a.want.Stdin.Read(b)
 		if a.p.typist.Load() != a || a.ctx.Err() != nil || a.inside.ended.Load() {

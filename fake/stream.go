@@ -218,6 +218,7 @@ func (p *process) copyIn() {
 		defer close(p.fed)
 		source := &reader{r: p.started.Stdin}
 		io.Copy(p.feed, source)
+		agent.InputEnded(p.started.Stdin)
 		p.input.Own = source.err
 		p.feed.CloseWithError(source.err)
 	}()

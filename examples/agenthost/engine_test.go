@@ -146,11 +146,9 @@ func TestOnTheEngine(t *testing.T) {
 	b.until(`document.querySelector("#notice").hidden`)
 	b.types("echo $x-$COLUMNS-$TERM\r")
 	b.shows("kept-" + fmt.Sprint(b.columns()) + "-xterm-256color")
-	if testenv.Soak() { // a terminal of a page that is loaded again, and programs that draw
-		b.run(chromedp.Reload())
-		b.shows("kept-")
-		b.programs()
-	}
+	b.run(chromedp.Reload())
+	b.shows("kept-")
+	b.programs()
 
 	useAPI(t, p, alice, remote)
 	b.types("exit 7\r")

@@ -3,6 +3,7 @@ package command_test
 import (
 	"context"
 	"errors"
+	"io"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -117,5 +118,55 @@ func TestEndOfAnAttachedContext(t *testing.T) {
 			t.Error(err)
 		}
 		world.WantExit(t, cmd, cmd.Wait(), -1, 9)
+	})
+}
+
+// TestEndOfAnAttachedInput: one that lets go of a command does not end its input, and one whose place is taken hears of it.
+func TestEndOfAnAttachedInput(t *testing.T) {
+	world.RunShell(t, func(t *testing.T, w *world.World, s *berth.Session) {
+		cmd := s.Command(t.Context(), "cat")
+		cmd.Detached = true
+		if _, err := cmd.StdinPipe(); err != nil { // a command without an input never takes one
+			t.Fatal(err)
+		}
+		world.Start(t, cmd)
+		for range 100 {
+			ctx, cancel := context.WithCancel(t.Context())
+			again := attach(t, ctx, s, cmd.ID())
+			if _, err := again.StdinPipe(); err != nil {
+				t.Fatal(err)
+			}
+			world.Start(t, again)
+			cancel()
+			if err := again.Wait(); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+		}
+		var typed [2]io.WriteCloser
+		for i := range typed {
+			again := attach(t, t.Context(), s, cmd.ID())
+			var err error
+			if typed[i], err = again.StdinPipe(); err != nil {
+				t.Fatal(err)
+			}
+			world.Start(t, again)
+			if _, err := typed[i].Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		for _, want := range []error{nil, io.ErrClosedPipe} { // the first Write is read, and refused
+			if _, err := typed[0].Write([]byte("lost")); err != want && want != nil {
+				t.Errorf("Write behind another Attach: %v, want %v", err, want)
+			}
+			synctest.Wait()
+		}
+		typed[1].Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		if out, err := attach(t, t.Context(), s, cmd.ID()).Output(); err != nil || string(out) != "xx" {
+			t.Errorf("%q, %v", out, err)
+		}
 	})
 }

@@ -31,8 +31,8 @@ func (c *Command) watch() {
 	}
 	if c.spec.Attach != "" {
 		c.killed.Store(!c.over.Load()) // for Wait, it is as if it was
+		c.process.Detach() // before giveUp ends the input, which would be the end of the program's
 		c.giveUp()
-		c.process.Detach()
 		return
 	}
 	c.killed.Store(!c.over.Load()) // if it is over, what it left behind is killed, so that its streams end

@@ -67,6 +67,9 @@ func (s source) Read(b []byte) (int, error) {
 	return n, fault
 }
 
+// InputEnded is called when no more is read from the source. A Write to the pipe fails from then on.
+func (s source) InputEnded() { s.s.endInput() }
+
 // inputFault returns the error of Stdin; nil = it has not failed.
 func (s *streams) inputFault() error {
 	if fault := s.fault.Load(); fault != nil {
