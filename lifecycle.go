@@ -3,11 +3,9 @@ package berth
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/berth-go/berth/internal/gitwork"
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
@@ -15,7 +13,6 @@ import (
 	"github.com/berth-go/berth/internal/warmth"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/pool"
-	"github.com/berth-go/berth/store"
 )
 
 // CreateSession gives a task its place: in the running container of its repository, or in a new one on an instance with a
@@ -240,138 +237,4 @@ func (p *Provider) teardown() teardown.Config {
 		cfg.StationaryAddress = cloud.Address()
 	}
 	return cfg
-}
-
-// EndReason says why a session ends.
-type EndReason string
-
-// The reasons for which Config.OnEnd is called.
-const (
-	EndTerminated  = EndReason(store.EndTerminated)  // by TerminateSession or Destroy
-	EndExpired     = EndReason(store.EndExpired)     // its lease ran out
-	EndLifetime    = EndReason(store.EndLifetime)    // it has reached its MaxLifetime
-	EndInterrupted = EndReason(store.EndInterrupted) // the cloud takes its instance back within minutes
-)
-
-// SaveWork says where the work of sessions that end is kept.
-type SaveWork int
-
-// The values of SaveWork.
-const (
-	SaveNothing SaveWork = iota
-	// SaveToBranch pushes commits, uncommitted changes and untracked files to the branch berth/save/TASK of the remote, with the credentials
-	// that git finds in the session. If that fails, it does as SaveToSnapshots, if there are Config.Snapshots
-	SaveToBranch
-	// SaveToSnapshots stores what Session.Patch returns in Config.Snapshots
-	SaveToSnapshots
-)
-
-// keeper keeps the work of sessions on a repository.
-func (c *Config) keeper(of naming.Repository) gitwork.Keeper {
-	return gitwork.Keeper{Repository: of.String(), Snapshots: c.Snapshots, Branches: c.SaveWork == SaveToBranch}
-}
-
-// owned returns a handle for what is done with a session before it is active, or before its checkout is removed.
-func (u upward) owned(ctx context.Context, r *store.Session) *Session {
-	in, _ := store.Read[*store.Instance](ctx, u.p.store, store.InstanceKey(r.Instance)) // a snapshot need not have it
-	s := u.p.session(r, in)
-	s.own = newGate()
-	return s
-}
-
-// lastOf returns what is done with sessions that end; nil = nothing.
-func (u upward) lastOf() func(context.Context, *store.Session) session.Outcome {
-	if u.p.cfg.OnEnd == nil && u.p.cfg.SaveWork == SaveNothing {
-		return nil
-	}
-	return u.last
-}
-
-// last calls Config.OnEnd, and then saves what is left.
-func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome) {
-	s := u.owned(ctx, r)
-	stop := context.AfterFunc(ctx, s.own.shut)
-	defer stop()
-	defer s.own.shut()
-	var failed []error
-	if err := u.onEnd(ctx, s, EndReason(r.End.Reason)); err != nil {
-		failed = append(failed, fmt.Errorf("Config.OnEnd: %w", err))
-	}
-	if u.p.cfg.SaveWork != SaveNothing {
-		where, err := u.p.cfg.keeper(r.SharingKey.Repository).Keep(ctx, s.git(), r.TaskID)
-		if out.Saved = where; where != "" {
-			u.p.events.saved(r, where)
-		}
-		if err != nil {
-			failed = append(failed, fmt.Errorf("Config.SaveWork: %w", err))
-		}
-	}
-	if err := errors.Join(failed...); err != nil {
-		out.Unsaved = err.Error()
-	}
-	return out
-}
-
-// onEnd calls Config.OnEnd. With SaveWork, it has half of EndTimeout, and is not waited for any longer.
-func (u upward) onEnd(ctx context.Context, s *Session, why EndReason) error {
-	cfg := &u.p.cfg
-	if cfg.OnEnd == nil {
-		return nil
-	}
-	if cfg.SaveWork == SaveNothing {
-		return guarded(ctx, s, why, cfg.OnEnd)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.EndTimeout/2, errHalf)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- guarded(ctx, s, why, cfg.OnEnd) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	if err := loop.Sleep(context.WithoutCancel(ctx), time.Second); err != nil {
-		return err
-	}
-	select {
-	case err := <-done:
-		return err
-	default:
-		return fmt.Errorf("it does not return: %w", context.Cause(ctx))
-	}
-}
-
-var errHalf = fmt.Errorf("half of Config.EndTimeout has passed: %w", context.DeadlineExceeded)
-
-// guarded calls a function of the host.
-func guarded(ctx context.Context, s *Session, why EndReason, fn func(context.Context, *Session, EndReason) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("it panicked: %v", p)
-		}
-	}()
-	return fn(ctx, s, why)
-}
-
-// FindWork implements session.Work.
-func (u upward) FindWork(ctx context.Context, s *store.Session, task string) (session.Found, error) {
-	base, _, ok, err := u.p.cfg.keeper(s.SharingKey.Repository).Find(ctx, task)
-	if err != nil || ok {
-		return session.Found{Task: task, CheckOut: base, Patch: true}, err
-	}
-	return session.Found{Task: task, CheckOut: gitwork.SaveBranch(task)}, nil
-}
-
-// RestoreWork implements session.Work.
-func (u upward) RestoreWork(ctx context.Context, r *store.Session, f session.Found) (branch string, err error) {
-	s := u.owned(ctx, r)
-	if f.Patch {
-		return u.p.cfg.keeper(r.SharingKey.Repository).Restore(ctx, s.git(), f.Task)
-	}
-	return s.git().Unsave(ctx)
-}
-
-// BeginBranch implements session.Work.
-func (u upward) BeginBranch(ctx context.Context, r *store.Session, name string) error {
-	return u.owned(ctx, r).git().Branch(ctx, name)
 }

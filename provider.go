@@ -1,10 +1,13 @@
 package berth
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/berth-go/berth/internal/admission"
 	"github.com/berth-go/berth/internal/filehelper"
@@ -112,4 +115,75 @@ func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.close(ErrClosed)
+}
+
+// UserLimits bound what one user may have in the pool, over all processes. A session over a limit is refused at once with a
+// *QuotaError; nothing of it is stored. A repeated CreateSession for a task that has a session is no new one.
+//
+// 0 means no limit: then MaxInstances and MaxTasksPerInstance alone bound what a user takes, and the queue serves first
+// the user who holds the fewest slots. Each process goes by its own Config. Give the same to all.
+type UserLimits struct {
+	// Sessions bounds the sessions that hold a slot: those that are active, being created in their container, or being ended,
+	// until nothing is left of them. A session that waits in the queue gets no slot while its user is at the limit.
+	// 0 = no limit; in what UserLimitsFor returns, 0 = that of UserLimits and -1 = no limit
+	Sessions int
+	// Queued bounds the sessions that wait for a slot. A new session passes through the queue whenever others wait, even if
+	// there is a slot for it. A session that loses its place before it is active waits again, even beyond the limit. 0 and -1
+	// as for Sessions
+	Queued int
+	// StartsPerMinute bounds the sessions that begin in any minute. A creation that fails counts, a refused one does not. The
+	// minute is that of the processes' wall clocks. If the clocks of two processes differ by d, less than a minute, each sees
+	// the starts of the other for up to d longer or shorter. If they differ by more, each counts only its own, and the limit is
+	// not kept. Starts count in groups of those that began within 5 s, until the last one of them is a minute old. While they
+	// count, the record of the user's last ended session stays, whatever SessionRetention is. 0 and -1 as for Sessions
+	StartsPerMinute int
+}
+
+// A QuotaError says which of the UserLimits refuses a session. errors.Is(err, ErrQuota) holds for it, and Retryable is true.
+type QuotaError struct {
+	UserID string
+	Limit  string // the field of UserLimits: "Sessions", "Queued" or "StartsPerMinute"
+	Max    int    // the limit
+	Now    int    // how many the user has
+	// RetryAfter is the time after which StartsPerMinute allows the next start, unless others come first. 0 for the other
+	// limits: then it takes the end of one of the user's sessions, or a slot for one that waits
+	RetryAfter time.Duration
+}
+
+func (e *QuotaError) Error() string {
+	has, then := "sessions at once", "try again when one of them has ended"
+	switch e.Limit {
+	case admission.LimitQueued:
+		has, then = "sessions that wait for a slot", "try again when one of them has its slot"
+	case admission.LimitStartsPerMinute:
+		wait := max(e.RetryAfter, 0).Truncate(time.Second)
+		if wait < e.RetryAfter {
+			wait += time.Second
+		}
+		has, then = "starts within a minute", fmt.Sprintf("try again in %v", wait)
+	}
+	return fmt.Sprintf("%v: user %q has %d %s, of at most %d (UserLimits.%s): %s", ErrQuota, e.UserID, e.Now, has, e.Max, e.Limit, then)
+}
+
+// Unwrap makes a QuotaError an ErrQuota.
+func (e *QuotaError) Unwrap() error { return ErrQuota }
+
+func quotaError(r admission.Refusal) error {
+	return &QuotaError{UserID: r.UserID, Limit: r.Limit, Max: r.Max, Now: r.Now, RetryAfter: r.RetryAfter}
+}
+
+// limitsOf returns the limits of a user. Most calls are made in the background, where a panic would end the process.
+func (c *Config) limitsOf(userID string) (limits admission.Limits, err error) {
+	l := c.UserLimits
+	if c.UserLimitsFor != nil {
+		defer func() {
+			if p := recover(); p != nil {
+				err = &FieldError{Field: "Config.UserLimitsFor", Reason: fmt.Sprintf("panicked for user %q: %v", userID, p)}
+			}
+		}()
+		own := c.UserLimitsFor(userID)
+		l.Sessions, l.Queued = cmp.Or(own.Sessions, l.Sessions), cmp.Or(own.Queued, l.Queued)
+		l.StartsPerMinute = cmp.Or(own.StartsPerMinute, l.StartsPerMinute)
+	}
+	return admission.Limits{Sessions: max(l.Sessions, 0), Queued: max(l.Queued, 0), StartsPerMinute: max(l.StartsPerMinute, 0)}, nil
 }

@@ -3,17 +3,13 @@ package berth
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/files"
-	"github.com/berth-go/berth/internal/command"
-	"github.com/berth-go/berth/internal/gitwork"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/snapshot"
@@ -21,7 +17,6 @@ import (
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/snapshots"
 	"github.com/berth-go/berth/store"
-	"github.com/berth-go/berth/work"
 )
 
 // SessionState is the state of a session.
@@ -208,72 +203,6 @@ func (s *Session) Err() error { return s.status.Err() }
 // milliseconds. Package files says more of names, rights and errors.
 func (s *Session) FS(ctx context.Context) *files.FS {
 	return files.New(ctx, s.p.files.Of(&commandHost{s: s}), s.Info().Workdir)
-}
-
-// Changes returns what the checkout has that its remote does not have: what is uncommitted, untracked, unpushed and stashed. Like the
-// three methods that follow, it runs git in the session, under its uid and with its environment, as a command that Commands does not
-// list. So what a task has configured, and its hooks, concern that task alone; and as a command, it renews the session's lease. It takes
-// at most 15 min, and fails with *agent.GitError and git's own words. Other errors are as for Cmd.Run.
-func (s *Session) Changes(ctx context.Context) (work.Changes, error) {
-	c, err := s.git().Changes(ctx)
-	return c, s.workError("changes", err)
-}
-
-// Patch returns a patch of what the remote does not have, as one e-mail: commits that were not pushed, what is not committed, and files
-// that git does not track. It has renames, modes and binary files. git apply and git am take it on a checkout of its base, the
-// newest commit of HEAD that the remote has, which "Berth-Base:" names in it. If files have lines that end with CR LF, git am needs
-// --keep-cr. It is empty if there is nothing. The session's index is left alone. Ignored files, stashes and other branches are not in it.
-//
-// Read returns io.EOF only if the patch is whole. Otherwise its last error says why not: work.ErrIncomplete if git cannot read a file, or
-// if a directory is a repository of its own, whose content no patch can have; the error names them, and the rest is there. The caller
-// closes the reader. When ctx ends, Read fails.
-func (s *Session) Patch(ctx context.Context) (io.ReadCloser, error) {
-	if err := s.gate().enter(); err != nil {
-		return nil, err
-	}
-	defer s.gate().leave()
-	return s.git().Patch(ctx, "berth: work of task "+s.Info().TaskID, s.p.loops.Go), nil
-}
-
-// Commit commits what has changed in the checkout, and returns the commit. The hooks of the checkout run, unless NoVerify is set.
-// work.ErrNoChanges: there is nothing to commit. *agent.GitError: git or a hook has failed.
-func (s *Session) Commit(ctx context.Context, o work.CommitOptions) (string, error) {
-	commit, err := s.git().Commit(ctx, o)
-	return commit, s.workError("commit", err)
-}
-
-// Push pushes HEAD, with the credentials that git finds in the session, and makes the remote's branch the upstream of the local one of
-// the same name. work.ErrRejected: the remote does not take it, most often because others have pushed. *agent.GitError: git has failed.
-func (s *Session) Push(ctx context.Context, o work.PushOptions) (work.Pushed, error) {
-	pushed, err := s.git().Push(ctx, o)
-	return pushed, s.workError("push", err)
-}
-
-// git returns the session's repository.
-func (s *Session) git() gitwork.Repository {
-	return gitwork.Repository{Start: s.Info().Commit, Run: func(ctx context.Context, c gitwork.Call) (int, error) {
-		cmd := command.New(ctx, &commandHost{s: s}, exitError)
-		if err := cmd.Start(command.Spec{
-			Args: c.Args, Env: c.Env, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: workDelay, Hidden: true,
-		}); err != nil {
-			return -1, err
-		}
-		code, err := cmd.Wait()
-		if exit, ok := err.(*ExitError); ok && exit.Signal == 0 {
-			return code, nil
-		}
-		return code, err
-	}}
-}
-
-// workDelay bounds how long output comes after git's end, from what a hook has left running.
-const workDelay = 5 * time.Second
-
-func (s *Session) workError(what string, err error) error {
-	if err == nil || strings.Contains(err.Error(), s.id) {
-		return err
-	}
-	return fmt.Errorf("session %s: %s: %w", s.id, what, err)
 }
 
 // KeepAlive renews the session's lease, as a running command does: the session lives for at least its IdleTimeout from now
