@@ -313,8 +313,8 @@ func (c Config) validate() error {
 	check(c.MetricRepositories >= 0, "MetricRepositories", "must not be negative")
 	check(c.MaxContainersPerRepository >= 1, "MaxContainersPerRepository", "must be at least 1")
 	c.checkDurations(check)
-	check(c.SaveWork >= SaveNothing && c.SaveWork <= SaveToSnapshots, "SaveWork", "must be SaveNothing, SaveToBranch or SaveToSnapshots")
-	check(c.SaveWork != SaveToSnapshots || c.Snapshots != nil, "Snapshots", "is required, because SaveWork is SaveToSnapshots")
+	check(c.SaveWork >= SaveNothing && c.SaveWork <= SaveWhole, "SaveWork", "must be SaveNothing, SaveToBranch, SaveToSnapshots or SaveWhole")
+	check(c.SaveWork < SaveToSnapshots || c.Snapshots != nil, "Snapshots", "is required, because SaveWork is SaveToSnapshots or SaveWhole")
 	check(c.Access >= AccessProve && c.Access <= AccessAllowAll, "Access", "must be AccessProve, AccessProveAlways or AccessAllowAll")
 	c.Sharing.validate(check)
 	if err := gitremote.CheckKnownHosts(c.KnownHosts); err != nil {

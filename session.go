@@ -284,7 +284,7 @@ func (s *Session) Snapshot(ctx context.Context, name string) (_ SnapshotInfo, er
 	header := snapshot.Header{
 		Repository: info.Repository.String(), Scope: scope, User: info.UserID, Task: info.TaskID, Name: name, Branch: info.Branch, Created: time.Now().UTC(),
 	}
-	stored, err := snapshot.Save(ctx, cfg.Snapshots, &commandHost{s: s}, id, &header)
+	stored, err := snapshot.Save(ctx, cfg.Snapshots, &commandHost{s: s}, snapshot.Of(id), &header)
 	if err != nil {
 		return SnapshotInfo{}, fmt.Errorf("session %s: snapshot %q: %w", s.id, name, err)
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/berth-go/berth/internal/gitwork"
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/session"
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/work"
 )
@@ -105,11 +107,30 @@ const (
 	SaveToBranch
 	// SaveToSnapshots stores what Session.Patch returns in Config.Snapshots
 	SaveToSnapshots
+	// SaveWhole stores what Session.Snapshot keeps in Config.Snapshots: all files, ignored ones too, all branches, commits and stashes, the
+	// index and the configuration of the checkout
+	SaveWhole
 )
 
 // keeper keeps the work of sessions on a repository.
 func (c *Config) keeper(of naming.Repository) gitwork.Keeper {
 	return gitwork.Keeper{Repository: of.String(), Snapshots: c.Snapshots, Branches: c.SaveWork == SaveToBranch}
+}
+
+// keeper keeps the work of the session.
+func (s *Session) keeper() gitwork.Keeper {
+	cfg, info := &s.p.cfg, s.Info()
+	k := cfg.keeper(info.Repository)
+	if cfg.SaveWork == SaveWhole {
+		k.Pack = func(ctx context.Context, name orchestrator.SnapshotName, branch string) error {
+			header := snapshot.Header{
+				Repository: info.Repository.String(), User: info.UserID, Task: info.TaskID, Name: name.Key, Branch: branch, Created: time.Now().UTC(),
+			}
+			_, err := snapshot.Save(ctx, cfg.Snapshots, &commandHost{s: s}, name, &header)
+			return err
+		}
+	}
+	return k
 }
 
 // owned returns a handle for what is done with a session before it is active, or before its checkout is removed.
@@ -139,7 +160,7 @@ func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome
 		failed = append(failed, fmt.Errorf("Config.OnEnd: %w", err))
 	}
 	if u.p.cfg.SaveWork != SaveNothing {
-		where, err := u.p.cfg.keeper(r.SharingKey.Repository).Keep(ctx, s.git(), r.TaskID)
+		where, err := s.keeper().Keep(ctx, s.git(), r.TaskID)
 		if out.Saved = where; where != "" {
 			u.p.events.saved(r, where)
 		}
@@ -196,20 +217,38 @@ func guarded(ctx context.Context, s *Session, why EndReason, fn func(context.Con
 
 // FindWork implements session.Work.
 func (u upward) FindWork(ctx context.Context, s *store.Session, task string) (session.Found, error) {
-	base, _, ok, err := u.p.cfg.keeper(s.SharingKey.Repository).Find(ctx, task)
-	if err != nil || ok {
-		return session.Found{Task: task, CheckOut: base, Patch: true}, err
+	saved, err := u.p.cfg.keeper(s.SharingKey.Repository).Open(ctx, task)
+	switch {
+	case err != nil:
+		return session.Found{}, err
+	case saved == nil:
+		return session.Found{Task: task, CheckOut: gitwork.SaveBranch(task)}, nil
 	}
-	return session.Found{Task: task, CheckOut: gitwork.SaveBranch(task)}, nil
+	return session.Found{Task: task, CheckOut: saved.Base, Stored: true}, saved.Close()
 }
 
 // RestoreWork implements session.Work.
 func (u upward) RestoreWork(ctx context.Context, r *store.Session, f session.Found) (branch string, err error) {
 	s := u.owned(ctx, r)
-	if f.Patch {
-		return u.p.cfg.keeper(r.SharingKey.Repository).Restore(ctx, s.git(), f.Task)
+	if !f.Stored {
+		return s.git().Unsave(ctx)
 	}
-	return s.git().Unsave(ctx)
+	saved, err := u.p.cfg.keeper(r.SharingKey.Repository).Open(ctx, f.Task)
+	switch {
+	case err != nil:
+		return "", err
+	case saved == nil || saved.Base != f.CheckOut:
+		return "", fmt.Errorf("%w: the saved work of task %q was replaced meanwhile", ErrUnavailable, f.Task)
+	}
+	defer saved.Close()
+	if saved.Whole == nil {
+		return saved.Branch, saved.Apply(ctx, s.git())
+	}
+	return saved.Branch, (&commandHost{s: s}).Use(ctx, func(inside orchestrator.Inside, release func()) error {
+		defer release()
+		failed, err := saved.Whole.Restore(ctx, inside, s.id)
+		return errors.Join(failed, err)
+	})
 }
 
 // BeginBranch implements session.Work.

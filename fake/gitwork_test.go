@@ -114,6 +114,17 @@ func TestWorkConformance(t *testing.T) {
 	})
 }
 
+func TestWholeWorkConformance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := fake.NewProvider(fake.Options{Config: berth.Config{SaveWork: berth.SaveWhole, Snapshots: fake.NewSnapshots(fake.SnapshotOptions{})}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		worksuite.RunWhole(t, worksuite.Harness{Provider: p, Repository: "https://git.example/acme/suite"})
+	})
+}
+
 // TestPatchOfTheFake: git takes the fake's patches, and they come again as they were.
 func TestPatchOfTheFake(t *testing.T) {
 	var patch []byte

@@ -27,9 +27,17 @@ func (i *inside) startHelper(s *session, r reply, c agent.Command) (*process, er
 	}
 	switch commit := s.commit; c.Work {
 	case agent.PackWork:
-		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.packWork(c.Stdout, commit)) }
+		git := s.git.packGit(commit)
+		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.packWork(c.Stdout, commit, git)) }
 	case agent.UnpackWork:
-		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.unpackWork(c.Stdin)) }
+		node := i.container.node
+		restore := func(git packedGit) {
+			node.mu.Lock()
+			defer node.mu.Unlock()
+			s.git.unpackGit(git)
+			s.branch = git.Branch
+		}
+		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.unpackWork(c.Stdin, restore)) }
 	}
 	i.container.node.engine.running.Go(func() { p.run(ctx, serve, Command{Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr}) })
 	return p, nil

@@ -37,8 +37,51 @@ type packedFile struct {
 	Linked int // the number of the file, by which further names of it are known
 }
 
-// packWork writes the files of the checkout.
-func (f *Files) packWork(out io.Writer, commit string) error {
+// packedGit is the repository in packed work.
+type packedGit struct {
+	Branch  string
+	Commits []packedCommit // of HEAD, the newest first, up to the one that the session began with
+}
+
+// packedCommit is a commit in packed work.
+type packedCommit struct {
+	ID, Message, Author string
+	At                  time.Time
+	Tree                map[string]packedBlob
+}
+
+type packedBlob struct {
+	Mode fs.FileMode
+	Data string
+}
+
+// packGit returns what the repository has beside what a session begins with at a commit. The caller holds the node's mu.
+func (r *repository) packGit(base string) packedGit {
+	git := packedGit{Branch: r.branch}
+	for c := r.head; c != nil && c.id != base; c = c.parent {
+		p := packedCommit{ID: c.id, Message: c.message, Author: c.author, At: c.at, Tree: make(map[string]packedBlob)}
+		for name, b := range c.tree {
+			p.Tree[name] = packedBlob{b.mode, b.data}
+		}
+		git.Commits = append(git.Commits, p)
+	}
+	return git
+}
+
+// unpackGit makes of a fresh repository what was packed. The caller holds the node's mu.
+func (r *repository) unpackGit(git packedGit) {
+	r.branch = git.Branch
+	for _, p := range slices.Backward(git.Commits) {
+		c := &commit{id: p.ID, message: p.Message, author: p.Author, at: p.At, parent: r.head, tree: make(map[string]blob)}
+		for name, b := range p.Tree {
+			c.tree[name] = blob{b.Mode, b.Data}
+		}
+		r.head = c
+	}
+}
+
+// packWork writes the files of the checkout, and its repository.
+func (f *Files) packWork(out io.Writer, commit string, git packedGit) error {
 	list := f.packed()
 	head := agent.WorkHead{Version: 1, Commit: commit, Files: len(list)}
 	for _, one := range list {
@@ -46,6 +89,9 @@ func (f *Files) packWork(out io.Writer, commit string) error {
 	}
 	encoder := json.NewEncoder(out)
 	if err := encoder.Encode(head); err != nil {
+		return err
+	}
+	if err := encoder.Encode(git); err != nil {
 		return err
 	}
 	return encoder.Encode(list)
@@ -77,20 +123,30 @@ func (f *Files) packed() (list []packedFile) {
 	return list
 }
 
-// unpackWork makes the checkout what was packed.
-func (f *Files) unpackWork(in io.Reader) error {
+// unpackWork makes the checkout what was packed, and calls restore with its repository.
+func (f *Files) unpackWork(in io.Reader, restore func(packedGit)) error {
 	r := bufio.NewReader(in)
 	if _, err := agent.ReadWorkHead(r); err != nil {
 		return err
 	}
 	var list []packedFile
+	var git packedGit
 	decoder := json.NewDecoder(r)
-	if err := decoder.Decode(&list); err != nil {
+	if err := errors.Join(decoder.Decode(&git), decoder.Decode(&list)); err != nil {
 		return fmt.Errorf("fake: the snapshot is refused: %w", err)
 	}
 	if rest, err := io.ReadAll(io.MultiReader(decoder.Buffered(), r)); err != nil || len(rest) > 1 {
 		return errors.New("fake: the snapshot is refused: something follows its end")
 	}
+	if err := f.fill(list); err != nil {
+		return err
+	}
+	restore(git)
+	return nil
+}
+
+// fill makes the checkout what was packed.
+func (f *Files) fill(list []packedFile) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.init()

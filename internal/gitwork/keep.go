@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/berth-go/berth/internal/snapshot"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/work"
 )
@@ -38,6 +39,8 @@ type Keeper struct {
 	Repository string
 	Snapshots  orchestrator.SnapshotStore // nil = there is none
 	Branches   bool                       // it is pushed to branches. If that fails, or without it, it is put into Snapshots
+	// Pack, unless nil, stores all that a session has under a name, in place of a patch. branch is the one that is checked out
+	Pack func(ctx context.Context, name orchestrator.SnapshotName, branch string) error
 }
 
 // Keep saves the work of a task, and returns where it is; "" = there is none. The error says what is not saved. With ErrIncomplete, the
@@ -45,6 +48,9 @@ type Keeper struct {
 func (k Keeper) Keep(ctx context.Context, r Repository, task string) (where string, err error) {
 	subject := "berth: unsaved work of task " + task
 	var pushed error
+	if k.Pack != nil {
+		return k.pack(ctx, r, task)
+	}
 	if k.Branches {
 		branch := SaveBranch(task)
 		_, err := r.Save(ctx, branch, subject)
@@ -66,6 +72,18 @@ func (k Keeper) Keep(ctx context.Context, r Repository, task string) (where stri
 		err = errors.Join(pushed, err)
 	}
 	return where, err
+}
+
+// pack stores all that the session has, unless that is nothing.
+func (k Keeper) pack(ctx context.Context, r Repository, task string) (where string, err error) {
+	c, err := r.Changes(ctx) // the rest is to be kept also if git cannot read it
+	if err == nil && c.Clean() {
+		return "", nil
+	}
+	if err := k.Pack(ctx, k.name(task), c.Branch); err != nil {
+		return "", err
+	}
+	return "snapshot " + k.name(task).String(), nil
 }
 
 // put stores a patch.
@@ -99,41 +117,64 @@ func (w *whole) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Find returns the commit to which the patch of a task belongs, and its branch; "" = none. ok is false if there is no patch.
-func (k Keeper) Find(ctx context.Context, task string) (base, branch string, ok bool, err error) {
+// Saved is the saved work of a task.
+type Saved struct {
+	Base, Branch string           // the commit to which it belongs, and the branch; "" = none
+	Whole        *snapshot.Reader // what Keeper.Pack has stored; nil = it is a patch
+	patch        *bufio.Reader
+	content      io.Closer
+}
+
+// Close ends the reading.
+func (s *Saved) Close() error { return s.content.Close() }
+
+// Open opens the saved work of a task. The caller closes it. nil = there is none in the store.
+func (k Keeper) Open(ctx context.Context, task string) (*Saved, error) {
 	if k.Snapshots == nil {
-		return "", "", false, nil
+		return nil, nil
 	}
 	content, _, err := k.Snapshots.Open(ctx, k.name(task))
 	switch {
 	case errors.Is(err, orchestrator.ErrNoSnapshot):
-		return "", "", false, nil
+		return nil, nil
 	case err != nil:
-		return "", "", false, err
+		return nil, err
 	}
-	defer content.Close()
-	lines := bufio.NewScanner(io.LimitReader(content, 64<<10))
-	for lines.Scan() && !strings.HasPrefix(lines.Text(), "diff --git ") {
-		if value, found := strings.CutPrefix(lines.Text(), "Berth-Base: "); found {
-			base = value
+	in := bufio.NewReaderSize(content, maxHead)
+	if first, err := in.Peek(1); err == nil && first[0] == '{' {
+		r, err := snapshot.Read(struct {
+			io.Reader
+			io.Closer
+		}{in, content})
+		if err != nil {
+			return nil, err
 		}
-		if value, found := strings.CutPrefix(lines.Text(), "Berth-Branch: "); found {
-			branch = value
+		return &Saved{Base: r.Header.Commit, Branch: r.Header.Branch, Whole: r, content: content}, nil
+	}
+	saved := &Saved{patch: in, content: content}
+	head, err := in.Peek(maxHead)
+	if err != nil && err != io.EOF {
+		content.Close()
+		return nil, err
+	}
+	for line := range strings.Lines(string(head)) {
+		if strings.HasPrefix(line, "diff --git ") {
+			break
+		}
+		if value, found := strings.CutPrefix(line, "Berth-Base: "); found {
+			saved.Base = strings.TrimSpace(value)
+		}
+		if value, found := strings.CutPrefix(line, "Berth-Branch: "); found {
+			saved.Branch = strings.TrimSpace(value)
 		}
 	}
-	return base, branch, true, lines.Err()
+	return saved, nil
 }
 
-// Restore applies the patch of a task to a checkout of its base. Nothing is changed unless the patch is what was stored.
-func (k Keeper) Restore(ctx context.Context, r Repository, task string) (branch string, err error) {
-	_, branch, _, err = k.Find(ctx, task)
-	if err != nil {
-		return "", err
-	}
-	content, _, err := k.Snapshots.Open(ctx, k.name(task))
-	if err != nil {
-		return "", err
-	}
-	defer content.Close()
-	return branch, r.Apply(ctx, branch, content)
+// maxHead bounds what comes before the first file of a patch.
+const maxHead = 64 << 10
+
+// Apply applies a patch to a checkout of its base. Nothing is changed unless the patch is what was stored.
+func (s *Saved) Apply(ctx context.Context, r Repository) error {
+	return r.Apply(ctx, s.Branch, s.patch)
 }

@@ -22,7 +22,7 @@ type Work interface {
 type Found struct {
 	Task     string
 	CheckOut string // the branch or the commit to which it belongs; "" = the branch of the request
-	Patch    bool   // it is a patch. Otherwise it is what CheckOut has, if the remote has that: it is not known before
+	Stored   bool   // it is in Config.Snapshots. Otherwise it is what CheckOut has, if the remote has that: it is not known before
 }
 
 // enter makes the checkout of a session, with what the request restores and begins.
@@ -39,7 +39,7 @@ func (o *opening) enter(ctx context.Context, attached bool) (agent.Checkout, err
 	}
 	restores := o.r.Restore != ""
 	checkout, err := o.checkOutFresh(ctx, attached)
-	if restores && !found.Patch && errors.Is(err, agent.ErrBranchNotFound) { // nothing is saved
+	if restores && !found.Stored && errors.Is(err, agent.ErrBranchNotFound) { // nothing is saved
 		restores, o.branch = false, o.r.Branch
 		checkout, err = o.checkOutFresh(ctx, attached)
 	}

@@ -65,16 +65,16 @@ func (w *Words) Failure(exit agent.Exit) error {
 	return errors.New(plain.Text(cmp.Or(text, fmt.Sprintf("exit status %d", exit.Code))))
 }
 
-// Save packs the work of a session, and stores it under an ID. It fills the header's Commit, Files and Bytes.
-func Save(ctx context.Context, store orchestrator.SnapshotStore, h Host, id string, header *Header) (stored orchestrator.Snapshot, err error) {
+// Save packs the work of a session, and stores it under a name. It fills the header's Commit, Files and Bytes.
+func Save(ctx context.Context, store orchestrator.SnapshotStore, h Host, name orchestrator.SnapshotName, header *Header) (stored orchestrator.Snapshot, err error) {
 	err = h.Use(ctx, func(inside orchestrator.Inside, release func()) error {
-		stored, err = save(ctx, store, h, inside, release, id, header)
+		stored, err = save(ctx, store, h, inside, release, name, header)
 		return err
 	})
 	return stored, err
 }
 
-func save(ctx context.Context, store orchestrator.SnapshotStore, h Host, inside orchestrator.Inside, release func(), id string, header *Header) (stored orchestrator.Snapshot, err error) {
+func save(ctx context.Context, store orchestrator.SnapshotStore, h Host, inside orchestrator.Inside, release func(), name orchestrator.SnapshotName, header *Header) (stored orchestrator.Snapshot, err error) {
 	packed, stdout := io.Pipe()
 	var words Words
 	starting, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("%w: the agent of the container has not answered for %v", errs.ErrUnavailable, startTime))
@@ -98,7 +98,7 @@ func save(ctx context.Context, store orchestrator.SnapshotStore, h Host, inside 
 		ended <- err
 	})
 	defer context.AfterFunc(ctx, func() { packed.CloseWithError(context.Cause(ctx)) })()
-	stored, err = put(ctx, store, packed, id, header)
+	stored, err = put(ctx, store, packed, name, header)
 	packed.CloseWithError(cmp.Or(err, io.ErrClosedPipe))
 	if err == nil {
 		return stored, <-ended
@@ -115,7 +115,7 @@ func save(ctx context.Context, store orchestrator.SnapshotStore, h Host, inside 
 }
 
 // put stores what a program packs. The store gets its end only if the program has succeeded.
-func put(ctx context.Context, store orchestrator.SnapshotStore, packed io.Reader, id string, header *Header) (orchestrator.Snapshot, error) {
+func put(ctx context.Context, store orchestrator.SnapshotStore, packed io.Reader, name orchestrator.SnapshotName, header *Header) (orchestrator.Snapshot, error) {
 	in := bufio.NewReaderSize(packed, 64<<10)
 	head, err := agent.ReadWorkHead(in)
 	if err != nil {
@@ -127,7 +127,7 @@ func put(ctx context.Context, store orchestrator.SnapshotStore, packed io.Reader
 		return orchestrator.Snapshot{}, err
 	}
 	content := &watched{in: io.MultiReader(header.line(), bytes.NewReader(append(line, '\n')), in)}
-	stored, err := store.Put(ctx, Of(id), content)
+	stored, err := store.Put(ctx, name, content)
 	switch {
 	case content.err != nil:
 		err = fmt.Errorf("cannot pack its work: %w", content.err)

@@ -100,7 +100,17 @@ func Open(ctx context.Context, store orchestrator.SnapshotStore, id string) (*Re
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{Stored: stored, in: bufio.NewReaderSize(content, 64<<10), closer: content}
+	r, err := Read(content)
+	if err != nil {
+		return nil, err
+	}
+	r.Stored = stored
+	return r, nil
+}
+
+// Read reads the header of a snapshot from its content, and closes the content if it has none.
+func Read(content io.ReadCloser) (*Reader, error) {
+	r := &Reader{in: bufio.NewReaderSize(content, 64<<10), closer: content}
 	line, err := r.in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) || err == io.EOF {
 		err = fmt.Errorf("%w: it has no header", orchestrator.ErrSnapshotCorrupt)

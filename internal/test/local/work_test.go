@@ -111,3 +111,13 @@ func TestLocalWorkConformance(t *testing.T) {
 		}
 	}})
 }
+
+func TestLocalWholeWorkConformance(t *testing.T) {
+	snapshots, err := dirsnapshots.New(dirsnapshots.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := local.New(t, berth.Config{SaveWork: berth.SaveWhole, Snapshots: snapshots})
+	remote := l.Git.Create("org/suite", gittest.Files(map[string]string{"README": "hello\n"}))
+	worksuite.RunWhole(t, worksuite.Harness{Provider: l.Provider, Repository: remote.URL()})
+}

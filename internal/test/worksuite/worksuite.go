@@ -44,6 +44,25 @@ func Run(t *testing.T, h Harness) {
 	s.saves("suite-3", "snapshot work/suite-3-")
 }
 
+// RunWhole runs what concerns SaveWhole, which the Provider has. Refuse is not called.
+func RunWhole(t *testing.T, h Harness) {
+	s := &suite{h, t, t.Context()}
+	next := s.saves("suite-whole", "snapshot work/suite-whole-")
+	if c := s.look(next); len(c.Unpushed) != 1 || c.Unpushed[0].Subject != "committed" {
+		s.Errorf("what was committed is not: %+v", c)
+	}
+	if pushed, err := next.Push(s.ctx, work.PushOptions{}); err != nil || pushed.Branch != "suite-whole-branch" {
+		s.Errorf("%+v, %v", pushed, err)
+	}
+	clean := s.create(berth.SessionRequest{TaskID: "suite-clean"})
+	if err := s.Provider.TerminateSession(s.ctx, clean.ID()); err != nil {
+		s.Fatal(err)
+	}
+	if info, err := clean.Refresh(s.ctx); err != nil || info.Saved != "" || errors.Is(clean.Err(), berth.ErrUnsaved) {
+		s.Errorf("nothing to save: %q, %v, %v", info.Saved, err, clean.Err())
+	}
+}
+
 func (s *suite) create(r berth.SessionRequest) *berth.Session {
 	s.Helper()
 	r.UserID, r.Repository = "user", s.Repository
@@ -151,8 +170,8 @@ func (s *suite) pushes(in *berth.Session) {
 	}
 }
 
-// saves: what is not pushed is there in the next session.
-func (s *suite) saves(task, where string) {
+// saves: what is not pushed is there in the next session, which it returns.
+func (s *suite) saves(task, where string) (next *berth.Session) {
 	in := s.create(berth.SessionRequest{TaskID: task, NewBranch: task + "-branch"})
 	s.write(in, "saved-"+task, "1\n")
 	if _, err := in.Commit(s.ctx, work.CommitOptions{Message: "committed"}); err != nil {
@@ -166,7 +185,7 @@ func (s *suite) saves(task, where string) {
 	if err != nil || !strings.HasPrefix(info.Saved, where) || errors.Is(in.Err(), berth.ErrUnsaved) {
 		s.Errorf("%s: %q, %v, %v", task, info.Saved, err, in.Err())
 	}
-	next := s.create(berth.SessionRequest{TaskID: task + "-next", Restore: task})
+	next = s.create(berth.SessionRequest{TaskID: task + "-next", Restore: task})
 	b, err := next.FS(s.ctx).ReadFile("saved-" + task)
 	if c := s.look(next); err != nil || string(b) != "2\n" || !next.Info().Restored || c.Branch != task+"-branch" || next.Info().Branch != c.Branch || len(c.Files) != 1 {
 		s.Errorf("%s: %q, %v, %+v, %+v", task, b, err, next.Info(), c)
@@ -175,6 +194,7 @@ func (s *suite) saves(task, where string) {
 	if c := s.look(fresh); fresh.Info().Restored || !c.Clean() || c.Branch != "main" {
 		s.Errorf("nothing is restored: %+v, %+v", fresh.Info(), c)
 	}
+	return next
 }
 
 // branches: a new branch that the remote has is refused.
