@@ -74,6 +74,7 @@ type events struct {
 	fn          func(Event) // nil = there is none
 	telemetry   *telemetry.Telemetry
 	outOfMemory atomic.Int64 // counts EventOutOfMemory, for Stats
+	kept, lost  atomic.Int64 // count the ended sessions whose work was saved, and could not be, for Stats
 	tapped      atomic.Int64 // the number of taps
 
 	mu      sync.Mutex // protects what follows
@@ -191,6 +192,12 @@ func (e *events) Active(s *store.Session) { e.session(EventSessionActive, s, nil
 // Ended implements session.Events.
 func (e *events) Ended(s *store.Session, why error) {
 	e.telemetry.Ended(s)
+	switch {
+	case s.Unsaved != "":
+		e.lost.Add(1)
+	case s.Saved != "":
+		e.kept.Add(1)
+	}
 	e.session(EventSessionEnded, s, why)
 }
 

@@ -33,6 +33,8 @@ type Stats struct {
 	Refused  int64 // sessions that UserLimits refused: see ErrQuota
 	Ended    int64 // sessions ended, for any reason, including expired ones
 	Expired  int64
+	// Saved counts the ended sessions whose work Config.SaveWork has put somewhere, and Unsaved those with an ErrUnsaved.
+	Saved, Unsaved int64
 	// Prepared counts the sessions that began with a prepared workspace, and Unprepared those that began without although
 	// Config.PrepareFor has one for their repository. Containers counts the workspaces.
 	Prepared, Unprepared int64
@@ -64,7 +66,7 @@ func (p *Provider) Stats() Stats {
 	s := p.sessions.Stats()
 	return Stats{
 		Attached: s.Attached, Warm: s.Warm, Cold: s.Cold, Failed: s.Failed, Refused: p.queue.Refused(), Ended: s.Ended, Expired: s.Expired,
-		Prepared: s.Prepared, Unprepared: s.Unprepared,
+		Saved: p.events.kept.Load(), Unsaved: p.events.lost.Load(), Prepared: s.Prepared, Unprepared: s.Unprepared,
 		OutOfMemory: p.events.outOfMemory.Load(), Errors: p.failures.Count(),
 		Empty: p.warmth.Empty(), KeptWarm: p.warmth.Warmed(), Events: p.events.waiting(),
 		Planner: p.replica.Planner() != nil, ConfigDiffers: p.replica.Differences(),
@@ -85,6 +87,7 @@ func (p *Provider) state() telemetry.State {
 	s.Failures = map[string]int64{"provider": p.failures.Count(), "pool": instances.Errors, "containers": containers.Errors}
 	s.Preparations, s.PrepareFailures = containers.Prepared, containers.PrepareFailures
 	s.Starts = map[string]int64{"prepared": sessions.Prepared, "unprepared": sessions.Unprepared}
+	s.Work = map[string]int64{"saved": p.events.kept.Load(), "unsaved": p.events.lost.Load()}
 	s.Launches, s.LaunchFailures, s.ContainersLost = instances.Launches, instances.LaunchFailures, containers.ContainersLost
 	s.Losses = map[string]int64{"lost": instances.InstancesLost, "interrupted": instances.Interruptions}
 	census, planner := p.pool.Census()

@@ -69,7 +69,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	tel := telemetry.New(telemetry.Config{
 		Meters: cfg.MeterProvider, Tracers: cfg.TracerProvider, Repositories: cfg.MetricRepositories, Logger: cfg.Logger,
 	})
-	st = tel.Store(st)
+	st, cfg.Snapshots = tel.Store(st), tel.Snapshots(cfg.Snapshots)
 	id := "r-" + strings.ToLower(rand.Text()[:16])
 	record, err := replica.OpenPool(ctx, st, id)
 	if err != nil {

@@ -47,7 +47,9 @@ func (o *opening) enter(ctx context.Context, attached bool) (agent.Checkout, err
 		return checkout, err
 	}
 	if restores {
-		if checkout.Branch, err = o.cfg.Work.RestoreWork(ctx, o.s, found); err != nil {
+		restoring, done := o.restoring(ctx)
+		checkout.Branch, err = o.cfg.Work.RestoreWork(restoring, o.s, found)
+		if done(err); err != nil {
 			return checkout, o.fail(ctx, store.PhaseCheckout, err)
 		}
 		checkout.Commit, o.s.Restored = "", true

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/errs"
 	"github.com/berth-go/berth/internal/snapshot"
+	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
 )
@@ -51,12 +52,12 @@ func snapshotError(r *Request, err error) error {
 }
 
 // restore makes the checkout what the snapshot says, if the request names one.
-func (o *opening) restore(ctx context.Context, checkout agent.Checkout) (agent.Checkout, error) {
+func (o *opening) restore(ctx context.Context, checkout agent.Checkout) (_ agent.Checkout, err error) {
 	if o.base == nil {
 		return checkout, nil
 	}
-	begun := time.Now()
-	defer func() { o.phases.Checkout += time.Since(begun) }()
+	ctx, done := o.restoring(ctx)
+	defer func() { done(err) }()
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	reader, err := openSnapshot(ctx, o.cfg.Snapshots, o.r)
@@ -78,6 +79,16 @@ func (o *opening) restore(ctx context.Context, checkout agent.Checkout) (agent.C
 		return checkout, err
 	}
 	return checkout, snapshotError(o.r, err)
+}
+
+// restoring begins the phase in which a checkout gets work that was kept. For the record, it is a part of the checkout.
+func (o *opening) restoring(ctx context.Context) (context.Context, func(error)) {
+	begun := time.Now()
+	ctx, phase := o.cfg.Telemetry.Phase(ctx, telemetry.PhaseRestore)
+	return ctx, func(err error) {
+		o.phases.Checkout += time.Since(begun)
+		phase.End(err)
+	}
 }
 
 // noBase says of which snapshot the commit is that the repository does not have any more.

@@ -34,8 +34,11 @@ type calls struct {
 
 	prepare, launch, list, terminate, generation, explain *call
 
+	put, stat, read, snapshots, delete, collect *call
+
 	connect, probe, ensure, inventory, remove, removeMirror, removeResource, attach, purge, prefetch *call
 	fetch, open, closeSession, sessions, idle, renew, start, commands                                *call
+	fillCaches, prepareWorkspace, attachCommand, dial, ports, answer                                 *call
 }
 
 func (c *calls) init(t *Telemetry) {
@@ -48,10 +51,18 @@ func (c *calls) init(t *Telemetry) {
 		*of = t.call(t.instruments.cloud, "berth.cloud", name)
 	}
 	for name, of := range map[string]**call{
+		"put": &c.put, "stat": &c.stat, "read": &c.read, "list": &c.snapshots, "delete": &c.delete, "collect": &c.collect,
+	} {
+		*of = t.call(t.instruments.snapshots, "berth.snapshot", name)
+		(*of).word = snapshotErrorType
+	}
+	for name, of := range map[string]**call{
 		"connect": &c.connect, "probe": &c.probe, "ensure": &c.ensure, "list": &c.inventory, "remove": &c.remove,
 		"remove_mirror": &c.removeMirror, "remove_resource": &c.removeResource, "attach": &c.attach, "purge": &c.purge,
 		"prefetch": &c.prefetch, "fetch": &c.fetch, "open": &c.open, "close_session": &c.closeSession, "sessions": &c.sessions,
 		"idle": &c.idle, "renew": &c.renew, "start": &c.start, "commands": &c.commands,
+		"fill_caches": &c.fillCaches, "prepare": &c.prepareWorkspace, "attach_command": &c.attachCommand, "dial": &c.dial,
+		"ports": &c.ports, "answer_question": &c.answer,
 	} {
 		*of = t.call(t.instruments.engine, "berth.engine", name)
 	}
@@ -79,10 +90,13 @@ func (c *call) begin(ctx context.Context) (context.Context, running) {
 
 // end ends a call with its error.
 func (r running) end(err error) {
-	if r.begun.IsZero() && r.span == nil {
-		return
+	if !r.begun.IsZero() || r.span != nil {
+		r.endAs(r.word(err))
 	}
-	word := r.word(err)
+}
+
+// endAs ends a call with its error.type; "" = it succeeded.
+func (r running) endAs(word string) {
 	if !r.begun.IsZero() {
 		r.took(time.Since(r.begun), word)
 	}

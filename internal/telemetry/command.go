@@ -22,10 +22,10 @@ type command struct {
 	span  trace.Span
 }
 
-// command begins a command, and counts its streams.
+// command begins a command, and counts its streams. A program that berth runs for itself in a session is none of its commands.
 func (t *Telemetry) command(ctx context.Context, c *agent.Command) (context.Context, command) {
 	measured, traced := t.enabled(ctx, t.instruments.commands), t.traces()
-	if !measured && !traced {
+	if own := c.Hidden || c.Files || c.Work != ""; own || !measured && !traced {
 		return ctx, command{}
 	}
 	run := command{t: t}
@@ -53,7 +53,7 @@ func (c command) end(ctx context.Context, word string) {
 // countStreams puts counters before the streams of a command. Two outputs that are one stream stay one.
 func (t *Telemetry) countStreams(ctx context.Context, c *agent.Command) {
 	counter := func(stream string) counter {
-		return counter{t, context.WithoutCancel(ctx), []metric.AddOption{metric.WithAttributes(keyStream.String(stream))}}
+		return counter{t, t.instruments.bytes, context.WithoutCancel(ctx), []metric.AddOption{metric.WithAttributes(keyStream.String(stream))}}
 	}
 	if c.Stdin != nil {
 		c.Stdin = &countedReader{c.Stdin, counter("stdin")}
@@ -73,6 +73,7 @@ func (t *Telemetry) countStreams(ctx context.Context, c *agent.Command) {
 // counter counts the bytes of one stream.
 type counter struct {
 	t       *Telemetry
+	in      metric.Int64Counter
 	ctx     context.Context
 	options []metric.AddOption
 }
@@ -80,7 +81,7 @@ type counter struct {
 func (c *counter) add(n int) {
 	if n > 0 {
 		defer c.t.guard()
-		c.t.instruments.bytes.Add(c.ctx, int64(n), c.options...)
+		c.in.Add(c.ctx, int64(n), c.options...)
 	}
 }
 

@@ -2,13 +2,15 @@ package telemetry
 
 import (
 	"context"
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/orchestrator"
 )
 
-// measuredInside measures what the Inside that it embeds does.
+// measuredInside measures what the Inside that it embeds does, without EndedSessions and Questions, which wait for something to happen.
 type measuredInside struct {
 	orchestrator.Inside
 	t *Telemetry
@@ -68,6 +70,58 @@ func (i *measuredInside) Commands(ctx context.Context, session string, after uin
 	some, err := i.Inside.Commands(ctx, session, after)
 	r.end(err)
 	return some, err
+}
+
+// FillCaches implements orchestrator.Inside.
+func (i *measuredInside) FillCaches(ctx context.Context, f agent.Fill, progress func(agent.Progress)) (agent.Filled, error) {
+	ctx, r := i.t.calls.fillCaches.begin(ctx)
+	filled, err := i.Inside.FillCaches(ctx, f, progress)
+	r.end(err)
+	return filled, err
+}
+
+// Prepare implements orchestrator.Inside.
+func (i *measuredInside) Prepare(ctx context.Context, p agent.Preparation, progress func(agent.Progress)) (agent.Prepared, error) {
+	ctx, r := i.t.calls.prepareWorkspace.begin(ctx)
+	made, err := i.Inside.Prepare(ctx, p, progress)
+	r.end(err)
+	return made, err
+}
+
+// AttachCommand implements orchestrator.Inside. The command itself counts where it was started.
+func (i *measuredInside) AttachCommand(ctx context.Context, a agent.Attach) (orchestrator.Process, agent.Attached, error) {
+	ctx, r := i.t.calls.attachCommand.begin(ctx)
+	process, at, err := i.Inside.AttachCommand(ctx, a)
+	r.end(err)
+	return process, at, err
+}
+
+// Dial implements orchestrator.Inside.
+func (i *measuredInside) Dial(ctx context.Context, d agent.Dial) (*agent.Conn, error) {
+	ctx, r := i.t.calls.dial.begin(ctx)
+	conn, err := i.Inside.Dial(ctx, d)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		r.end(nil) // the session does not listen, as a caller who waits for its server finds
+	} else {
+		r.end(err)
+	}
+	return conn, err
+}
+
+// Ports implements orchestrator.Inside.
+func (i *measuredInside) Ports(ctx context.Context, session string) ([]agent.Port, error) {
+	ctx, r := i.t.calls.ports.begin(ctx)
+	ports, err := i.Inside.Ports(ctx, session)
+	r.end(err)
+	return ports, err
+}
+
+// AnswerQuestion implements orchestrator.Inside.
+func (i *measuredInside) AnswerQuestion(ctx context.Context, id string, a agent.Answer) error {
+	ctx, r := i.t.calls.answer.begin(ctx)
+	err := i.Inside.AnswerQuestion(ctx, id, a)
+	r.end(err)
+	return err
 }
 
 // Start implements orchestrator.Inside.

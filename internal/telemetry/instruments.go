@@ -27,8 +27,8 @@ const (
 
 // instruments are those that record what happens when it happens. docs/metrics.md describes them.
 type instruments struct {
-	starts, phases, commands, cloud, engine, store, ticks metric.Float64Histogram
-	ended, endangered, bytes, renewals                    metric.Int64Counter
+	starts, phases, commands, cloud, engine, store, snapshots, ticks metric.Float64Histogram
+	ended, endangered, bytes, renewals, snapshotBytes                metric.Int64Counter
 }
 
 // Buckets in seconds. A call to a store in memory takes microseconds, and a machine boots in a minute.
@@ -44,10 +44,12 @@ func (i *instruments) init(t *Telemetry) {
 	i.cloud = t.histogram("berth.cloud.call.duration", slow, "Duration of calls to the cloud.")
 	i.engine = t.histogram("berth.engine.call.duration", quick, "Duration of calls to container engines and to the agents of containers.")
 	i.store = t.histogram("berth.store.call.duration", quick, "Duration of calls to the store.")
+	i.snapshots = t.histogram("berth.snapshot.call.duration", slow, "Duration of calls to the store of snapshots.")
 	i.ticks = t.histogram("berth.planner.tick.duration", quick, "Duration of the planner's looks at the pool.")
 	i.ended = t.counter("berth.session.ended", "{session}", "Sessions that have ended.")
 	i.endangered = t.counter("berth.session.endangered", "{session}", "Sessions whose instance is about to be taken back.")
 	i.bytes = t.counter("berth.command.io", "By", "Bytes of the streams of commands.")
+	i.snapshotBytes = t.counter("berth.snapshot.io", "By", "Bytes of snapshots that were stored and read.")
 	i.renewals = t.counter("berth.lease.renewals", "{renewal}", "Renewals of leases in the store.")
 }
 

@@ -128,6 +128,9 @@ func everything(t *testing.T, w *world.World, read func() map[string]*exported) 
 	if err := first.Command(ctx, "false").Run(); err == nil {
 		t.Fatal("false has succeeded")
 	}
+	if _, err := first.Snapshot(ctx, "monday"); err != nil {
+		t.Fatal(err)
+	}
 	world.After(2 * time.Minute) // the planner has looked at all
 	middle = read()
 	w.Terminate(first)
@@ -160,7 +163,9 @@ func cat(_ context.Context, cmd fake.Command) int {
 
 func everythingSetup() world.Setup {
 	return world.Setup{
-		Config: berth.Config{MaxInstances: 1, MaxTasksPerInstance: 2, MetricRepositories: 1},
+		Config: berth.Config{
+			MaxInstances: 1, MaxTasksPerInstance: 2, MetricRepositories: 1, Snapshots: fake.NewSnapshots(fake.SnapshotOptions{}),
+		},
 		Engine: fake.EngineOptions{Run: cat, Latency: fake.Latency{Pull: 5 * time.Second}},
 	}
 }

@@ -30,6 +30,7 @@ type State struct {
 	Preparations    int64 // of workspaces that succeeded
 	PrepareFailures int64
 	Starts          map[string]int64 // of sessions for which a workspace is prepared, by whether they had it
+	Work            map[string]int64 // of sessions that ended, by what has become of it
 }
 
 // Queue is the queue as the planner has seen it last.
@@ -51,7 +52,7 @@ type observables struct {
 	queue, conditions                                metric.Int64ObservableGauge
 	longest                                          metric.Float64ObservableGauge
 	failures, launches, instancesLost, lost          metric.Int64ObservableCounter
-	preparations, starts                             metric.Int64ObservableCounter
+	preparations, starts, work                       metric.Int64ObservableCounter
 }
 
 // Observe reads state whenever metrics are collected, until stop is called. state must not block.
@@ -66,7 +67,7 @@ func (t *Telemetry) Observe(state func() State) (stop func()) {
 			o.observe(to, state())
 			return nil
 		}, o.sessions, o.instances, o.slots, o.containers, o.planners, o.queue, o.conditions, o.longest, o.failures, o.launches,
-			o.instancesLost, o.lost, o.preparations, o.starts)
+			o.instancesLost, o.lost, o.preparations, o.starts, o.work)
 		if err != nil {
 			t.log.Warn("the state of the pool cannot be observed", "err", err)
 			return
@@ -105,6 +106,7 @@ func (o *observables) init(m metric.Meter) *observables {
 	o.lost = counter("berth.container.lost", "{container}", "Containers that died or were removed from outside.")
 	o.preparations = counter("berth.workspace.preparations", "{workspace}", "Workspaces that were to be prepared.")
 	o.starts = counter("berth.workspace.starts", "{session}", "Starts of sessions whose workspace is prepared.")
+	o.work = counter("berth.session.work", "{session}", "Ended sessions whose work was to be saved.")
 	return o
 }
 
@@ -126,6 +128,9 @@ func (o *observables) observe(to metric.Observer, s State) {
 	observe(o.preparations, s.PrepareFailures, keyError.String(errorOther))
 	for state, n := range s.Starts {
 		observe(o.starts, n, keyState.String(state))
+	}
+	for state, n := range s.Work {
+		observe(o.work, n, keyState.String(state))
 	}
 	observe(o.launches, s.Launches)
 	observe(o.launches, s.LaunchFailures, keyError.String(errorOther))

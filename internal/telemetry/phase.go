@@ -19,6 +19,7 @@ const (
 	PhaseCreate   PhaseName = "create"   // its container is made, without the pull
 	PhaseFetch    PhaseName = "fetch"    // the mirror is cloned or brought up to date
 	PhaseCheckout PhaseName = "checkout" // its checkout is made
+	PhaseRestore  PhaseName = "restore"  // the checkout gets work that was kept
 )
 
 // A phase is how a phase is measured, and the name of its span.
@@ -35,6 +36,7 @@ func (t *Telemetry) newPhases() phases {
 	all := make(phases)
 	for name, as := range map[PhaseName]*call{
 		PhaseQueue: nil, PhasePlace: nil, PhasePull: nil, PhaseCreate: t.calls.ensure, PhaseFetch: t.calls.fetch, PhaseCheckout: t.calls.open,
+		PhaseRestore: nil,
 	} {
 		ok := []metric.RecordOption{metric.WithAttributes(keyPhase.String(string(name)))}
 		all[name] = &phase{span: "berth." + string(name), ok: ok, as: as}
