@@ -96,8 +96,15 @@ func (r *ring) session(old *task, s *store.Session) {
 	if was.Took == 0 && s.Took > 0 {
 		add(berth.EventSessionActive, s.CreatedAt.Add(s.Waited+s.Took), "", string(s.Start)+" start in "+short(s.Took))
 	}
+	if was.Saved == "" && s.Saved != "" {
+		add(berth.EventWorkSaved, or(s.EndedAt), "", s.Saved)
+	}
 	if was.State != store.SessionEnded && s.State == store.SessionEnded {
-		add(berth.EventSessionEnded, or(s.EndedAt), endLevel(s.End), endText(s.End))
+		level, text := endLevel(s.End), endText(s.End)
+		if s.Unsaved != "" {
+			level, text = "bad", text+"; its work was not saved: "+s.Unsaved
+		}
+		add(berth.EventSessionEnded, or(s.EndedAt), level, text)
 	}
 }
 
@@ -182,7 +189,7 @@ func (m *model) event(e berth.Event) {
 		level = "warn"
 	case berth.EventDevcontainer:
 		level = "warn"
-	case berth.EventPrepared:
+	case berth.EventPrepared, berth.EventContainerWarm:
 		if e.Err != nil {
 			level = "warn"
 		}

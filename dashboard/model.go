@@ -90,9 +90,13 @@ func (t *task) failed() bool {
 	return t.State == store.SessionEnded && t.End.Reason == store.EndStartFailed
 }
 
+// unsaved reports whether the task has ended with work that could not be saved.
+func (t *task) unsaved() bool { return t.State == store.SessionEnded && t.Unsaved != "" }
+
 // counts count tasks.
 type counts struct {
 	Creating, Waiting, Active, Terminating, Ended, Failed int // Failed are among Ended, and Waiting is not in Creating
+	Unsaved                                               int // of those that have ended
 	Attached, Warm, Cold                                  int // of those that have started and are still known
 }
 
@@ -111,6 +115,9 @@ func (c *counts) add(t *task, n int) {
 	}
 	if t.failed() {
 		c.Failed += n
+	}
+	if t.unsaved() {
+		c.Unsaved += n
 	}
 	switch t.Start {
 	case store.StartAttached:

@@ -152,6 +152,9 @@ func (s *server) container(sc scope, c *store.Container, r *repo, now time.Time)
 		Image: cmp.Or(c.Image, s.console.Image(c.SharingKey.Repository)), Age: seconds(now.Sub(c.CreatedAt)), Tasks: c.Sessions,
 		moments: moments{Since: c.Since, CreatedAt: c.CreatedAt},
 	}
+	if c.WarmUntil.After(now) {
+		row.Warm = c.WarmUntil
+	}
 	if c.Failure.Reason != "" {
 		row.Failure = endText(c.Failure)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/store"
@@ -129,6 +130,8 @@ type containerRow struct {
 	Age      seconds `json:"age"`
 	Tasks    int     `json:"tasks"`
 	Failure  string  `json:"failure,omitempty"`
+	// Warm is until when it is kept up without tasks. Zero = it is not, or no longer.
+	Warm time.Time `json:"warm_until,omitzero"`
 	moments
 }
 

@@ -130,6 +130,10 @@ func (sc scope) poolProblems(st *status, now time.Time, add func(problem)) {
 		}
 		add(problem{Level: level, Title: title, Help: help, Link: "queue"})
 	}
+	if n := st.Tasks.Unsaved; n > 0 {
+		add(problem{Level: "warn", Title: "The work of " + plural(n, "ended task") + " could not be saved, or not all of it",
+			Help: "Each task says what is lost, and why.", Link: "tasks?state=unsaved"})
+	}
 	if st.Free == 0 && st.Most > 0 && len(sc.instances) >= st.Most {
 		add(problem{Level: "warn", Title: fmt.Sprintf("The pool is full: no free slot on %s, and MaxInstances is %d", plural(len(sc.instances), "instance"), st.Most),
 			Link: "instances"})

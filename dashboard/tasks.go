@@ -26,6 +26,8 @@ type taskRow struct {
 	EndedAt        time.Time `json:"ended_at,omitzero"`
 	Reason         string    `json:"reason,omitempty"`  // why it ended
 	Message        string    `json:"message,omitempty"` // git's or the engine's own words
+	Saved          string    `json:"saved,omitempty"`   // where its work is
+	Unsaved        string    `json:"unsaved,omitempty"` // what of its work could not be saved, and why
 	EndLevel       string    `json:"-"`
 }
 
@@ -34,7 +36,10 @@ func (sc scope) row(t *task) taskRow {
 		taskRef: refer(t), Repository: t.SharingKey.Repository.String(), Scope: t.SharingKey.Scope, Branch: t.branch(),
 		Container: t.ContainerName, Instance: t.Instance, Start: string(t.Start), Waited: seconds(t.Waited), Took: seconds(t.Took),
 		CreatedAt: t.CreatedAt, LeaseUntil: t.LeaseUntil, EndedAt: t.EndedAt,
-		Reason: string(t.End.Reason), Message: t.End.Message, EndLevel: endLevel(t.End),
+		Reason: string(t.End.Reason), Message: t.End.Message, Saved: t.Saved, Unsaved: t.Unsaved, EndLevel: endLevel(t.End),
+	}
+	if t.Unsaved != "" {
+		row.EndLevel = "bad"
 	}
 	if t.Instance == "" && t.State != store.SessionEnded {
 		row.Container = ""
@@ -58,7 +63,7 @@ func (q query) filter() filter {
 }
 
 // taskStates are the states by which tasks are filtered. "" is all that have not ended.
-var taskStates = []string{"", "active", "waiting", "creating", "terminating", "ended", "failed", "all"}
+var taskStates = []string{"", "active", "waiting", "creating", "terminating", "ended", "failed", "unsaved", "all"}
 
 // match returns what a task must be.
 func (f filter) match() func(*task) bool {
@@ -72,6 +77,10 @@ func (f filter) match() func(*task) bool {
 			}
 		case "failed":
 			if !t.failed() {
+				return false
+			}
+		case "unsaved":
+			if !t.unsaved() {
 				return false
 			}
 		case "all":
@@ -112,7 +121,7 @@ func (sc scope) list(q query) *tasksView {
 	// Of a filter that all of a repository, or of an instance, may pass, the others need not be looked at.
 	match, total := v.Filter.match(), 0
 	candidates := sc.order
-	if v.Filter.Instance != "" && v.Filter.State != "all" && v.Filter.State != "ended" && v.Filter.State != "failed" {
+	if v.Filter.Instance != "" && v.Filter.State != "all" && v.Filter.State != "ended" && v.Filter.State != "failed" && v.Filter.State != "unsaved" {
 		candidates = sortedTasks(sc.onInstance[v.Filter.Instance])
 	} else if v.Filter.Repository != "" {
 		candidates = nil
@@ -175,6 +184,8 @@ func (c *counts) of(state string) int {
 		return c.Ended
 	case "failed":
 		return c.Failed
+	case "unsaved":
+		return c.Unsaved
 	case "all":
 		return c.live() + c.Ended
 	}
@@ -207,6 +218,10 @@ type taskView struct {
 	UID       int               `json:"uid,omitempty"`
 	Author    string            `json:"author,omitempty"`
 	Remote    string            `json:"remote"`
+	Commit    string            `json:"commit,omitempty"`   // with which it began
+	Snapshot  string            `json:"snapshot,omitempty"` // the ID of the one with which it began
+	Restored  string            `json:"restored,omitempty"` // the task with whose saved work it began
+	Lifetime  seconds           `json:"max_lifetime,omitempty"`
 	Labels    map[string]string `json:"labels"`
 	Trace     string            `json:"trace_id,omitempty"`
 	Phase     string            `json:"failed_phase,omitempty"`
@@ -228,6 +243,10 @@ func (m *model) one(sc scope, id string, now time.Time) *taskView {
 		taskRow: sc.row(t), Workdir: t.Workdir, UID: t.UID, Author: strings.TrimSpace(t.AuthorName + " " + t.AuthorEmail),
 		Remote: t.Remote, Labels: t.Labels, Trace: t.TraceID(), Phase: string(t.End.Phase), Idle: seconds(t.IdleTimeout),
 		Steps: t.timeline(now), Events: []event{}, CanEnd: t.State != store.SessionEnded,
+		Commit: t.Commit, Snapshot: t.Snapshot, Lifetime: seconds(t.MaxLifetime),
+	}
+	if t.Restored {
+		v.Restored = t.Restore
 	}
 	if in := sc.instances[t.Instance]; in != nil {
 		v.CloudID, v.Address, v.Isolation = in.CloudID, in.Address, string(in.Isolation)

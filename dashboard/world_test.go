@@ -132,13 +132,15 @@ func (s *site) hostileOne(name string) (id string) {
 		},
 		&store.Container{
 			ID: "c-" + name, Name: script + long, SharingKey: repository, Instance: "l-" + name, State: store.ContainerReady, CreatedAt: now,
-			Since: now, Sessions: 1, Failure: store.Failure{Reason: store.EndStartFailed, Message: script + "\x1b[31m" + long},
+			Since: now, Sessions: 1, WarmUntil: now.Add(time.Hour), Failure: store.Failure{Reason: store.EndStartFailed, Message: script + "\x1b[31m" + long},
 		},
 		&store.Session{
 			ID: id, TaskID: script + bidi, UserID: `<img src=x onerror=pwned=1>` + long, SharingKey: repository, Remote: "javascript:pwned=1",
 			Branch: script + "\r\nset-cookie: a=b" + bidi, Labels: map[string]string{script: script, bidi: long, "__proto__": "x"},
 			AuthorName: script, State: store.SessionActive, CreatedAt: now, Container: "c-" + name, ContainerName: script + long, Instance: "l-" + name,
 			Workdir: script, Start: store.StartCold, Took: time.Second, LeaseUntil: now.Add(time.Hour),
+			Commit: script, Snapshot: script + bidi, Restore: script + bidi + long, Restored: true, NewBranch: script, Saved: "snapshot " + script + bidi,
+			Unsaved: "git: " + script + bidi + "\x1b[31m\n" + long, MaxLifetime: time.Hour,
 			End: store.Failure{Reason: store.EndStartFailed, Message: "git: " + script + bidi + long},
 		},
 	)

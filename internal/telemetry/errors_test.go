@@ -46,10 +46,10 @@ func TestErrorsHaveATypeEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	without := []string{
-		"errs.ErrUnsaved",    // stands beside the reason of an end
-		"errs.ErrOutputCut",  // wraps its reason
-		"errs.ErrNoPlanner",  // of Health alone
-		"pool.ErrAnotherWay", // stands beside one of the cloud's
+		"errs.ErrUnsaved",                                                        // stands beside the reason of an end
+		"errs.ErrOutputCut",                                                      // wraps its reason
+		"errs.ErrNoPlanner",                                                      // of Health alone
+		"pool.ErrAnotherWay",                                                     // stands beside one of the cloud's
 		"pool.ErrNoSlot", "pool.ErrState", "store.ErrNotFound", "store.ErrNoUID", // do not leave berth's own work
 	}
 	declared := regexp.MustCompile(`(?m)^\t?(?:var )?(Err[A-Z]\w*) += `)
