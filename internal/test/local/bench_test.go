@@ -31,7 +31,11 @@ type yard struct {
 
 func newYard(b *testing.B) *yard {
 	b.Helper()
-	image := testenv.Image(b)
+	return newYardWith(b, testenv.Image(b))
+}
+
+func newYardWith(b *testing.B, image string) *yard {
+	b.Helper()
 	return &yard{b: b, image: image, Pool: local.New(b, berth.Config{Image: image, MaxTasksPerInstance: 200})}
 }
 

@@ -4,21 +4,31 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/moby/moby/client"
+
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/test/gittest"
+	"github.com/berth-go/berth/internal/test/paired"
+	"github.com/berth-go/berth/internal/test/testenv"
 )
 
 // bench opens a session, and a container by hand beside it.
 func bench(b *testing.B) (y *yard, s *berth.Session, hand string) {
-	y = newYard(b)
+	b.Helper()
+	return newYard(b).bench()
+}
+
+func (y *yard) bench() (_ *yard, s *berth.Session, hand string) {
 	s, _ = y.create(y.Git.Create("org/repo", gittest.Small()).URL())
 	hand, _ = y.hand()
-	b.Cleanup(func() {
+	y.b.Cleanup(func() {
 		y.removeHand(hand)
 		y.end(s)
 	})
@@ -89,4 +99,94 @@ func BenchmarkRunningCommand(b *testing.B) {
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(bytes/float64(b.N)/1e3, "KB/command")
+}
+
+// webServer answers each request with "ok", and closes the connection.
+var webServer = []string{"python3", "-c", `
+import socket
+server = socket.create_server(("", 3000), backlog=128)
+while True:
+    client, _ = server.accept()
+    with client, client.makefile("rb") as request:
+        while request.readline().strip():
+            pass
+        client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+`}
+
+// BenchmarkDial compares a connection and a GET to a server in a session, by Session.Dial, with the same to the address of a container that
+// was started by hand. Wanted: a difference of at most 1.5 ms.
+func BenchmarkDial(b *testing.B) {
+	y, s, hand := newYardWith(b, testenv.ImageWith(b, "python3-pip")).bench()
+	ctx, cancel := context.WithCancel(context.Background())
+	server := s.Command(ctx, webServer[0], webServer[1:]...)
+	if err := server.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		_ = server.Wait() // it was killed
+	}()
+	made, err := y.Docker.ExecCreate(ctx, hand, client.ExecCreateOptions{Cmd: webServer})
+	if err == nil {
+		_, err = y.Docker.ExecStart(ctx, made.ID, client.ExecStartOptions{Detach: true})
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	state, err := y.Docker.ContainerInspect(ctx, hand, client.ContainerInspectOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var address string
+	for _, network := range state.Container.NetworkSettings.Networks {
+		address = network.IPAddress.String()
+	}
+	get := func(c *http.Client, host string) func() error {
+		return func() error {
+			answer, err := c.Get("http://" + host + ":3000/")
+			if err != nil {
+				return err
+			}
+			defer answer.Body.Close()
+			if text, err := io.ReadAll(answer.Body); err != nil || string(text) != "ok" {
+				return fmt.Errorf("the answer is %q, %v", text, err)
+			}
+			return nil
+		}
+	}
+	ours := get(&http.Client{Transport: &http.Transport{DialContext: s.Dial}}, "localhost")
+	theirs := get(&http.Client{Transport: new(http.Transport)}, address)
+	for _, ready := range []func() error{ours, theirs} {
+		for begun := time.Now(); ready() != nil && time.Since(begun) < time.Minute; {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	var times paired.Times
+	for b.Loop() {
+		times.Run(20, func() time.Duration { return took(b, ours) }, func() time.Duration { return took(b, theirs) })
+	}
+	times.Report(b, "berth", "direct")
+}
+
+// BenchmarkKeptOutput attaches to a command that has ended, and reads the 100 MB that it has written. Wanted: at least 100 MB/s.
+func BenchmarkKeptOutput(b *testing.B) {
+	_, s, _ := bench(b)
+	const size = 100 << 20
+	c := s.Command(context.Background(), "head", "-c", strconv.Itoa(size), "/dev/zero")
+	c.Detached, c.Keep = true, size
+	if err := c.Run(); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(size)
+	for b.Loop() {
+		again, err := s.Attach(context.Background(), c.ID())
+		if err != nil {
+			b.Fatal(err)
+		}
+		out := new(sink)
+		again.Stdout = out
+		if err := again.Run(); err != nil || out.n != size {
+			b.Fatalf("%d bytes, %v", out.n, err)
+		}
+	}
 }
