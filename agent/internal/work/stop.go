@@ -27,17 +27,48 @@ func stopOthers() (resume func(), err error) {
 	for pid, state := range states() {
 		stopped[pid] = state == 'T'
 	}
-	if err := syscall.Kill(-1, syscall.SIGSTOP); err != nil && err != syscall.ESRCH && err != syscall.EPERM {
-		return nil, err
-	}
 	resume = func() { Resume(stopped) }
-	for limit := time.Now().Add(stopTime); !standing(); time.Sleep(time.Millisecond) {
-		if time.Now().After(limit) {
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		if err := syscall.Kill(-1, syscall.SIGSTOP); err != nil && err != syscall.ESRCH && err != syscall.EPERM {
+			resume()
+			return nil, err
+		}
+		if standing() {
+			return resume, nil
+		}
+		switch waited := time.Since(begun); {
+		case waited > stopTime:
 			resume()
 			return nil, errors.New("the processes of the session did not stop in time")
+		case waited > vforkTime:
+			release(stopped)
 		}
 	}
-	return resume, nil
+}
+
+// vforkTime is how long a process may take to stop before release.
+const vforkTime = 20 * time.Millisecond
+
+// release lets the children of processes that wait continue for a moment, but for some. After a vfork, a parent stops only when its
+// child has started its program, or has ended.
+func release(but map[int]bool) {
+	all := states()
+	for pid, state := range all {
+		if state == 'T' && !but[pid] && all[parentOf(pid)] == 'D' {
+			syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}
+}
+
+// parentOf returns the parent of a process; 0 = it is not known.
+func parentOf(pid int) int {
+	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(string(fields[1]))
+	return parent
 }
 
 // Resume lets the processes of this uid continue, but for some. A parent comes after its children, which have then continued when it asks
