@@ -232,6 +232,7 @@ func fromWire(e *wire.Error) error {
 		wire.CodeEnded:          os.ErrProcessDone,
 		wire.CodeRefused:        syscall.ECONNREFUSED,
 		wire.CodeProofRequired:  ErrProofRequired,
+		wire.CodeNothingKept:    ErrNothingKept,
 		wire.CodeAddressRefused: ErrAddressRefused,
 	}[e.Code]
 	message := gitremote.Line(e.Message, 2*gitremote.MaxWords) // an older agent passes on what it has read

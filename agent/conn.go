@@ -127,7 +127,7 @@ func (c *Client) follows() bool {
 }
 
 // serves waits for a connection, and returns an error if the agent does not have the program that a command starts in place of Args.
-func (c *Client) serves(ctx context.Context, cmd Command) error {
+func serves(ctx context.Context, c *Client, cmd Command) error {
 	if !cmd.Files && cmd.Work == "" {
 		return nil
 	}

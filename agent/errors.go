@@ -23,6 +23,8 @@ var (
 	ErrBranchNotFound = errors.New("no such branch, tag or commit")
 	// ErrProofRequired says that the mirror is private, and that the session has not proven access.
 	ErrProofRequired = errors.New("access to the repository is not proven")
+	// ErrNothingKept says that the volume of the mirror has no kept work of that session, or none any more.
+	ErrNothingKept = errors.New("nothing is kept of that session on this instance")
 	// ErrAddressRefused says that a fetch would have connected to an address that the container's egress policy refuses:
 	// a loopback, private, link-local or metadata address, for example. The error says which address it is, and which
 	// setting allows it.

@@ -50,7 +50,7 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 	if cmd.Terminal != nil && cmd.Stderr != nil && !shared {
 		return nil, errOneOutput
 	}
-	if err := c.serves(ctx, cmd); err != nil {
+	if err := serves(ctx, c, cmd); err != nil {
 		return nil, err
 	}
 	start := startOf(cmd, shared)

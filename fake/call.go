@@ -38,6 +38,8 @@ const (
 	Renew          Verb = "inside.Renew"
 	FillCaches     Verb = "inside.FillCaches"
 	PrepareLayer   Verb = "inside.Prepare"
+	KeepWork       Verb = "inside.KeepWork"
+	BringWork      Verb = "inside.BringWork"
 	Start          Verb = "inside.Start"
 	Commands       Verb = "inside.Commands"
 	Dial           Verb = "inside.Dial"

@@ -181,7 +181,7 @@ func (h *host) Attach(ctx context.Context, container string) (orchestrator.Insid
 			return c.gone()
 		}
 		i = &inside{container: c, host: h, done: make(chan struct{})}
-		i.preparer = preparer{i}
+		i.preparer, i.keeper = preparer{i}, keeper{i}
 		i.asker = asker{i}
 		c.insides = append(c.insides, i)
 		return nil

@@ -21,6 +21,7 @@ type inside struct {
 	done      chan struct{}
 	err       error // set before done is closed
 	preparer
+	keeper
 }
 
 var _ orchestrator.Inside = (*inside)(nil)

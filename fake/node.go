@@ -61,6 +61,8 @@ type mirror struct {
 	preparing chan struct{} // a lock, as turn, of the making of prepared layers
 	prepared  []*prepared   // layers, in the order of their making
 	failed    map[string]failedPrepare
+
+	kept []keptWork // the newest last
 }
 
 func newNode(e *Engine, key string) *node {

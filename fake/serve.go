@@ -30,13 +30,7 @@ func (i *inside) startHelper(s *session, r reply, c agent.Command) (*process, er
 		git := s.git.packGit(commit)
 		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.packWork(c.Stdout, commit, git)) }
 	case agent.UnpackWork:
-		node := i.container.node
-		restore := func(git packedGit) {
-			node.mu.Lock()
-			defer node.mu.Unlock()
-			s.git.unpackGit(git)
-			s.branch = git.Branch
-		}
+		restore := restoreGit(i, s.id)
 		serve = func(_ context.Context, c Command) int { return said(c.Stderr, files.unpackWork(c.Stdin, restore)) }
 	}
 	i.container.node.engine.running.Go(func() { p.run(ctx, serve, Command{Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr}) })

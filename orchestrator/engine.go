@@ -134,6 +134,12 @@ type Inside interface {
 	// could not be made a short time ago, or if sessions do not share the files of a commit. Concurrent calls for one layer make it
 	// once. errors.ErrUnsupported: the container's agent is too old for it.
 	Prepare(ctx context.Context, p agent.Preparation, progress func(agent.Progress)) (agent.Prepared, error)
+	// KeepWork keeps the work of a session beside the mirror, where the work stays when session and container are gone, for as long
+	// as the mirror is there: see agent.Client.KeepWork. errors.ErrUnsupported: the container's agent is too old for it.
+	KeepWork(ctx context.Context, k agent.Keep) (agent.Kept, error)
+	// BringWork describes the kept work of a session, and unpacks it to another one unless into is empty: see
+	// agent.Client.BringWork. agent.ErrNothingKept. errors.ErrUnsupported as for KeepWork.
+	BringWork(ctx context.Context, kept, into string) (agent.Kept, error)
 	// CloseSession kills every process of the session's uid, and then removes everything that the session owned. It
 	// returns when both are done. Closing an unknown session does the same for its uid.
 	CloseSession(ctx context.Context, id string, uid int) error

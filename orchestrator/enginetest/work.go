@@ -3,6 +3,7 @@ package enginetest
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 	"time"
@@ -89,6 +90,56 @@ var workCases = []testCase{{
 			if _, failure := packOrUnpack(f, in, other.ID, agent.UnpackWork, bytes.NewReader(broken)); failure == "" {
 				f.Errorf("%d: what is broken was unpacked", n)
 			}
+		}
+	},
+}, {
+	rule: "kept work stays when its session is gone, is unpacked in another one, belongs to nobody's uid, and is bounded",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		keeps(f, in, s.ID, "note", "kept")
+		all := agent.Keep{Session: s.ID, Branch: s.Branch, Count: 2, Bytes: 10 << 20, Age: time.Hour}
+		if _, err := in.BringWork(f.ctx, s.ID, ""); !errors.Is(err, agent.ErrNothingKept) {
+			f.Errorf("before anything is kept: %v", err)
+		}
+		small := all
+		small.Bytes = 10
+		if _, err := in.KeepWork(f.ctx, small); err == nil {
+			f.Error("work over the bounds is kept")
+		}
+		if _, err := in.BringWork(f.ctx, s.ID, ""); !errors.Is(err, agent.ErrNothingKept) {
+			f.Errorf("after work over the bounds: %v", err)
+		}
+		made, err := in.KeepWork(f.ctx, all)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if err := in.CloseSession(f.ctx, s.ID, s.UID); err != nil {
+			f.Fatal(err)
+		}
+		found, err := in.BringWork(f.ctx, s.ID, "")
+		if err != nil || found.Branch != s.Branch || found.Commit == "" || found.Bytes == 0 || found.Bytes != made.Bytes {
+			f.Fatalf("%+v, %+v, %v", made, found, err)
+		}
+		other := s // with the same uid
+		other.ID, other.Branch = s.ID+"-next", found.Commit
+		if _, err := in.Open(f.ctx, other); err != nil {
+			f.Fatalf("Open at the commit of what is kept: %v", err)
+		}
+		if _, err := in.BringWork(f.ctx, s.ID, other.ID); err != nil {
+			f.Fatal(err)
+		}
+		if exit, out, _ := f.run(in, other.ID, cmdRead("note"), nil); exit.Code != 0 || out != "kept" {
+			f.Errorf("the file is %q in the other session, %+v", out, exit)
+		}
+		if _, err := in.KeepWork(f.ctx, agent.Keep{Session: s.ID, Count: 1, Bytes: 1 << 20, Age: time.Hour}); !errors.Is(err, agent.ErrUnknownSession) {
+			f.Errorf("the work of a session that is gone: %v", err)
+		}
+		all.Session, all.Count = other.ID, 1
+		if _, err := in.KeepWork(f.ctx, all); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := in.BringWork(f.ctx, s.ID, ""); !errors.Is(err, agent.ErrNothingKept) {
+			f.Errorf("more is kept than may be: %v", err)
 		}
 	},
 }}

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-go/berth/agent/internal/credential"
 	"github.com/berth-go/berth/agent/internal/environ"
 	"github.com/berth-go/berth/agent/internal/localport"
+	"github.com/berth-go/berth/agent/internal/lost"
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/place"
 	"github.com/berth-go/berth/agent/internal/proc"
@@ -72,6 +73,7 @@ type Daemon struct {
 	caches    *cache.Store
 	filler    filler
 	prepared  *prepared
+	lost      *lost.Store
 	ports     *localport.Guard
 	sessions  sessions
 	commands  commands
@@ -259,6 +261,9 @@ func openMirror(d *Daemon, image *environ.Image, program string) (err error) {
 	}
 	if d.prepared, err = newPrepared(d.mirror, filepath.Join(d.MirrorDir, mirror.PreparedName)); err != nil {
 		return err
+	}
+	if d.lost, err = lost.Open(filepath.Join(d.MirrorDir, mirror.LostName)); err != nil {
+		return fmt.Errorf("kept work: %w", err)
 	}
 	return d.places.AddMirror(mirror.UID, d.MirrorDir)
 }

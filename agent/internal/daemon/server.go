@@ -105,7 +105,7 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 	case request.Fetch != nil:
 		var m wire.Mirror
 		m, err = d.mirror.Fetch(ctx, *request.Fetch, c.progress)
-		m.Size += d.caches.Size() + d.prepared.layers.Size()
+		m.Size += d.caches.Size() + d.prepared.layers.Size() + d.lost.Size()
 		line.Mirror = &m
 	case request.Open != nil:
 		var made bool
@@ -125,6 +125,10 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 		line.Filled, err = d.fill(ctx, *request.Fill, c.progress)
 	case request.Prepare != nil:
 		line.Prepared, err = (&preparing{Daemon: d, request: *request.Prepare}).run(ctx, c.progress)
+	case request.Keep != nil:
+		line.Kept, err = keepWork(ctx, d, *request.Keep)
+	case request.Bring != nil:
+		line.Kept, err = bringWork(ctx, d, *request.Bring)
 	default:
 		err = &wire.Error{Code: wire.CodeInvalid, Message: "unknown operation"}
 	}

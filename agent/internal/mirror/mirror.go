@@ -106,7 +106,7 @@ func Open(c Config) (*Mirror, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if e.Name() != "repo.git" && e.Name() != filepath.Base(m.home()) && e.Name() != stampName && e.Name() != privacy.Anonymous && e.Name() != CachesName && e.Name() != PreparedName {
+		if e.Name() != "repo.git" && e.Name() != filepath.Base(m.home()) && e.Name() != stampName && e.Name() != privacy.Anonymous && e.Name() != CachesName && e.Name() != PreparedName && e.Name() != LostName {
 			os.RemoveAll(filepath.Join(c.Dir, e.Name()))
 		}
 	}
@@ -143,6 +143,9 @@ const CachesName = ".caches"
 
 // PreparedName is the name of another one: it has the prepared layers.
 const PreparedName = ".prepared"
+
+// LostName is the name of a third one: it has what sessions could not save.
+const LostName = ".lost"
 
 const stampName = ".fetched" // its time is that of the last fetch
 

@@ -119,15 +119,20 @@ const (
 	OpFill  = "fill"  // Fill -> Filled, with progress
 
 	OpPrepare = "prepare" // Preparation -> Prepared, with progress
+
+	OpKeep  = "keep"  // KeepWork -> Kept
+	OpBring = "bring" // BringWork -> Kept
 )
 
 // Call is an operation that may take long. Exactly the field that Op names is set.
 type Call struct {
-	Op    string   `json:"op"`
-	Fetch *Fetch   `json:"fetch,omitempty"`
-	Open  *Session `json:"open,omitempty"`
-	Close *Close   `json:"close,omitempty"`
-	Fill  *Fill    `json:"fill,omitempty"`
+	Op    string     `json:"op"`
+	Fetch *Fetch     `json:"fetch,omitempty"`
+	Open  *Session   `json:"open,omitempty"`
+	Close *Close     `json:"close,omitempty"`
+	Fill  *Fill      `json:"fill,omitempty"`
+	Keep  *KeepWork  `json:"keep,omitempty"`
+	Bring *BringWork `json:"bring,omitempty"`
 
 	Prepare *Preparation `json:"prepare,omitempty"`
 }
@@ -141,6 +146,7 @@ type Line struct {
 	Checkout *Checkout `json:"checkout,omitempty"`
 	Filled   *Filled   `json:"filled,omitempty"`
 	Prepared *Prepared `json:"prepared,omitempty"`
+	Kept     *Kept     `json:"kept,omitempty"`
 }
 
 // Fetch is agent.Fetch.
@@ -335,6 +341,7 @@ const (
 	CodeEnded          = "ended"   // the program has ended
 	CodeRefused        = "refused" // nothing of the session listens there
 	CodeProofRequired  = "proof_required"
+	CodeNothingKept    = "nothing_kept"
 	CodeAddressRefused = "address_refused"
 	CodeGit            = "git"
 	CodeCut            = "cut" // a stream has ended before all of it was given out
