@@ -219,7 +219,7 @@ type Config struct {
 	RegistryAuth func(ctx context.Context, image string) (orchestrator.RegistryAuth, error)
 
 	// OnEvent is called with what this Provider does, one event at a time, and in order per session. Other replicas call
-	// their own with what they do. It must not block, nor call Close or Destroy, which wait for it. nil = no call
+	// their own with what they do. It must not block, nor call Close or Destroy, which wait for it. A panic in it is logged. nil = no call
 	OnEvent func(Event)
 	// MeterProvider and TracerProvider take berth's metrics and traces: see docs/metrics.md. nil = the process's global ones,
 	// which cost next to nothing until the program installs an SDK of OpenTelemetry. Those of its packages noop turn metrics and

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/telemetry"
 	"github.com/berth-go/berth/naming"
@@ -73,6 +74,7 @@ type Event struct {
 type events struct {
 	fn          func(Event) // nil = there is none
 	telemetry   *telemetry.Telemetry
+	failures    *loop.Failures
 	outOfMemory atomic.Int64 // counts EventOutOfMemory, for Stats
 	kept, lost  atomic.Int64 // count the ended sessions whose work was saved, and could not be, for Stats
 	tapped      atomic.Int64 // the number of taps
@@ -135,12 +137,22 @@ func (e *events) deliver() {
 			return
 		}
 		for _, ev := range batch {
-			e.fn(ev)
+			e.call(ev)
 			e.mu.Lock()
 			e.left--
 			e.mu.Unlock()
 		}
 	}
+}
+
+// call calls the host's function.
+func (e *events) call(ev Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.failures.Report("Config.OnEvent panicked", fmt.Errorf("%v", p), "event", ev.Type)
+		}
+	}()
+	e.fn(ev)
 }
 
 // wait returns when all events so far are delivered, or the host's function has not returned for so long. It reports

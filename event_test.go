@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/berth-go/berth"
@@ -224,5 +226,41 @@ func TestReasonOfAnEndIsTold(t *testing.T) {
 		if err := s.Command(t.Context(), "true").Run(); err != nil {
 			t.Errorf("the next command: %v", err)
 		}
+	})
+}
+
+// TestHostFunctionThatPanicsInTheBackground: the process lives, and the log has the panic's words. Later events are delivered, and time
+// without a price is in the bill.
+func TestHostFunctionThatPanicsInTheBackground(t *testing.T) {
+	var delivered atomic.Int64
+	setup := world.Setup{Config: berth.Config{PricePerHour: func(pool.Machine) (float64, bool) { panic("no price today") }}}
+	world.Run(t, setup, func(t *testing.T, w *world.World) {
+		w.Config.OnEvent = func(e berth.Event) {
+			if delivered.Add(1); e.Type == berth.EventSessionPlaced {
+				panic("no event today")
+			}
+		}
+		p := w.NewProvider()
+		s := world.Create(t, p, world.Request("t", world.RepoA))
+		world.After(3 * time.Minute)
+		before := delivered.Load()
+		if err := p.TerminateSession(t.Context(), s.ID()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if before == 0 || delivered.Load() == before {
+			t.Errorf("%d events were delivered, and then %d", before, delivered.Load())
+		}
+		for u, err := range p.Usage(t.Context(), berth.UsageQuery{}) {
+			if err != nil || u.USD != 0 || u.Unpriced == 0 {
+				t.Errorf("%+v, %v", u, err)
+			}
+		}
+		for _, words := range []string{"no price today", "no event today"} {
+			if !strings.Contains(w.LogText(), words) {
+				t.Errorf("the log does not have %q", words)
+			}
+		}
+		p.Close()
 	})
 }

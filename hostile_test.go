@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,17 +17,13 @@ import (
 
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/agent"
-	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/fake"
+	"github.com/berth-go/berth/internal/test/texts"
 	"github.com/berth-go/berth/internal/test/world"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/pool"
 )
-
-// isLine reports whether a text is one line that shows as itself.
-func isLine(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return !gitremote.Shows(r) })
-}
 
 // fillFields sets every field of a request that holds text.
 func fillFields(r *berth.SessionRequest, values map[string]string) {
@@ -115,62 +112,9 @@ func TestRequestsOfChance(t *testing.T) {
 	}
 }
 
-// evilTexts are texts that are dangerous in a line of a log, on a terminal, in a database or in a path.
-var evilTexts = []string{
-	"", "x\x1b[2J", "x\nlevel=ERROR msg=forged", "\u202ex\u2066", "a\u200bb", "\u0085\u009b31m", "\xff\xfe", "x\x00", "../../x", "-x", "$(id)", `a'"b`,
-	"https://u:p\x1b@h.example/o/r", strings.Repeat("x", 300),
-}
-
-// TestTextsOfAllCalls tries dangerous texts in the calls that take no request. Each call succeeds, or its error is one line.
-func TestTextsOfAllCalls(t *testing.T) {
-	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
-		s := w.Create("t", world.RepoA)
-		for _, text := range evilTexts {
-			check := func(call string, err error) {
-				t.Helper()
-				if err != nil && (!isLine(err.Error()) || len(err.Error()) > 20<<10) {
-					t.Errorf("%s(%q): %q", call, text, err)
-				}
-			}
-			_, err := w.GetSession(t.Context(), text)
-			check("GetSession", err)
-			_, err = w.SessionByTask(t.Context(), text)
-			check("SessionByTask", err)
-			check("TerminateSession", w.TerminateSession(t.Context(), text))
-			check("Revoke of a user", w.Revoke(t.Context(), text, ""))
-			check("Cordon", w.Console().Cordon(t.Context(), text, text))
-			check("Uncordon", w.Console().Uncordon(t.Context(), text))
-			check("Drain", w.Console().Drain(t.Context(), text, text))
-			if text != "" { // which means all repositories
-				check("Revoke on a repository", w.Revoke(t.Context(), "nobody", text))
-			}
-			for _, filter := range []berth.SessionFilter{
-				{TaskID: text}, {UserID: text}, {Repository: text}, {Labels: map[string]string{text: text}}, {States: []berth.SessionState{berth.SessionState(text)}},
-			} {
-				for _, err := range w.ListSessions(t.Context(), filter) {
-					check(fmt.Sprintf("ListSessions %+v", filter), err)
-				}
-			}
-			for _, q := range []berth.UsageQuery{{By: berth.UsageBy(text)}, {By: berth.UsageByLabel, Label: text}} {
-				for _, err := range w.Usage(t.Context(), q) {
-					check("Usage", err)
-				}
-			}
-			for _, cmd := range []*berth.Cmd{s.Command(t.Context(), text), s.Command(t.Context(), "true", text)} {
-				cmd.Env = []string{text, "K=" + text}
-				cmd.Dir = text
-				check("Command", cmd.Run())
-			}
-		}
-		checkTexts(t, w)
-		if s.Err() != nil {
-			t.Errorf("the session has ended: %v", s.Err())
-		}
-	})
-}
-
 func tryRequest(t *testing.T, field, value string) {
-	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+	setup := world.Setup{Config: berth.Config{Snapshots: fake.NewSnapshots(fake.SnapshotOptions{}), SaveWork: berth.SaveToSnapshots}}
+	world.Run(t, setup, func(t *testing.T, w *world.World) {
 		values := make(map[string]string, len(fields))
 		for name, fit := range fields {
 			values[name] = fit
@@ -186,45 +130,17 @@ func tryRequest(t *testing.T, field, value string) {
 		switch {
 		case err == nil:
 			_ = w.TerminateSession(ctx, s.ID())
-		case !isLine(err.Error()) || len(err.Error()) > 20<<10:
+		case !texts.IsLine(err.Error()) || len(err.Error()) > 20<<10:
 			t.Errorf("%s %q: the error is %q", field, value, err)
 		case errors.As(err, &unfit):
 			if name, _, _ := strings.Cut(strings.ReplaceAll(field, ".", " "), " "); unfit.Field != "SessionRequest."+name {
 				t.Errorf("%s %q: %v", field, value, err)
 			}
-		case !slices.Contains([]string{"Branch", "Repository", "NewBranch", "Restore"}, field) || !errors.As(err, &failed): // there may be no such branch
+		case !slices.Contains([]string{"Branch", "Repository", "NewBranch", "Restore", "Snapshot"}, field) || !errors.As(err, &failed): // there may be no such branch
 			t.Errorf("%s %q: %v", field, value, err)
 		}
-		checkTexts(t, w)
+		texts.Check(t, w)
 	})
-}
-
-// checkTexts checks the events and the log of a world.
-func checkTexts(t *testing.T, w *world.World) {
-	t.Helper()
-	checkEvents(t, w.Events())
-	checkLog(t, w.LogText())
-}
-
-func checkEvents(t *testing.T, events []berth.Event) {
-	t.Helper()
-	for _, e := range events {
-		texts := []string{e.Message, e.TaskID, e.UserID, e.Container, e.Repository.String(), fmt.Sprint(e.Err)}
-		for _, text := range texts {
-			if !isLine(text) {
-				t.Errorf("an event has %q", text)
-			}
-		}
-	}
-}
-
-func checkLog(t *testing.T, text string) {
-	t.Helper()
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSuffix(line, "\n"); !isLine(line) || !strings.HasPrefix(line, "time=") {
-			t.Errorf("the log has %q", line)
-		}
-	}
 }
 
 // TestWordsOfOthersForgeNothing: those of git, of a remote and of the cloud come into errors, events, the log and records.
@@ -235,18 +151,18 @@ func TestWordsOfOthersForgeNothing(t *testing.T) {
 		w.Engine.Refuse(world.RepoB, &agent.GitError{Op: "clone", Message: "fatal: " + evil})
 		a := w.Create("a", world.RepoA)
 		_, err := w.CreateSession(t.Context(), world.Request("b", world.RepoB))
-		if _, ok := errors.AsType[*berth.StartError](err); !ok || !isLine(err.Error()) || !strings.Contains(err.Error(), `fatal: x\x1b]0;title`) {
+		if _, ok := errors.AsType[*berth.StartError](err); !ok || !texts.IsLine(err.Error()) || !strings.Contains(err.Error(), `fatal: x\x1b]0;title`) {
 			t.Errorf("%q", err)
 		}
 		w.Cloud.SetConsole(a.Info().Instance.ID, evil)
 		w.Cloud.Vanish(a.Info().Instance.ID)
 		<-a.Done()
-		if err := a.Err(); !isLine(err.Error()) {
+		if err := a.Err(); !texts.IsLine(err.Error()) {
 			t.Errorf("%q", err)
 		}
-		checkTexts(t, w)
+		texts.Check(t, w)
 		for _, s := range w.OpenSessions() {
-			if !isLine(s.End.Message) {
+			if !texts.IsLine(s.End.Message) {
 				t.Errorf("a record has %q", s.End.Message)
 			}
 		}
@@ -287,6 +203,44 @@ var configTexts = map[string]func(c *berth.Config, text string){
 	"Credentials's panic": func(c *berth.Config, text string) {
 		c.Credentials = func(context.Context, berth.CredentialRequest) (berth.Credential, error) { panic(text) }
 	},
+	"PrepareFor": func(c *berth.Config, text string) {
+		c.PrepareFor = func(naming.Repository) orchestrator.Prepare {
+			return orchestrator.Prepare{Run: [][]string{{text, text}}}
+		}
+	},
+	"PrepareFor's Files": func(c *berth.Config, text string) {
+		c.PrepareFor = func(naming.Repository) orchestrator.Prepare {
+			return orchestrator.Prepare{Run: [][]string{{"true"}}, Files: []string{text}}
+		}
+	},
+	"PrepareFor's Dirs": func(c *berth.Config, text string) {
+		c.PrepareFor = func(naming.Repository) orchestrator.Prepare {
+			return orchestrator.Prepare{Run: [][]string{{"true"}}, Dirs: []string{text}}
+		}
+	},
+	"PrepareFor's panic": func(c *berth.Config, text string) {
+		c.PrepareFor = func(naming.Repository) orchestrator.Prepare { panic(text) }
+	},
+	"OnEnd's error": func(c *berth.Config, text string) {
+		c.OnEnd = func(context.Context, *berth.Session, berth.EndReason) error { return errors.New(text) }
+	},
+	"OnEnd's panic": func(c *berth.Config, text string) {
+		c.OnEnd = func(context.Context, *berth.Session, berth.EndReason) error { panic(text) }
+	},
+	"OnEvent's panic": func(c *berth.Config, text string) {
+		c.OnEvent = func(berth.Event) { panic(text) }
+	},
+	"PricePerHour's panic": func(c *berth.Config, text string) {
+		c.PricePerHour = func(pool.Machine) (float64, bool) { panic(text) }
+	},
+	"RegistryAuth's error": func(c *berth.Config, text string) {
+		c.RegistryAuth = func(context.Context, string) (orchestrator.RegistryAuth, error) {
+			return orchestrator.RegistryAuth{}, errors.New(text)
+		}
+	},
+	"Dialer's error": func(c *berth.Config, text string) {
+		c.Dialer = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New(text) }
+	},
 	"ImageFor": func(c *berth.Config, text string) {
 		c.ImageFor = func(naming.Repository) string { return text }
 	},
@@ -320,6 +274,14 @@ func TestEveryTextOfAConfigIsTried(t *testing.T) {
 			if configTexts[name] == nil {
 				t.Errorf("Config.%s is not tried", name)
 			}
+		case reflect.Func:
+			tried := false
+			for one := range configTexts {
+				tried = tried || one == name || strings.HasPrefix(one, name+"'s ")
+			}
+			if !tried {
+				t.Errorf("what Config.%s says is not tried", name)
+			}
 		case reflect.Slice:
 			walk(name, kind.Elem())
 		case reflect.Struct:
@@ -337,7 +299,7 @@ func TestEveryTextOfAConfigIsTried(t *testing.T) {
 // for each fault, or works, and so does a session.
 func TestTextsOfAConfig(t *testing.T) {
 	for name, set := range configTexts {
-		for _, text := range append(slices.Clone(evilTexts), strings.Repeat("x", 1<<20)) {
+		for _, text := range append(slices.Clone(texts.Evil), strings.Repeat("x", 1<<20)) {
 			synctest.Test(t, func(t *testing.T) {
 				tryConfig(t, fmt.Sprintf("%s %.40q", name, text), func(c *berth.Config) { set(c, text) })
 			})
@@ -364,7 +326,7 @@ func tryConfig(t *testing.T, what string, set func(*berth.Config)) {
 	}
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			if !isLine(line) || len(line) > 20<<10 || strings.HasPrefix(line, "level=") {
+			if !texts.IsLine(line) || len(line) > 20<<10 || strings.HasPrefix(line, "level=") {
 				t.Errorf("%s: the error is %.300q", what, err)
 			}
 		}
@@ -374,6 +336,6 @@ func tryConfig(t *testing.T, what string, set func(*berth.Config)) {
 	for e := range events {
 		all = append(all, e)
 	}
-	checkEvents(t, all)
-	checkLog(t, log.String())
+	texts.CheckEvents(t, all)
+	texts.CheckLog(t, log.String())
 }

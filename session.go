@@ -230,10 +230,11 @@ func (s *Session) KeepAlive(ctx context.Context) error {
 // syscall.ECONNREFUSED: the session does not listen there. If the session has ended, the error is that of Session.Err;
 // ErrSessionStarting; ErrUnavailable: the agent has not answered for 30 s; errors.ErrUnsupported: the container runs an agent of an older
 // version.
-func (s *Session) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (s *Session) Dial(ctx context.Context, network, address string) (_ net.Conn, err error) {
+	defer func() { err = plain.Error(err) }()
 	h := &commandHost{s: s}
 	var conn net.Conn
-	err := h.Use(ctx, func(inside orchestrator.Inside, release func()) error {
+	err = h.Use(ctx, func(inside orchestrator.Inside, release func()) error {
 		ended := make(chan struct{})
 		h.Go(func() { // ends with the connection, and so soon after Close
 			<-ended

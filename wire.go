@@ -84,6 +84,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.failures = loop.NewFailures(p.ctx, cfg.Logger)
+	p.events.failures = p.failures
 	up, credentials := upward{p}, cfg.credentials()
 	p.replica = replica.New(replica.Config{
 		ID: id, Store: st, Settings: cfg.settings(), MaxContainers: cfg.MaxContainersPerRepository, ContainerIdleTimeout: cfg.ContainerIdleTimeout,

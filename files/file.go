@@ -42,7 +42,7 @@ func (f *FS) openFile(name string, flag filewire.Flag, perm fs.FileMode) (*File,
 	file := &File{fsys: f, name: name, handle: h, append: flag&filewire.Append != 0}
 	if len(a.Infos) != 1 {
 		file.Close()
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errAnswer}
+		return nil, pathError("open", name, errAnswer)
 	}
 	return file, nil
 }
@@ -65,7 +65,7 @@ func (f *File) fail(op string, err error) error {
 	if _, named := err.(*fs.PathError); named || err == nil || err == io.EOF {
 		return err
 	}
-	return &fs.PathError{Op: op, Path: f.name, Err: err}
+	return pathError(op, f.name, err)
 }
 
 // Stat returns what the file is.

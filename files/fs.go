@@ -17,7 +17,8 @@
 //
 // # Errors
 //
-// Errors are of the type *[fs.PathError]. They match [fs.ErrNotExist], [fs.ErrExist], [fs.ErrPermission], [fs.ErrInvalid] and the constants of
+// Errors are of the type *[fs.PathError]. Characters of a name that do not show, such as a newline, are escaped in its Path: names may come
+// from a repository, and an error is one line. Errors match [fs.ErrNotExist], [fs.ErrExist], [fs.ErrPermission], [fs.ErrInvalid] and the constants of
 // package syscall (syscall.ENOSPC: the disk is full). If the session has ended, they match what Session.Err returns; berth.ErrClosed: the
 // Provider was closed. berth.ErrUnavailable: the program was killed, which a session can do, or it does not answer; what is open is lost with it,
 // an operation that was under way may have had its effect, and the next one starts another program. errors.ErrUnsupported: the container runs
@@ -39,6 +40,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent/filewire"
+	"github.com/berth-go/berth/agent/gitremote"
 )
 
 // FS is the file system of a session, below one directory. All methods are safe for concurrent use. It is cheap, and holds nothing open.
@@ -47,6 +49,14 @@ type FS struct {
 	server  Server
 	workdir string // the checkout
 	dir     string // what names are relative to: absolute, or relative to the checkout
+}
+
+// maxShown bounds a name in an error, in bytes.
+const maxShown = 16 << 10
+
+// pathError returns an error whose text is one line, whatever the name is.
+func pathError(op, name string, err error) *fs.PathError {
+	return &fs.PathError{Op: op, Path: gitremote.Line(name, maxShown), Err: err}
 }
 
 var (
@@ -107,7 +117,7 @@ func (f *FS) call(op, name string, r filewire.Request) (filewire.Answer, error) 
 			return a, nil
 		}
 	}
-	return filewire.Answer{}, &fs.PathError{Op: op, Path: name, Err: err}
+	return filewire.Answer{}, pathError(op, name, err)
 }
 
 // open makes a request that opens something.
@@ -124,7 +134,7 @@ func (f *FS) open(op, name string, r filewire.Request) (filewire.Answer, Handle,
 			return a, h, nil
 		}
 	}
-	return filewire.Answer{}, nil, &fs.PathError{Op: op, Path: name, Err: err}
+	return filewire.Answer{}, nil, pathError(op, name, err)
 }
 
 // errAnswer is the error for an answer that makes no sense. The session can replace the program that gives it.
@@ -133,7 +143,7 @@ var errAnswer = errors.New("the program that serves the session's files gives a 
 func (f *FS) info(op, name string, code filewire.Op) (fs.FileInfo, error) {
 	a, err := f.call(op, name, filewire.Request{Op: code})
 	if err == nil && len(a.Infos) != 1 {
-		err = &fs.PathError{Op: op, Path: name, Err: errAnswer}
+		err = pathError(op, name, errAnswer)
 	}
 	if err != nil {
 		return nil, err
@@ -234,7 +244,7 @@ func (f *FS) Sub(dir string) (fs.FS, error) {
 	}
 	var err error
 	if below.dir, err = f.join(dir); err != nil {
-		return nil, &fs.PathError{Op: "sub", Path: dir, Err: err}
+		return nil, pathError("sub", dir, err)
 	}
 	return &below, nil
 }

@@ -125,7 +125,7 @@ func (f *FS) CopyIn(r io.Reader) error {
 		_, err := h.Call(f.ctx, &filewire.Request{Op: filewire.OpClose, Abort: abort})
 		return err
 	}
-	fail := func(err error) error { return &fs.PathError{Op: "copyin", Path: ".", Err: err} }
+	fail := func(err error) error { return pathError("copyin", ".", err) }
 	type part struct {
 		b   []byte
 		err error
@@ -184,7 +184,7 @@ func (f *FS) CopyIn(r io.Reader) error {
 func (f *FS) CopyOut(names ...string) (io.ReadCloser, error) {
 	for _, name := range names {
 		if _, err := f.join(name); err != nil || name[0] == '/' {
-			return nil, &fs.PathError{Op: "copyout", Path: name, Err: fs.ErrInvalid}
+			return nil, pathError("copyout", name, fs.ErrInvalid)
 		}
 	}
 	_, h, err := f.open("copyout", ".", filewire.Request{Op: filewire.OpCopyOut, Paths: names})
@@ -217,7 +217,7 @@ func (f *File) pump(w io.Writer) error {
 	for next := ask(); ; {
 		p := <-next
 		if p.err != nil && p.err != io.EOF {
-			return &fs.PathError{Op: "copyout", Path: f.name, Err: p.err}
+			return pathError("copyout", f.name, p.err)
 		}
 		if p.err == nil {
 			next = ask()

@@ -45,7 +45,7 @@ func (f *FS) Watch(ctx context.Context, name string) iter.Seq2[FileEvent, error]
 		for err == nil {
 			var events []FileEvent
 			if events, err = next(ctx, h, name); err != nil {
-				err = &fs.PathError{Op: "watch", Path: name, Err: err}
+				err = pathError("watch", name, err)
 			}
 			for _, e := range events {
 				if !yield(e, nil) {

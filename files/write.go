@@ -71,7 +71,7 @@ func (f *FS) Remove(name string) error { return f.change("remove", name, filewir
 // change removes or moves a file.
 func (f *FS) change(op, name string, code filewire.Op, paths ...string) error {
 	if name == "." {
-		return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+		return pathError(op, name, fs.ErrInvalid)
 	}
 	_, err := f.call(op, name, filewire.Request{Op: code, Paths: paths})
 	return err
@@ -85,7 +85,7 @@ func (f *FS) RemoveAll(name string) error { return f.change("removeall", name, f
 func (f *FS) Rename(oldname, newname string) error {
 	to, err := f.join(newname)
 	if err != nil {
-		return &fs.PathError{Op: "rename", Path: newname, Err: err}
+		return pathError("rename", newname, err)
 	}
 	return f.change("rename", oldname, filewire.OpRename, to)
 }

@@ -18,17 +18,10 @@ import (
 // withStore runs a test on a pool of fakes with a store of snapshots.
 func withStore(t *testing.T, setup world.Setup, test func(t *testing.T, w *world.World, store *fake.Snapshots)) {
 	t.Helper()
-	store := new(lazy)
+	store := fake.NewSnapshots(fake.SnapshotOptions{})
 	setup.Config.Snapshots = store
-	world.Run(t, setup, func(t *testing.T, w *world.World) {
-		made := fake.NewSnapshots(fake.SnapshotOptions{})
-		store.SnapshotStore = made
-		test(t, w, made)
-	})
+	world.Run(t, setup, func(t *testing.T, w *world.World) { test(t, w, store) })
 }
-
-// lazy is a store that is made in the test's bubble.
-type lazy struct{ orchestrator.SnapshotStore }
 
 // write writes a file of a session.
 func write(t *testing.T, s *berth.Session, name, text string) {

@@ -186,7 +186,8 @@ func testErrors(t *testing.T, h Harness, fsys *files.FS) {
 		{"Rename of nothing", fsys.Rename("none", "other"), fs.ErrNotExist, "none"},
 		{"Chmod of nothing", fsys.Chmod("none", 0o644), fs.ErrNotExist, "none"},
 		{"Chtimes of nothing", fsys.Chtimes("none", then, then), fs.ErrNotExist, "none"},
-		{"a name with a byte of zero", first(fsys.Stat("a\x00b")), fs.ErrInvalid, "a\x00b"},
+		{"a name with a byte of zero", first(fsys.Stat("a\x00b")), fs.ErrInvalid, `a\x00b`},
+		{"a name with a second line", first(fsys.Stat("a\nb\u202e")), fs.ErrNotExist, `a; b\u202e`},
 		{"Open of a loop", first(fsys.Open("loop")), nil, ""},
 		{"CopyOut of nothing", readAll(fsys.CopyOut("none")), fs.ErrNotExist, ""},
 	} {

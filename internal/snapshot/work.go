@@ -68,14 +68,16 @@ func (o Owner) hash() string {
 const NameRule = "must have 1 to 50 letters, digits, '.', '_' and '-', and begin with a letter or a digit"
 
 // CheckName reports whether a snapshot may have a name.
-func CheckName(name string) bool {
+func CheckName(name string) bool { return wellFormed(name) && !IsID(name) }
+
+func wellFormed(name string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	return name != "" && len(name) <= maxName && strings.Trim(name, letters+"._-") == "" && strings.ContainsRune(letters, rune(name[0])) && !IsID(name)
+	return name != "" && len(name) <= maxName && strings.Trim(name, letters+"._-") == "" && strings.ContainsRune(letters, rune(name[0]))
 }
 
 // IsID reports whether a text is an ID, and no name.
 func IsID(text string) bool {
-	return len(text) > hashLen+1 && len(text) <= hashLen+1+maxName && text[hashLen] == '.' && strings.Trim(text[:hashLen], "abcdefghijklmnopqrstuvwxyz234567") == ""
+	return len(text) > hashLen+1 && text[hashLen] == '.' && strings.Trim(text[:hashLen], "abcdefghijklmnopqrstuvwxyz234567") == "" && wellFormed(text[hashLen+1:])
 }
 
 // NameOf returns the name in an ID.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -120,10 +121,18 @@ func (a *account) charge(r *store.Usage, field func(*store.Usage) *int64, spent 
 	r.Cost += int64(math.Round(price * float64(spent) / float64(hour)))
 }
 
-func (a *account) price(m pool.Machine) float64 {
+// price returns the price of an hour of a machine in 1e-9 of a dollar; negative = it is not known. A function of the host that panics knows
+// none.
+func (a *account) price(m pool.Machine) (price float64) {
 	if a.cfg.Price == nil {
 		return -1
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			a.cfg.Failures.Report("Config.PricePerHour panicked", fmt.Errorf("%v", p), "type", m.Type)
+			price = -1
+		}
+	}()
 	usd, ok := a.cfg.Price(m)
 	if !ok || !(usd >= 0 && usd < 1e6) {
 		return -1
