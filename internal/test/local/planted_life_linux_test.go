@@ -27,6 +27,8 @@ func (l *planting) live(stored func()) {
 	l.failures(s, remote)
 	l.asked()
 	l.commands(s)
+	l.prepared()
+	l.keep(neighbour)
 	l.tells()
 	unleak := l.leak(neighbour)
 	l.engine.Everything(l.begun)
@@ -37,6 +39,7 @@ func (l *planting) live(stored func()) {
 			t.Error(err)
 		}
 	}
+	l.kept()
 	l.tells()
 	l.watch.Stop()
 	unleak()
@@ -247,6 +250,7 @@ func (l *planting) tells() {
 	for u, err := range l.Usage(t.Context(), berth.UsageQuery{By: berth.UsageByRepository}) {
 		told(u, err)
 	}
+	l.shows()
 	l.collect()
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-go/berth/internal/test/testenv"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
+	"github.com/berth-go/berth/orchestrator/dirsnapshots"
 	"github.com/berth-go/berth/seal"
 	"github.com/berth-go/berth/store"
 	"github.com/berth-go/berth/store/pgstore"
@@ -79,6 +80,8 @@ type planting struct {
 	image  string // which the engine does not have, and whose registry refuses
 
 	telemetry telemetry
+	snapshots orchestrator.SnapshotStore
+	layers    chan berth.Event // of workspaces that were prepared
 
 	mu     sync.Mutex        // protects what follows
 	values map[string]string // of the secrets, by name
@@ -88,6 +91,7 @@ type planting struct {
 // The places that are searched.
 var places = []string{
 	"the log", "an error", "an event", "a record", "the store's files", "what the Provider tells", "metrics", "traces",
+	"the dashboard", "a patch", "a snapshot", "saved work",
 	"a container's settings", "docker top", "a container's log", "a container's files", "a volume's files", "files in memory",
 	"a volume's settings", "a network's settings", "the engine's events",
 	"a process's arguments", "a process's environment", "what a neighbour sees",
@@ -114,6 +118,16 @@ func newPlanting(t *testing.T, st store.Store, handler func(*secrets.Search) slo
 	l.event = func(e berth.Event) {
 		l.search.Value("an event", e)
 		l.search.Error(e.Err)
+		if e.Type == berth.EventPrepared {
+			select {
+			case l.layers <- e:
+			default:
+			}
+		}
+	}
+	l.layers = make(chan berth.Event, 1)
+	if l.snapshots, err = dirsnapshots.New(dirsnapshots.Config{Dir: t.TempDir()}); err != nil {
+		t.Fatal(err)
 	}
 	l.image, l.telemetry = refusingRegistry(t), l.newTelemetry()
 	l.Pool = local.New(t, berth.Config{
@@ -122,6 +136,7 @@ func newPlanting(t *testing.T, st store.Store, handler func(*secrets.Search) slo
 		Store: l.search.Store(st), Sealer: sealer, MaxTasksPerInstance: 3, MirrorMaxAge: 1, QueueTimeout: 300 * time.Millisecond,
 		Logger: l.logger, OnEvent: l.event,
 		MeterProvider: l.telemetry.meters, TracerProvider: l.telemetry.tracers, MetricRepositories: 100,
+		Snapshots: l.snapshots, SaveWork: berth.SaveToSnapshots, PrepareFor: l.prepares,
 		ImageFor: func(r naming.Repository) string {
 			if strings.Contains(r.Path, "private-image") {
 				return l.image
@@ -168,10 +183,12 @@ func refusingRegistry(t *testing.T) string {
 // allowed says which secrets a process has in its environment by design. A command has those of its session. git has the
 // credential for its helper, under a uid that no session has: only root and that uid can read its environment.
 func (l *planting) allowed(p secrets.Process, secret string) bool {
-	const mirror = 9999
+	const mirror, preparation = 9999, 9997
 	switch {
 	case p.UID == mirror:
 		return strings.Contains(secret, "password") && secret != "the password of the registry" || secret == "the environment of all"
+	case p.UID == preparation:
+		return secret == "the environment of all"
 	case p.UID >= store.MinUID && p.UID <= store.MaxUID:
 		l.mu.Lock()
 		defer l.mu.Unlock()
