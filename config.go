@@ -75,7 +75,11 @@ type Config struct {
 	OnEnd func(context.Context, *Session, EndReason) error
 	// SaveWork keeps what a session has not pushed when it ends, after OnEnd, for SessionRequest.Restore: see docs/work.md. Default: SaveNothing
 	SaveWork SaveWork
-	// EndTimeout bounds OnEnd and SaveWork together; with both, OnEnd has half of it. TerminateSession waits for them. Default 1 min
+	// KeepLost keeps all that a session has on its instance if OnEnd or SaveWork fails, for SessionRequest.RestoreKept: see docs/work.md. It
+	// bounds what an instance keeps of each sharing key. The zero value keeps nothing. Otherwise a field that is 0 is 7 days, 10 or 1 GiB
+	KeepLost orchestrator.Retention
+	// EndTimeout bounds OnEnd and SaveWork together; with both, OnEnd has half of it. With KeepLost, they have three quarters of it, and
+	// the rest is for that. TerminateSession waits for them. Default 1 min
 	EndTimeout time.Duration
 
 	// ContainerIdleTimeout is how long a container stays up after its last session, so that the next session on its repository is
@@ -349,8 +353,10 @@ func (c Config) validate() error {
 }
 
 func (c Config) checkDurations(check func(ok bool, field, reason string)) {
-	keep := c.SnapshotRetention
-	check(keep.MaxAge >= 0 && keep.MaxCount >= 0 && keep.MaxBytes >= 0, "SnapshotRetention", "must not be negative")
+	for field, keep := range map[string]orchestrator.Retention{"SnapshotRetention": c.SnapshotRetention, "KeepLost": c.KeepLost} {
+		check(keep.MaxAge >= 0 && keep.MaxCount >= 0 && keep.MaxBytes >= 0, field, "must not be negative")
+		check(keep.MaxAge <= longest, field, tooLong)
+	}
 	for _, d := range []struct {
 		field string
 		value time.Duration

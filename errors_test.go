@@ -60,6 +60,7 @@ var retryable = map[string]struct {
 	"agent.ErrNotExecutable":  {agent.ErrNotExecutable, false},
 	"agent.ErrUnknownCommand": {agent.ErrUnknownCommand, false},
 	"agent.ErrProofRequired":  {agent.ErrProofRequired, false},
+	"agent.ErrNothingKept":    {agent.ErrNothingKept, false},
 	"agent.ErrIncompatible":   {agent.ErrIncompatible, false},
 	"agent.ErrOutOfMemory":    {agent.ErrOutOfMemory, false}, // comes with ErrGone, which decides
 	"agent.ErrClosed":         {agent.ErrClosed, false},      // the API replaces it

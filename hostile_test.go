@@ -30,7 +30,7 @@ func fillFields(r *berth.SessionRequest, values map[string]string) {
 	r.TaskID, r.UserID, r.Repository, r.Branch = values["TaskID"], values["UserID"], values["Repository"], values["Branch"]
 	r.Author = berth.Author{Name: values["Author.Name"], Email: values["Author.Email"]}
 	r.Env = map[string]string{values["Env key"]: values["Env value"]}
-	r.NewBranch, r.Restore, r.Snapshot = values["NewBranch"], values["Restore"], values["Snapshot"]
+	r.NewBranch, r.Restore, r.Snapshot, r.RestoreKept = values["NewBranch"], values["Restore"], values["Snapshot"], values["RestoreKept"]
 	r.Labels = map[string]string{values["Labels key"]: values["Labels value"]}
 }
 
@@ -38,7 +38,7 @@ func fillFields(r *berth.SessionRequest, values map[string]string) {
 var fields = map[string]string{
 	"TaskID": "t", "UserID": "u", "Repository": world.RepoA, "Branch": "main", "Author.Name": "n", "Author.Email": "e",
 	"Env key": "K", "Env value": "v", "Labels key": "k", "Labels value": "v",
-	"NewBranch": "new", "Restore": "", "Snapshot": "",
+	"NewBranch": "new", "Restore": "", "Snapshot": "", "RestoreKept": "",
 }
 
 // TestEveryTextOfARequestIsTried: a new field of text must join the list.

@@ -45,6 +45,10 @@ type SessionRequest struct {
 	// begins with it, on the branch that it had, in place of Branch. If nothing is saved, it is as without Restore, and
 	// SessionInfo.Restored is false. Whose task it was is the host application's concern. "" = none
 	Restore string
+	// RestoreKept is the ID of a session whose work is kept on an instance: see Config.KeepLost. The checkout begins with it. It is a
+	// *StartError with agent.ErrNothingKept if the instance where the session starts does not have it. Whose session it was is the host
+	// application's concern. "" = none
+	RestoreKept string
 	// Submodules checks out the submodules, with theirs, and LFS the files of Git LFS, which needs git-lfs in the image. Git fetches them as
 	// the session's commands would: with the session's egress, Config.Env and Env, and with Config.Credentials. Their content is not in
 	// the mirror, so each session fetches it. Without LFS, its files are pointers
@@ -145,7 +149,7 @@ func (r SessionRequest) parse(cfg *Config) (*session.Request, error) {
 		TaskID: r.TaskID, UserID: r.UserID, Remote: remote, Key: key, ContainerName: key.ContainerName(cfg.Name),
 		Credential: orchestrator.Credential{Username: remote.Username, Password: remote.Password},
 		Branch:     r.Branch, Env: r.Env, Labels: r.Labels, Author: agent.Author(r.Author), IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,
-		SelfContained: r.SelfContained, Submodules: r.Submodules, LFS: r.LFS, Access: subject, NewBranch: r.NewBranch, Restore: r.Restore,
+		SelfContained: r.SelfContained, Submodules: r.Submodules, LFS: r.LFS, Access: subject, NewBranch: r.NewBranch, Restore: r.Restore, RestoreKept: r.RestoreKept,
 	}, nil
 }
 
@@ -162,6 +166,12 @@ func (r SessionRequest) checkWork(must func(field string, err error)) {
 	}
 	if r.Restore != "" && r.Snapshot != "" {
 		must("Restore", errors.New("cannot be used with Snapshot"))
+	}
+	switch {
+	case r.RestoreKept != "" && !session.IsID(r.RestoreKept):
+		must("RestoreKept", errors.New("must be the ID of a session"))
+	case r.RestoreKept != "" && r.Restore+r.Snapshot+r.NewBranch != "":
+		must("RestoreKept", errors.New("cannot be used with Restore, Snapshot and NewBranch"))
 	}
 	if r.MaxLifetime < 0 || r.MaxLifetime > longest {
 		must("MaxLifetime", errors.New("must be from 0 to 100 years"))

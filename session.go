@@ -70,7 +70,7 @@ type SessionInfo struct {
 	LastActivity time.Time
 	EndedAt      time.Time // zero = it has not ended
 	Restored     bool      // it began with what SessionRequest.Restore names
-	Saved        string    // where Config.SaveWork has put its work: "branch NAME" or "snapshot NAME"; "" = nowhere
+	Saved        string    // where its work is: "branch NAME" or "snapshot NAME", or "instance ID" if only Config.KeepLost has kept it; "" = nowhere
 }
 
 // ContainerInfo names a container.

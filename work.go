@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/command"
 	"github.com/berth-go/berth/internal/gitwork"
 	"github.com/berth-go/berth/internal/loop"
@@ -155,12 +157,17 @@ func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome
 	stop := context.AfterFunc(ctx, s.own.shut)
 	defer stop()
 	defer s.own.shut()
+	saving, cancel := ctx, func() {}
+	if u.p.cfg.keepsLost() {
+		saving, cancel = context.WithTimeoutCause(ctx, u.p.cfg.EndTimeout/4*3, errThreeQuarters)
+	}
+	defer cancel()
 	var failed []error
-	if err := u.onEnd(ctx, s, EndReason(r.End.Reason)); err != nil {
+	if err := u.onEnd(saving, s, EndReason(r.End.Reason)); err != nil {
 		failed = append(failed, fmt.Errorf("Config.OnEnd: %w", err))
 	}
 	if u.p.cfg.SaveWork != SaveNothing {
-		where, err := s.keeper().Keep(ctx, s.git(), r.TaskID)
+		where, err := s.keeper().Keep(saving, s.git(), r.TaskID)
 		if out.Saved = where; where != "" {
 			u.p.events.saved(r, where)
 		}
@@ -168,19 +175,55 @@ func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome
 			failed = append(failed, fmt.Errorf("Config.SaveWork: %w", err))
 		}
 	}
-	if err := errors.Join(failed...); err != nil {
-		out.Unsaved = err.Error()
+	if len(failed) == 0 {
+		return out
 	}
+	if u.p.cfg.keepsLost() {
+		where := "instance " + r.Instance
+		if err := s.keepLost(ctx, r.SharingKey); err != nil {
+			failed = append(failed, fmt.Errorf("Config.KeepLost: %w", err))
+		} else {
+			u.p.events.saved(r, where)
+			out.Saved = cmp.Or(out.Saved, where)
+			failed = append(failed, errors.New("all is kept on "+where))
+		}
+	}
+	out.Unsaved = errors.Join(failed...).Error()
 	return out
 }
 
-// onEnd calls Config.OnEnd. With SaveWork, it has half of EndTimeout, and is not waited for any longer.
+// keepsLost reports whether there is a Config.KeepLost.
+func (c *Config) keepsLost() bool { return c.KeepLost != orchestrator.Retention{} }
+
+// The defaults of Config.KeepLost.
+const (
+	lostAge   = 7 * 24 * time.Hour
+	lostCount = 10
+	lostBytes = 1 << 30
+)
+
+// keepLost keeps the work of the session on its instance.
+func (s *Session) keepLost(ctx context.Context, key naming.Key) error {
+	if key.Private() {
+		return errors.New("its container is private: nothing of it stays on the instance")
+	}
+	bounds := s.p.cfg.KeepLost
+	return (&commandHost{s: s}).Use(ctx, func(inside orchestrator.Inside, release func()) error {
+		defer release()
+		_, err := inside.KeepWork(ctx, agent.Keep{
+			Session: s.id, Branch: s.Info().Branch, Age: cmp.Or(bounds.MaxAge, lostAge), Count: cmp.Or(bounds.MaxCount, lostCount), Bytes: cmp.Or(bounds.MaxBytes, lostBytes),
+		})
+		return err
+	})
+}
+
+// onEnd calls Config.OnEnd. With SaveWork or KeepLost, it has half of EndTimeout, and is not waited for any longer.
 func (u upward) onEnd(ctx context.Context, s *Session, why EndReason) error {
 	cfg := &u.p.cfg
 	if cfg.OnEnd == nil {
 		return nil
 	}
-	if cfg.SaveWork == SaveNothing {
+	if cfg.SaveWork == SaveNothing && !cfg.keepsLost() {
 		return guarded(ctx, s, why, cfg.OnEnd)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.EndTimeout/2, errHalf)
@@ -203,7 +246,10 @@ func (u upward) onEnd(ctx context.Context, s *Session, why EndReason) error {
 	}
 }
 
-var errHalf = fmt.Errorf("half of Config.EndTimeout has passed: %w", context.DeadlineExceeded)
+var (
+	errHalf          = fmt.Errorf("half of Config.EndTimeout has passed: %w", context.DeadlineExceeded)
+	errThreeQuarters = fmt.Errorf("three quarters of Config.EndTimeout have passed: %w", context.DeadlineExceeded)
+)
 
 // guarded calls a function of the host.
 func guarded(ctx context.Context, s *Session, why EndReason, fn func(context.Context, *Session, EndReason) error) (err error) {

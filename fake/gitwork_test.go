@@ -1,6 +1,7 @@
 package fake_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
 	"github.com/berth-go/berth/internal/test/worksuite"
+	"github.com/berth-go/berth/naming"
+	"github.com/berth-go/berth/orchestrator"
 	of "github.com/berth-go/berth/work"
 )
 
@@ -123,6 +126,48 @@ func TestWholeWorkConformance(t *testing.T) {
 		defer p.Close()
 		worksuite.RunWhole(t, worksuite.Harness{Provider: p, Repository: "https://git.example/acme/suite"})
 	})
+}
+
+func TestLostWorkConformance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const remote = "https://git.example/acme/suite"
+		engine := fake.NewEngine(fake.EngineOptions{})
+		p, err := fake.NewProvider(fake.Options{Engine: engine, Config: berth.Config{SaveWork: berth.SaveToBranch, KeepLost: orchestrator.Retention{MaxCount: 3}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		worksuite.RunLost(t, worksuite.Harness{Provider: p, Repository: remote, Refuse: func() { engine.RefusePushes(remote, errors.New("remote: refused")) }})
+	})
+}
+
+// TestLostWorkIsKeptInTime: an OnEnd that uses all of its time leaves some for KeepLost. Nothing of a private container is kept.
+func TestLostWorkIsKeptInTime(t *testing.T) {
+	for _, private := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, err := fake.NewProvider(fake.Options{Config: berth.Config{
+				OnEnd:    func(ctx context.Context, _ *berth.Session, _ berth.EndReason) error { <-ctx.Done(); return ctx.Err() },
+				KeepLost: orchestrator.Retention{MaxCount: 1},
+				Sharing:  berth.Sharing{Private: func(naming.Repository) bool { return private }},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			s := openSession(t, p, "one", "")
+			begun := time.Now()
+			if err := p.TerminateSession(t.Context(), s.ID()); err != nil {
+				t.Fatal(err)
+			}
+			info, err := s.Refresh(t.Context())
+			if err != nil || time.Since(begun) > time.Minute || !errors.Is(s.Err(), berth.ErrUnsaved) {
+				t.Errorf("after %v: %v, %v", time.Since(begun), s.Err(), err)
+			}
+			if kept := info.Saved == "instance "+info.Instance.ID; kept == private || private != strings.Contains(s.Err().Error(), "private") {
+				t.Errorf("private %t: %q, %v", private, info.Saved, s.Err())
+			}
+		})
+	}
 }
 
 // TestPatchOfTheFake: git takes the fake's patches, and they come again as they were.

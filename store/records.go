@@ -181,9 +181,9 @@ type Session struct {
 	Age         time.Duration `json:",omitempty"` // for how long it has been active at least, if it has a MaxLifetime
 	// SelfContained says that the checkout has its own objects.
 	SelfContained bool `json:",omitempty"`
-	// NewBranch, Restore, Submodules and LFS are as the request has them. Snapshot is the ID of the one that it was started from; "" = none
-	NewBranch, Restore, Snapshot string `json:",omitempty"`
-	Submodules, LFS              bool   `json:",omitempty"`
+	// NewBranch, Restore, RestoreKept, Submodules and LFS are as the request has them. Snapshot is the ID of the one that it was started from; "" = none
+	NewBranch, Restore, RestoreKept, Snapshot string `json:",omitempty"`
+	Submodules, LFS                           bool   `json:",omitempty"`
 
 	State     SessionState
 	Owner     string // the replica that creates or ends it

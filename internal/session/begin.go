@@ -1,8 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/store"
@@ -25,8 +28,36 @@ type Found struct {
 	Stored   bool   // it is in Config.Snapshots. Otherwise it is what CheckOut has, if the remote has that: it is not known before
 }
 
+// enterKept makes the checkout of a session with what is kept of another one on the instance.
+func (o *opening) enterKept(ctx context.Context, attached bool) (agent.Checkout, error) {
+	kept, err := o.inside.BringWork(ctx, o.r.RestoreKept, "")
+	if err != nil {
+		return agent.Checkout{}, o.failKept(ctx, err)
+	}
+	o.branch = cmp.Or(kept.Commit, o.branch)
+	checkout, err := o.checkOutFresh(ctx, attached)
+	if err != nil {
+		return checkout, err
+	}
+	begun := time.Now()
+	_, err = o.inside.BringWork(ctx, o.r.RestoreKept, o.s.ID)
+	o.phases.Checkout += time.Since(begun)
+	if err != nil {
+		return checkout, o.failKept(ctx, err)
+	}
+	checkout.Branch, o.s.Restored = kept.Branch, true
+	return checkout, nil
+}
+
+func (o *opening) failKept(ctx context.Context, err error) error {
+	return o.fail(ctx, store.PhaseCheckout, fmt.Errorf("the kept work of session %s: %w", o.r.RestoreKept, err))
+}
+
 // enter makes the checkout of a session, with what the request restores and begins.
 func (o *opening) enter(ctx context.Context, attached bool) (agent.Checkout, error) {
+	if o.r.RestoreKept != "" {
+		return o.enterKept(ctx, attached)
+	}
 	var found Found
 	if o.r.Restore != "" {
 		var err error

@@ -30,6 +30,7 @@ type Request struct {
 	SelfContained  bool
 	NewBranch      string // that is begun at Branch; "" = none
 	Restore        string // the task whose saved work is restored; "" = none
+	RestoreKept    string // the session whose work is kept on the instance; "" = none
 	Submodules     bool
 	LFS            bool
 	Snapshot       string // its ID; "" = none
@@ -43,7 +44,7 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 		ID:     id,
 		TaskID: r.TaskID, UserID: r.UserID, SharingKey: r.Key, ContainerName: r.ContainerName, Remote: r.Remote.URL, Branch: r.Branch,
 		Labels: r.Labels, AuthorName: r.Author.Name, AuthorEmail: r.Author.Email, IdleTimeout: r.IdleTimeout, MaxLifetime: r.MaxLifetime,
-		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore, Submodules: r.Submodules, LFS: r.LFS, Snapshot: r.Snapshot,
+		SelfContained: r.SelfContained, NewBranch: r.NewBranch, Restore: r.Restore, RestoreKept: r.RestoreKept, Submodules: r.Submodules, LFS: r.LFS, Snapshot: r.Snapshot,
 		State: store.SessionCreating, Owner: owner, CreatedAt: now,
 	}
 }
@@ -51,7 +52,7 @@ func (r *Request) record(id, owner string, now time.Time) *store.Session {
 // matches reports whether a session that has the request's TaskID is what the request asks for.
 func (r *Request) matches(s *store.Session) bool {
 	return s.UserID == r.UserID && s.SharingKey == r.Key && s.Branch == r.Branch &&
-		s.SelfContained == r.SelfContained && s.NewBranch == r.NewBranch && s.Restore == r.Restore &&
+		s.SelfContained == r.SelfContained && s.NewBranch == r.NewBranch && s.Restore == r.Restore && s.RestoreKept == r.RestoreKept &&
 		s.Submodules == r.Submodules && s.LFS == r.LFS && s.Snapshot == r.Snapshot
 }
 

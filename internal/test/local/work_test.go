@@ -15,6 +15,7 @@ import (
 	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/internal/test/local"
 	"github.com/berth-go/berth/internal/test/worksuite"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/orchestrator/dirsnapshots"
 	"github.com/berth-go/berth/work"
 )
@@ -101,15 +102,7 @@ func TestLocalWorkConformance(t *testing.T) {
 	}
 	l := local.New(t, berth.Config{SaveWork: berth.SaveToBranch, Snapshots: snapshots, MaxTasksPerInstance: 20, MirrorMaxAge: time.Nanosecond})
 	remote := l.Git.Create("org/suite", gittest.Files(map[string]string{"README": "hello\n"}))
-	worksuite.Run(t, worksuite.Harness{Provider: l.Provider, Repository: remote.URL(), Refuse: func() {
-		hook := filepath.Join(remote.Dir(), "hooks", "pre-receive")
-		if err := os.MkdirAll(filepath.Dir(hook), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(hook, []byte("#!/bin/sh\necho refused >&2\nexit 1\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}})
+	worksuite.Run(t, worksuite.Harness{Provider: l.Provider, Repository: remote.URL(), Refuse: func() { refuse(t, remote) }})
 }
 
 func TestLocalWholeWorkConformance(t *testing.T) {
@@ -120,4 +113,21 @@ func TestLocalWholeWorkConformance(t *testing.T) {
 	l := local.New(t, berth.Config{SaveWork: berth.SaveWhole, Snapshots: snapshots})
 	remote := l.Git.Create("org/suite", gittest.Files(map[string]string{"README": "hello\n"}))
 	worksuite.RunWhole(t, worksuite.Harness{Provider: l.Provider, Repository: remote.URL()})
+}
+
+// refuse makes a remote refuse all pushes.
+func refuse(t *testing.T, remote *gittest.Remote) {
+	hook := filepath.Join(remote.Dir(), "hooks", "pre-receive")
+	if err := os.MkdirAll(filepath.Dir(hook), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho refused >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLocalLostWorkConformance(t *testing.T) {
+	l := local.New(t, berth.Config{SaveWork: berth.SaveToBranch, KeepLost: orchestrator.Retention{MaxCount: 3}})
+	remote := l.Git.Create("org/suite", gittest.Files(map[string]string{"README": "hello\n"}))
+	worksuite.RunLost(t, worksuite.Harness{Provider: l.Provider, Repository: remote.URL(), Refuse: func() { refuse(t, remote) }})
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/berth-go/berth"
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/work"
 )
 
@@ -60,6 +61,37 @@ func RunWhole(t *testing.T, h Harness) {
 	}
 	if info, err := clean.Refresh(s.ctx); err != nil || info.Saved != "" || errors.Is(clean.Err(), berth.ErrUnsaved) {
 		s.Errorf("nothing to save: %q, %v, %v", info.Saved, err, clean.Err())
+	}
+}
+
+// RunLost runs what concerns KeepLost, which the Provider has beside SaveToBranch. It has no Snapshots.
+func RunLost(t *testing.T, h Harness) {
+	s := &suite{h, t, t.Context()}
+	h.Refuse()
+	lost := s.create(berth.SessionRequest{TaskID: "suite-lost", NewBranch: "suite-lost-branch"})
+	s.write(lost, "a.txt", "1\n")
+	if _, err := lost.Commit(s.ctx, work.CommitOptions{Message: "committed"}); err != nil {
+		s.Error(err)
+	}
+	s.write(lost, "a.txt", "2\n")
+	if err := s.Provider.TerminateSession(s.ctx, lost.ID()); err != nil {
+		s.Fatal(err)
+	}
+	info, err := lost.Refresh(s.ctx)
+	if err != nil || info.Saved != "instance "+info.Instance.ID || !errors.Is(lost.Err(), berth.ErrUnsaved) || !strings.Contains(lost.Err().Error(), "refused") || !strings.Contains(lost.Err().Error(), "kept on "+info.Saved) {
+		s.Errorf("%q, %v, %v", info.Saved, err, lost.Err())
+	}
+	for _, task := range []string{"suite-found", "suite-found-again"} { // it stays
+		next := s.create(berth.SessionRequest{TaskID: task, RestoreKept: lost.ID()})
+		b, err := next.FS(s.ctx).ReadFile("a.txt")
+		c := s.look(next)
+		if err != nil || string(b) != "2\n" || !next.Info().Restored || c.Branch != "suite-lost-branch" || len(c.Files) != 1 || len(c.Unpushed) != 1 {
+			s.Errorf("%q, %v, %+v, %+v", b, err, next.Info(), c)
+		}
+	}
+	_, err = s.Provider.CreateSession(s.ctx, berth.SessionRequest{TaskID: "suite-none", UserID: "user", Repository: s.Repository, RestoreKept: s.create(berth.SessionRequest{TaskID: "suite-other"}).ID()})
+	if failed, ok := errors.AsType[*berth.StartError](err); !ok || failed.Phase != "checkout" || !errors.Is(err, agent.ErrNothingKept) {
+		s.Errorf("a session of which nothing is kept: %v", err)
 	}
 }
 
