@@ -3,13 +3,16 @@ package berth
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/files"
+	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/snapshot"
@@ -315,4 +318,33 @@ func (s *Session) Ports(ctx context.Context) ([]PortInfo, error) {
 		return err
 	})
 	return ports, err
+}
+
+// portsInterval is how often WatchPorts looks.
+const portsInterval = time.Second
+
+// WatchPorts returns the ports on which processes of the session listen, as Ports does, and all of them again each time when they have
+// changed. It looks once a second, so what comes and goes faster may be missed. It does not renew the session's lease. The sequence ends
+// with an error: the cause of ctx, that of Session.Err when the session has ended, or another one of Ports, after which it may be used again.
+func (s *Session) WatchPorts(ctx context.Context) iter.Seq2[[]PortInfo, error] {
+	return func(yield func([]PortInfo, error) bool) {
+		var last []PortInfo
+		for first := true; ; first = false {
+			ports, err := s.Ports(ctx)
+			switch {
+			case err != nil:
+				yield(nil, err)
+				return
+			case first || !slices.Equal(ports, last):
+				if !yield(slices.Clone(ports), nil) {
+					return
+				}
+				last = ports
+			}
+			if err := loop.Sleep(ctx, portsInterval); err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
 }

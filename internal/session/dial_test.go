@@ -1,10 +1,13 @@
 package session_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -53,6 +56,59 @@ func TestDialIsADialContext(t *testing.T) {
 		other := w.Create("other", world.RepoA)
 		if _, err := other.Dial(t.Context(), "tcp", "localhost:80"); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("another session's port: %v", err)
+		}
+	})
+}
+
+// TestWatchPorts: it tells what listens at first, each change, and the end of the session, and does not keep the session from expiring.
+func TestWatchPorts(t *testing.T) {
+	world.RunShell(t, func(t *testing.T, w *world.World, s *berth.Session) {
+		told := make(chan string, 10)
+		go func() {
+			defer close(told)
+			for ports, err := range s.WatchPorts(t.Context()) {
+				if err != nil {
+					told <- err.Error()
+					if !errors.Is(err, berth.ErrExpired) {
+						t.Errorf("the watch has ended with %v", err)
+					}
+					continue
+				}
+				told <- fmt.Sprint(len(ports))
+			}
+		}()
+		wants := func(want string) {
+			t.Helper()
+			world.After(3 * time.Second)
+			var got []string
+			for len(told) > 0 {
+				got = append(got, <-told)
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		}
+		wants("0")
+		server := s.Command(t.Context(), "serve")
+		world.Start(t, server)
+		wants("1")
+		wants("")
+		server.Signal(os.Kill)
+		server.Wait()
+		wants("0")
+		<-s.Done()
+		for range told {
+		}
+		for range s.WatchPorts(t.Context()) {
+			break
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		other := w.Create("other", world.RepoA)
+		for ports, err := range other.WatchPorts(ctx) {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%v, %v", ports, err)
+			}
 		}
 	})
 }
