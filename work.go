@@ -54,7 +54,8 @@ func (s *Session) Commit(ctx context.Context, o work.CommitOptions) (string, err
 }
 
 // Push pushes HEAD, with the credentials that git finds in the session, and makes the remote's branch the upstream of the local one of
-// the same name. work.ErrRejected: the remote does not take it, most often because others have pushed. *agent.GitError: git has failed.
+// the same name. If the server refuses the credential, it is tried once more, because a token may expire in the middle. The hook pre-push runs
+// each time. work.ErrRejected: the remote does not take it, most often because others have pushed. *agent.GitError: git has failed.
 func (s *Session) Push(ctx context.Context, o work.PushOptions) (work.Pushed, error) {
 	pushed, err := s.git().Push(ctx, o)
 	return pushed, s.workError("push", err)

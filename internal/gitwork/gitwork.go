@@ -107,6 +107,19 @@ func (r Repository) do(ctx context.Context, name string, c Call) error {
 // rejected matches git's words for a push that the remote does not take.
 var rejected = regexp.MustCompile(`\[(remote )?rejected\]|! \S+\s+\[`)
 
+// push runs an operation that pushes, and prints one line. A token may expire in the middle: git before 2.46 then fails, while later ones
+// ask for another. So push runs it again, once, if the server refuses the credential.
+func (r Repository) push(ctx context.Context, args []string) (string, error) {
+	out, err := r.line(ctx, "push", Call{Args: args})
+	if failed, ok := errors.AsType[*agent.GitError](err); ok && refused.MatchString(failed.Message) && ctx.Err() == nil {
+		out, err = r.line(ctx, "push", Call{Args: args})
+	}
+	return out, err
+}
+
+// refused matches git's words for a credential that the server does not take.
+var refused = regexp.MustCompile(`HTTP 401|error: 401|Authentication failed`)
+
 // line runs an operation that prints one line.
 func (r Repository) line(ctx context.Context, name string, c Call) (string, error) {
 	out := &head{max: 64 << 10}
@@ -183,7 +196,7 @@ func (r Repository) Push(ctx context.Context, o work.PushOptions) (work.Pushed, 
 	if o.Remote == "" {
 		o.Remote = "origin"
 	}
-	out, err := r.line(ctx, "push", Call{Args: Args(OpPush, o.Remote, o.Branch, yes(o.Force), yes(!o.NoVerify))})
+	out, err := r.push(ctx, Args(OpPush, o.Remote, o.Branch, yes(o.Force), yes(!o.NoVerify)))
 	commit, branch, _ := strings.Cut(out, " ")
 	if err != nil {
 		return work.Pushed{}, err

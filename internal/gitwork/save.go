@@ -8,7 +8,7 @@ import (
 // Save pushes all that the remote does not have, as one commit upon HEAD, to a branch of its own, which it replaces. Neither index nor
 // branches of the session change. ErrNoChanges: there is nothing to save. ErrIncomplete: the rest is saved.
 func (r Repository) Save(ctx context.Context, branch, subject string) (commit string, err error) {
-	return r.line(ctx, "push", Call{Args: Args(OpSave, r.Start, branch, subject)})
+	return r.push(ctx, Args(OpSave, r.Start, branch, subject))
 }
 
 // Unsave makes of a checkout of the branch of Save what was saved: the branch, its commits, and files that are not committed. It returns

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/internal/test/local"
+	"github.com/berth-go/berth/work"
 )
 
 // tokens is a Config.Credentials whose tokens change.
@@ -109,5 +110,35 @@ func TestLocalGitAsksForCredentials(t *testing.T) {
 	}
 	if got := l.Inside(ann.Info().Container.Name, "ls -a /sessions/"+ann.ID()+"; grep -rlas t0ken /sessions /tmp /etc /berth/mirror || true"); !strings.Contains(got, "No such file") || strings.Contains(got, "\n") {
 		t.Errorf("after the session: %s", got)
+	}
+}
+
+// TestLocalPushWithATokenThatExpires: Session.Push succeeds though the server refuses the first token.
+func TestLocalPushWithATokenThatExpires(t *testing.T) {
+	t.Parallel()
+	k := &tokens{byUser: map[string]string{"ann": "t0ken-1"}}
+	ask := func(ctx context.Context, r berth.CredentialRequest) (berth.Credential, error) {
+		if r.Rejected {
+			k.set("ann", "t0ken-2")
+		}
+		return k.ask(ctx, r)
+	}
+	l := local.New(t, berth.Config{Credentials: ask})
+	remote := l.Git.Create("org/expires", gittest.Small())
+	remote.RequireCredentials("robot", "t0ken-1")
+	s, err := l.CreateSession(t.Context(), berth.SessionRequest{TaskID: "t", UserID: "ann", Repository: remote.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote.RequireCredentials("robot", "t0ken-2")
+	k.requests()
+	local.Sh(t, s, "git commit -q --allow-empty -m one")
+	pushed, err := s.Push(t.Context(), work.PushOptions{Branch: "new"})
+	if all := k.requests(); err != nil || pushed.Commit != remote.Head("new") || len(all) != 2 || all[0].Rejected || !all[1].Rejected {
+		t.Errorf("%+v, %v, asked %+v", pushed, err, all)
+	}
+	remote.RequireCredentials("robot", "t0ken-3") // which is not to be had
+	if _, err := s.Push(t.Context(), work.PushOptions{Branch: "newer"}); err == nil || !strings.Contains(err.Error(), "Authentication failed") {
+		t.Errorf("a push without a right: %v", err)
 	}
 }
