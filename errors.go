@@ -86,7 +86,7 @@ var (
 //	       ErrUnavailable, store.ErrUnknownOutcome, agent.ErrGone, orchestrator.ErrUnreachable; an *ec2cloud.PreflightError of failures of
 //	       AWS that pass; a *StartError, unless its cause is among those below
 //	false  ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, ErrExpired, ErrTerminated,
-//	       ErrDestroying, ErrClosed, store.ErrClosed; agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired, agent.ErrUnknownCommand, agent.ErrNothingKept, ErrUnsaved,
+//	       ErrDestroying, ErrClosed, store.ErrClosed; agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired, agent.ErrUnknownCommand, agent.ErrNothingKept, agent.ErrNotPromoted, ErrUnsaved,
 //	       an *agent.GitError that says nothing of a connection or of an overloaded server, orchestrator.ErrImage,
 //	       ErrRuntime, ErrNoIsolation, ErrNameTaken, ErrWrongHost, ErrNoSnapshot and ErrSnapshotCorrupt; an *ExitError; context.Canceled; context.DeadlineExceeded, unless one of the
 //	       first sort stands beside it
@@ -121,7 +121,7 @@ var (
 	lasting = []error{
 		ErrInvalid, ErrTaskConflict, ErrAccessDenied, ErrRevoked, ErrSessionNotFound, ErrOverLimit, agent.ErrOverLimit, ErrExpired, ErrTerminated, ErrDestroying, ErrClosed,
 		agent.ErrNotExecutable, agent.ErrBranchNotFound, agent.ErrAddressRefused, agent.ErrIncompatible, agent.ErrProofRequired,
-		agent.ErrUnknownCommand, agent.ErrNothingKept, ErrUnsaved,
+		agent.ErrUnknownCommand, agent.ErrNothingKept, agent.ErrNotPromoted, ErrUnsaved,
 		orchestrator.ErrImage, orchestrator.ErrRuntime, orchestrator.ErrNoIsolation, orchestrator.ErrNameTaken, orchestrator.ErrWrongHost,
 		orchestrator.ErrNoSnapshot, orchestrator.ErrSnapshotCorrupt, context.Canceled, store.ErrClosed,
 	}

@@ -59,6 +59,7 @@ var retryable = map[string]struct {
 	"agent.ErrAddressRefused": {agent.ErrAddressRefused, false},
 	"agent.ErrNotExecutable":  {agent.ErrNotExecutable, false},
 	"agent.ErrUnknownCommand": {agent.ErrUnknownCommand, false},
+	"agent.ErrNotPromoted":    {agent.ErrNotPromoted, false},
 	"agent.ErrProofRequired":  {agent.ErrProofRequired, false},
 	"agent.ErrNothingKept":    {agent.ErrNothingKept, false},
 	"agent.ErrIncompatible":   {agent.ErrIncompatible, false},

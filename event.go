@@ -36,7 +36,8 @@ const (
 	// which Err explains; the planner tries again
 	EventContainerWarm EventType = "container warm"
 	// EventPrepared: the workspace of a repository is prepared for the sessions that start from now on in a container: see
-	// Config.PrepareFor. Message has the commit, the time and the size. With an Err it is not, and sessions start without; it is tried
+	// Config.PrepareFor. Message has the commit, the time and the size. With a SessionID, Provider.Promote has made it of what that session
+	// has installed. With an Err it is not, and sessions start without; it is tried
 	// again after an hour, or on files that differ
 	EventPrepared EventType = "workspace prepared"
 	// EventDevcontainer: a repository's devcontainer.json has what berth does not support, which Message names, or cannot be read. The
@@ -231,7 +232,7 @@ func (e *events) prepared(c store.Container, p orchestrator.Prepared) {
 		message = fmt.Sprintf("on %.12s in %v, %d bytes", p.Commit, p.Took.Round(time.Millisecond), p.Bytes)
 	}
 	e.emit(Event{
-		Type: EventPrepared, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Message: message, Err: p.Err,
+		Type: EventPrepared, SessionID: p.Session, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Message: message, Err: p.Err,
 	})
 }
 

@@ -9,9 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/admission"
 	"github.com/berth-go/berth/internal/filehelper"
 	"github.com/berth-go/berth/internal/loop"
+	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/replica"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/usage"
@@ -78,6 +80,44 @@ func (p *Provider) String() string { return "berth.Provider of pool " + p.cfg.Na
 
 // GoString is String.
 func (p *Provider) GoString() string { return p.String() }
+
+// Promote makes what a session has installed the prepared layer of its repository: all sessions that begin from then on, and for which the
+// layer is (see docs/prepare.md), begin with it, as with one that Config.PrepareFor has made. It works without Config.PrepareFor, too. The
+// layer has what the session has added to the files of the commit with which it began, whether git ignores it or not, and what it has in
+// Prepare.Dirs. Its own branches, commits and changes of files of that commit are not in it.
+//
+// Sessions with the same sharing key run what is in the layer. Promote is the host's decision that they may: the session's user, and
+// whatever ran in the session, has chosen every byte of it. Promote looks for what is the user's own by mistake: values of SessionRequest.Env
+// and Cmd.Env, but for those of Config.Env, passwords that git was given, contents of settings in the home, files with the names of
+// credentials, and links to the session's other files. agent.ErrNotPromoted then names the file, and nothing is promoted: see
+// agent.Client.Promote for all that is looked for. A session that began with a snapshot, or with the work of another task, is refused so, too.
+//
+// The session goes on. Its processes are stopped while its files are read, as for Session.Snapshot. Open sessions keep what they have. A
+// session that starts meanwhile begins with the layer that was there before, or without. Of several calls, the one that ends last decides.
+// EventPrepared tells. If ctx ends first, nothing is promoted, or all of it.
+//
+// ErrSessionNotFound, ErrSessionStarting, the error of Session.Err if it has ended, ErrUnavailable, ErrClosed. errors.ErrUnsupported: sessions
+// there do not begin with prepared layers, or the container runs an agent of an older version.
+func (p *Provider) Promote(ctx context.Context, sessionID string) (err error) {
+	defer func() { err = plain.Error(err) }()
+	if err := p.calls.enter(); err != nil {
+		return err
+	}
+	defer p.calls.leave()
+	r, in, err := p.read(ctx, sessionID)
+	if err != nil {
+		return err
+	}
+	if r.Restored || r.Snapshot != "" {
+		return fmt.Errorf("session %s: %w: it began with the work of another session", sessionID, agent.ErrNotPromoted)
+	}
+	c := store.Container{ID: r.Container, Name: r.ContainerName, SharingKey: r.SharingKey, Instance: r.Instance}
+	h := &commandHost{s: p.session(r, in)}
+	return h.Use(ctx, func(inside orchestrator.Inside, release func()) error {
+		defer release()
+		return h.asked(ctx, "promote what it has installed", p.containers.Promote(ctx, c, inside, sessionID))
+	})
+}
 
 // A gate lets calls of the API in until it is closed, and knows when they have left.
 type gate struct {

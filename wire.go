@@ -121,7 +121,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 		Source: credentials.Warm, Budget: cfg.Warm.budget(), Refresh: cfg.Warm.Refresh, MaxContainers: p.replica.MaxContainersBy, Context: p.ctx, Go: p.loops.Go, OnWarm: p.events.warmed,
 	})
 	context.AfterFunc(p.ctx, tel.Observe(p.state))
-	p.start()
+	startLoops(p)
 	return p, nil
 }
 
@@ -139,8 +139,8 @@ func poolConfig(p *Provider, tel *telemetry.Telemetry, launches launching) pool.
 	}
 }
 
-// start starts the background work of every process. The process that has the planner's lease also runs lead.
-func (p *Provider) start() {
+// startLoops starts the background work of every process. The process that has the planner's lease also runs lead.
+func startLoops(p *Provider) {
 	p.loops.Go(func() { p.replica.Run(p.ctx, p.lead) })
 	p.loops.Go(func() { p.queue.Run(p.ctx) })
 	p.loops.Go(func() { p.sessions.Run(p.ctx) })

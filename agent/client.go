@@ -233,6 +233,7 @@ func fromWire(e *wire.Error) error {
 		wire.CodeRefused:        syscall.ECONNREFUSED,
 		wire.CodeProofRequired:  ErrProofRequired,
 		wire.CodeNothingKept:    ErrNothingKept,
+		wire.CodeNotPromoted:    ErrNotPromoted,
 		wire.CodeAddressRefused: ErrAddressRefused,
 	}[e.Code]
 	message := gitremote.Line(e.Message, 2*gitremote.MaxWords) // an older agent passes on what it has read

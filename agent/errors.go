@@ -25,6 +25,9 @@ var (
 	ErrProofRequired = errors.New("access to the repository is not proven")
 	// ErrNothingKept says that the volume of the mirror has no kept work of that session, or none any more.
 	ErrNothingKept = errors.New("nothing is kept of that session on this instance")
+	// ErrNotPromoted says that what a session has installed is no layer for others: it has something of its user's, or cannot be packed.
+	// The error names the file, or says why.
+	ErrNotPromoted = errors.New("what the session has installed is not for others")
 	// ErrAddressRefused says that a fetch would have connected to an address that the container's egress policy refuses:
 	// a loopback, private, link-local or metadata address, for example. The error says which address it is, and which
 	// setting allows it.

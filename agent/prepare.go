@@ -13,7 +13,8 @@ import (
 )
 
 // Prepare says how the workspace of a repository is prepared: commands that run once on a fresh checkout. What they leave there and in
-// Dirs, beside the files of the commit, is a layer that the checkouts of sessions begin with. The zero value prepares nothing.
+// Dirs, beside the files of the commit, is a layer that the checkouts of sessions begin with. Without Run and Devcontainer nothing is prepared;
+// sessions begin with what Client.Promote has made a layer.
 type Prepare struct {
 	// Run are the commands, such as {"npm", "ci"}. They run one after another in a checkout of the commit, in a room and under a uid of
 	// their own, with the limits and the network of a session, and without any session's environment. They hold no secret.
@@ -57,9 +58,6 @@ func (p Prepare) IsZero() bool { return len(p.Run) == 0 && !p.Devcontainer }
 
 // Check returns why p cannot be used; "" if it can.
 func (p Prepare) Check() (reason string) {
-	if p.IsZero() {
-		return ""
-	}
 	if p.Wait < 0 {
 		return "Wait must not be negative"
 	}
@@ -68,9 +66,6 @@ func (p Prepare) Check() (reason string) {
 
 // wire returns p with its defaults, as it is sent.
 func (p Prepare) wire(image string) *wire.Prepare {
-	if p.IsZero() {
-		return nil
-	}
 	files := p.Files
 	if files == nil {
 		files = LockFiles()

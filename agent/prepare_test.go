@@ -244,7 +244,7 @@ func TestPreparationsAreChecked(t *testing.T) {
 	for want, change := range map[string]func(*agent.Prepare){
 		"must have a program":  func(p *agent.Prepare) { p.Run = [][]string{{"a"}, {}} },
 		"may hold NUL":         func(p *agent.Prepare) { p.Run = [][]string{{"a\x00"}} },
-		"Run must have 1 to":   func(p *agent.Prepare) { p.Run = slices.Repeat(p.Run, 100) },
+		"Run may have 64":      func(p *agent.Prepare) { p.Run = slices.Repeat(p.Run, 100) },
 		"must be patterns":     func(p *agent.Prepare) { p.Files = []string{"["} },
 		"Dirs[0]: its Dir":     func(p *agent.Prepare) { p.Dirs = []string{"../x"} },
 		"Dirs[1]: its Dir is":  func(p *agent.Prepare) { p.Dirs = []string{"a", "a/b"} },

@@ -84,6 +84,8 @@ type Session struct {
 	// is Preparation.Image.
 	Prepare Prepare
 	Image   string
+	// Bare makes the session begin without a prepared layer, whatever there is.
+	Bare bool
 }
 
 // Author is the author of commits in a checkout: git's user.name and user.email.

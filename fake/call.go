@@ -40,6 +40,7 @@ const (
 	PrepareLayer   Verb = "inside.Prepare"
 	KeepWork       Verb = "inside.KeepWork"
 	BringWork      Verb = "inside.BringWork"
+	PromoteLayer   Verb = "inside.Promote"
 	Start          Verb = "inside.Start"
 	Commands       Verb = "inside.Commands"
 	Dial           Verb = "inside.Dial"

@@ -53,7 +53,8 @@ type session struct {
 	lines                   int         // connections of Dial
 	over                    string      // why the agent has ended it; "" = it has not
 	since                   time.Time   // when the last command ended, or when the session was opened if there was none
-	prepared                *prepared   // the layer that its files begin with; nil = none
+	begun                   start
+	prepared                *prepared // the layer that its files begin with; nil = none
 }
 
 // newContainer puts a container on the host, and does not run it. The caller holds mu.

@@ -147,10 +147,10 @@ func (i *inside) open(s agent.Session) (*session, error) {
 	}
 	made := &session{
 		id: s.ID, proven: s.Proven, asks: s.Credentials, submodules: s.Submodules, lfs: s.LFS,
-		dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now(), author: s.Author.Name,
+		dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now(), author: s.Author.Name, begun: startOf(s),
 	}
 	made.openRepository(n, m)
-	if !s.Prepare.IsZero() && c.sharesCheckouts() == "" {
+	if !s.Bare && c.sharesCheckouts() == "" {
 		made.prepared = i.find(s.URL, s.Prepare, s.Image, branch, commit)
 	}
 	if file := n.engine.remotes.devcontainer(s.URL, s.Prepare); len(file.Env) > 0 {

@@ -122,6 +122,7 @@ func (i *inside) start(r reply, c agent.Command) (*process, error) {
 	if c.Files || c.Work != "" {
 		return i.startHelper(s, r, c)
 	}
+	s.begun.given.AddEnv(c.Env)
 	if c.Hidden {
 		return startGitwork(i, s, r, c)
 	}

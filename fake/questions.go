@@ -69,6 +69,9 @@ func (p *process) credential(ctx context.Context, ask agent.Question) (agent.Ans
 	for asked := time.Now(); ; {
 		select {
 		case a := <-q.answer:
+			n.mu.Lock()
+			p.session.begun.given.Add("a password that git was given", a.Password)
+			n.mu.Unlock()
 			return a, nil
 		case <-p.ended:
 			return agent.Answer{}, errOver

@@ -140,6 +140,11 @@ type Inside interface {
 	// BringWork describes the kept work of a session, and unpacks it to another one unless into is empty: see
 	// agent.Client.BringWork. agent.ErrNothingKept. errors.ErrUnsupported as for KeepWork.
 	BringWork(ctx context.Context, kept, into string) (agent.Kept, error)
+	// Promote makes what a session has added to the files of its commit the prepared layer with which sessions begin that have the same
+	// Prepare as that session, and returns when that is done: see agent.Client.Promote. A layer of the same commit is replaced;
+	// open sessions keep what they have. After an error, there is what there was before. agent.ErrNotPromoted: it has what is its user's,
+	// or cannot be packed. agent.ErrUnknownSession, agent.ErrOverLimit. errors.ErrUnsupported: the container's agent is too old for it.
+	Promote(ctx context.Context, p agent.Promotion, progress func(agent.Progress)) (agent.Prepared, error)
 	// CloseSession kills every process of the session's uid, and then removes everything that the session owned. It
 	// returns when both are done. Closing an unknown session does the same for its uid.
 	CloseSession(ctx context.Context, id string, uid int) error

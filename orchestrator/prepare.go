@@ -23,7 +23,9 @@ type Prepared struct {
 	Commit string        // of the files on which it was prepared
 	Took   time.Duration // how long that took, also if it failed
 	Bytes  int64         // of the layer
-	Err    error         // why sessions start without; a *agent.PrepareError, or of the engine
+	// Session is the one that has installed it, if it was promoted; "" = the commands have made it
+	Session string
+	Err     error // why sessions start without; a *agent.PrepareError, or of the engine
 }
 
 // workspaces has workspaces prepared. It is a part of a Manager.

@@ -30,7 +30,7 @@ func TestEmbeddedProgramsAreWhatTheSourceBuilds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, part := range []string{"agent/cmd", "agent/internal", "agent/egress", "agent/filewire", "agent/gitremote", "agent/devcontainer"} {
+	for _, part := range []string{"agent/cmd", "agent/internal", "agent/egress", "agent/filewire", "agent/gitremote", "agent/devcontainer", "agent/leak"} {
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join("../..", part))); err != nil {
 			t.Fatal(err)
 		}

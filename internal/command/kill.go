@@ -31,7 +31,7 @@ func (c *Command) watch() {
 	}
 	if c.spec.Attach != "" {
 		c.killed.Store(!c.over.Load()) // for Wait, it is as if it was
-		c.process.Detach() // before giveUp ends the input, which would be the end of the program's
+		c.process.Detach()             // before giveUp ends the input, which would be the end of the program's
 		c.giveUp()
 		return
 	}

@@ -155,7 +155,7 @@ func (o *opening) checkOut(ctx context.Context) (agent.Checkout, error) {
 	return o.inside.Open(ctx, agent.Session{
 		ID: o.s.ID, UID: o.s.UID, Dir: orchestrator.CheckoutDir(o.r.Key.Repository), URL: o.r.Remote.URL, Branch: o.branch,
 		Author: o.r.Author, Env: o.r.environ(o.cfg.Env), SelfContained: o.r.SelfContained,
-		Proven: o.proven, Caches: o.cfg.Caches, Prepare: o.prep.what, Credentials: o.cfg.Credentials.Ask != nil,
+		Proven: o.proven, Caches: o.cfg.Caches, Prepare: o.prep.what, Bare: o.base != nil, Credentials: o.cfg.Credentials.Ask != nil,
 		Submodules: o.r.Submodules, LFS: o.r.LFS,
 	})
 }

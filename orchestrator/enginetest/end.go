@@ -112,6 +112,10 @@ var contextCases = []testCase{{
 				_, err := in.KeepWork(ctx, agent.Keep{Session: s.ID, Count: 1, Bytes: 1 << 20, Age: time.Hour})
 				return err
 			},
+			"Promote": func(ctx context.Context) error {
+				_, err := in.Promote(ctx, agent.Promotion{Session: s.ID}, nil)
+				return err
+			},
 			"Renew": func(ctx context.Context) error { return in.Renew(ctx, s.ID) },
 			"Idle":  func(ctx context.Context) error { _, err := in.Idle(ctx, s.ID); return err },
 			"Start": func(ctx context.Context) error {

@@ -117,7 +117,7 @@ type testCase struct {
 // casesOfPools are about a pool's things on an engine, and casesInside about what happens in a container.
 var (
 	casesOfPools = slices.Concat(connectCases, ensureCases, isolationCases, nameCases, removeCases, resourceCases, contextCases)
-	casesInside  = slices.Concat(attachCases, fetchCases, privateCases, cacheCases, prepareCases, sessionCases, commandCases, filesCases, workCases,
+	casesInside  = slices.Concat(attachCases, fetchCases, privateCases, cacheCases, prepareCases, promoteCases, sessionCases, commandCases, filesCases, workCases,
 		signalCases, dialCases, questionCases, detachedCases, listingCases, idleCases, memoryCases, diskCases, streamCases, endCases)
 )
 

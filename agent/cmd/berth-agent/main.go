@@ -10,6 +10,7 @@
 //	berth-agent files   runs in a session's room, and serves the session's files
 //	berth-agent credential  is called by git in a session's room, and asks the agent for a credential
 //	berth-agent pack    runs in a session's room, and packs the session's work
+//	berth-agent pack-added  runs in a session's room, and packs what it has added to the files of its commit
 //	berth-agent unpack  runs in a new session's room, and unpacks the work of another session
 //	berth-agent resume  runs in a session's room, and lets its processes continue that pack has stopped
 //	berth-agent isolation   prints what the warden's rooms do
@@ -81,7 +82,7 @@ func main() {
 		err = files(os.Args[2:])
 	case "credential":
 		err = helpGit(os.Args[2:])
-	case "pack", "unpack", "resume":
+	case "pack", "pack-added", "unpack", "resume":
 		err = keepWork(command, os.Args[2:])
 	case "isolation":
 		err = isolation(os.Args[2:])
@@ -138,13 +139,15 @@ func keepWork(command string, args []string) error {
 	switch {
 	case command == "pack" && len(args) == 3:
 		return work.Pack(args[0], args[1], args[2], os.Stdout)
+	case command == "pack-added" && len(args) == 0:
+		return work.PackAdded(os.Stdin, os.Stdout)
 	case command == "unpack" && len(args) == 1:
 		return work.Unpack(args[0], os.Stdin)
 	case command == "resume" && len(args) == 0:
 		work.Resume(nil)
 		return nil
 	}
-	return errors.New("usage: berth-agent pack CHECKOUT INDEX COMMIT | unpack CHECKOUT | resume")
+	return errors.New("usage: berth-agent pack CHECKOUT INDEX COMMIT | pack-added | unpack CHECKOUT | resume")
 }
 
 func serve(args []string) error {

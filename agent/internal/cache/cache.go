@@ -147,11 +147,11 @@ func (s *Store) Size() (bytes int64) {
 // Put makes a layer of the files in the directory dir below top, and gives it to new sessions in one step. Nothing may change them
 // meanwhile. most bounds the layer's size. After an error, the layer before it stays.
 func (s *Store) Put(name, key, top, dir string, most int64) (bytes int64, err error) {
-	return s.put(name, key, func(to string) (int64, error) { return copyTree(to, top, dir, s.uid, most) })
+	return s.PutMade(name, key, func(to string) (int64, error) { return copyTree(to, top, dir, s.uid, most) })
 }
 
-// put makes a layer by make, in a directory that does not exist.
-func (s *Store) put(name, key string, make func(to string) (bytes int64, err error)) (bytes int64, err error) {
+// PutMade makes a layer by make, in a directory that does not exist.
+func (s *Store) PutMade(name, key string, make func(to string) (bytes int64, err error)) (bytes int64, err error) {
 	at := filepath.Join(s.dir, name)
 	if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return 0, err

@@ -25,7 +25,7 @@ type Part struct {
 
 // PutParts makes a layer of several directories, as Put does of one. A layer without any file is one, too.
 func (s *Store) PutParts(name, key string, parts []Part, most int64) (bytes int64, err error) {
-	return s.put(name, key, func(to string) (bytes int64, err error) {
+	return s.PutMade(name, key, func(to string) (bytes int64, err error) {
 		if err := os.Mkdir(to, 0o700); err != nil {
 			return 0, err
 		}

@@ -1,6 +1,6 @@
 // Package credential passes on what the gits of sessions ask for: git asks a helper, which is the agent's program in the session's
-// room. The helper asks the agent by a socket in the session's own directory, and the agent hands the question to a client. Nothing
-// of an answer is kept.
+// room. The helper asks the agent by a socket in the session's own directory, and the agent hands the question to a client. This
+// package keeps nothing of an answer.
 package credential
 
 import (

@@ -139,7 +139,7 @@ func TestWhatGitAsksFor(t *testing.T) {
 // TestTheHelper: a git that can ask again within a push is told to, but not for ever.
 func TestTheHelper(t *testing.T) {
 	dir, desk := t.TempDir(), new(Desk)
-	office, err := Open(desk, dir, "s", os.Getuid())
+	office, err := Open(desk, dir, "s", os.Getuid(), func(wire.Answer) {})
 	if err != nil {
 		t.Fatal(err)
 	}

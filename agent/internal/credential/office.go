@@ -39,6 +39,7 @@ type Office struct {
 	desk     *Desk
 	session  string
 	uid      int
+	told     func(wire.Answer) // is called with each answer before the helper has it
 	listener *net.UnixListener
 	ctx      context.Context
 	stop     context.CancelFunc
@@ -49,13 +50,14 @@ type Office struct {
 	rejected map[string]struct{} // URLs whose last answer the remote has refused
 }
 
-// Open makes the socket of a session in its directory, which the session cannot enter yet, and answers until Close.
-func Open(desk *Desk, dir, session string, uid int) (*Office, error) {
+// Open makes the socket of a session in its directory, which the session cannot enter yet, and answers until Close. told is called with
+// each answer, before the session has it.
+func Open(desk *Desk, dir, session string, uid int, told func(wire.Answer)) (*Office, error) {
 	listener, err := listen(dir, uid)
 	if err != nil {
 		return nil, fmt.Errorf("the socket for credentials: %w", err)
 	}
-	o := &Office{desk: desk, session: session, uid: uid, listener: listener, visits: make(chan struct{}, wire.MostQuestions), rejected: make(map[string]struct{})}
+	o := &Office{desk: desk, session: session, uid: uid, told: told, listener: listener, visits: make(chan struct{}, wire.MostQuestions), rejected: make(map[string]struct{})}
 	o.ctx, o.stop = context.WithCancel(context.Background())
 	o.running.Go(o.serve)
 	return o, nil
@@ -150,6 +152,7 @@ func (o *Office) visit(conn *net.UnixConn) {
 	if err != nil {
 		say.Answer = wire.Answer{Refusal: refusal(err)}
 	}
+	o.told(say.Answer)
 	say.Refusal = gitremote.Line(say.Refusal, 2*gitremote.MaxWords)
 	conn.SetDeadline(time.Now().Add(visitTime))
 	json.NewEncoder(conn).Encode(say)

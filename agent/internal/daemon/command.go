@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -211,11 +210,7 @@ func (d *Daemon) launch(c *command, sess *session, s wire.Start) error {
 	if sess.room != nil {
 		c.signaller = sess.room
 	}
-
-	env := slices.Concat(sess.place.Env, sess.repositoryEnv, stringsOf(sess.Env), stringsOf(s.Env))
-	if s.Helper() {
-		env = stringsOf(s.Env) // its settings are none of the session's
-	}
+	env := sess.environ(s)
 	dir := filepath.Join(sess.place.Workdir, string(s.Dir))
 	if filepath.IsAbs(string(s.Dir)) {
 		dir = string(s.Dir)

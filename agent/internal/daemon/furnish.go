@@ -48,6 +48,7 @@ type furnishing struct {
 // session makes a session over the tree of the commit. If over is nil, git writes the files.
 func (f *furnishing) session(ctx context.Context, w wire.Session, over *tree.Use) (*session, error) {
 	s := &session{Session: w, starts: f.starts, since: time.Now()}
+	s.given.env(stringsOf(w.Env))
 	f.variables(ctx, s)
 	if over != nil {
 		s.layers = append(s.layers, over.Release)
@@ -61,7 +62,7 @@ func (f *furnishing) session(ctx context.Context, w wire.Session, over *tree.Use
 	}
 	if w.Credentials {
 		var err error
-		if s.office, err = credential.Open(&f.desk, f.places.Top(w.ID), w.ID, w.UID); err != nil {
+		if s.office, err = credential.Open(&f.desk, f.places.Top(w.ID), w.ID, w.UID, s.given.answer); err != nil {
 			return nil, errors.Join(err, f.clear(ctx, s))
 		}
 	}

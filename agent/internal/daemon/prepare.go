@@ -71,6 +71,9 @@ func checkPreparation(r wire.Preparation) error {
 	if reason := wire.CheckPrepare(r.Prepare); reason != "" {
 		return errors.New(reason)
 	}
+	if len(r.Prepare.Run) == 0 && !r.Prepare.Devcontainer {
+		return errors.New("there is no command")
+	}
 	if r.Prepare.MaxBytes == 0 || r.Prepare.Timeout == 0 {
 		return errors.New("a prepared layer has bounds")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-go/berth/agent/internal/mirror"
 	"github.com/berth-go/berth/agent/internal/room"
 	"github.com/berth-go/berth/agent/internal/wire"
+	"github.com/berth-go/berth/agent/internal/work"
 )
 
 // prepared has the prepared layers of a container's repository. Each was made from the files of a commit, its base. It lies below the
@@ -78,16 +79,16 @@ type preparedUse struct {
 }
 
 // The names in the directory of a layer.
-const preparedCheckout = "checkout"
+const preparedCheckout = work.AddedCheckout
 
-func preparedDir(i int) string { return fmt.Sprintf("dir%d", i) }
+func preparedDir(i int) string { return work.AddedDir(i) }
 
 // name returns the name of the layer for a key and a commit. It is a file name.
 func (p *prepared) name(key, commit string) string { return key + "-" + commit }
 
 // find returns the layer for a session of a target, or nil if there is none.
 func (p *prepared) find(ctx context.Context, w *wire.Prepare, target mirror.Target) (*preparedUse, error) {
-	if w == nil || target.Commit == "" {
+	if w == nil || target.Commit == "" || len(p.layers.Stored("")) == 0 {
 		return nil, nil
 	}
 	key, err := p.key(ctx, w, target.Commit)

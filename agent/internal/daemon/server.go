@@ -129,6 +129,8 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 		line.Kept, err = keepWork(ctx, d, *request.Keep)
 	case request.Bring != nil:
 		line.Kept, err = bringWork(ctx, d, *request.Bring)
+	case request.Promote != nil:
+		line.Prepared, err = (&promoting{Daemon: d, request: *request.Promote}).run(ctx, c.progress)
 	default:
 		err = &wire.Error{Code: wire.CodeInvalid, Message: "unknown operation"}
 	}
@@ -144,6 +146,8 @@ func (d *Daemon) perform(ctx context.Context, c *call, request wire.Call) wire.L
 			args = append(args, "session", request.Open.ID)
 		case request.Close != nil:
 			args = append(args, "session", request.Close.ID)
+		case request.Promote != nil:
+			args = append(args, "session", request.Promote.Session)
 		}
 		d.Log.Log(ctx, level, "failed", args...)
 	}

@@ -27,6 +27,7 @@ type session struct {
 	quota    bool               // the file system bounds what it has on the disk
 	starting sync.WaitGroup     // starts that got in before closing
 	history  history            // of its commands
+	given    given              // the values that it was given
 	lines    atomic.Int32       // connections of clients
 
 	repositoryEnv []string // of its commands, as its repository says

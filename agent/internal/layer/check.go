@@ -75,3 +75,22 @@ func checkRedirect(place string) error {
 	}
 	return nil
 }
+
+// plain refuses what Options.Plain does, and makes the modes what it says.
+func plain(h *tar.Header, name string) error {
+	for record := range h.PAXRecords {
+		if strings.HasPrefix(record, xattrRecord) || record == redirRecord {
+			return fmt.Errorf("%w: it has the attribute %.100q", ErrUnsafe, record)
+		}
+	}
+	if strings.HasPrefix(name[strings.LastIndex(name, "/")+1:], whiteout) {
+		return fmt.Errorf("%w: a whiteout", ErrUnsafe)
+	}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		h.Mode = h.Mode&0o755 | 0o400
+	case tar.TypeDir:
+		h.Mode = h.Mode&0o755 | 0o500
+	}
+	return nil
+}

@@ -21,6 +21,8 @@ type Options struct {
 	Owner  *Owner // of everything. nil = the process's own
 	// UserXattr marks opaque directories as a mount with the option userxattr wants it, for which a process needs no privilege.
 	UserXattr bool
+	// Plain refuses what an overlay keeps for itself, and extended attributes. Modes are those that the owner needs, and no others may write.
+	Plain bool
 }
 
 // Owner owns files.
@@ -205,6 +207,11 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return context.Cause(u.ctx)
 	}
 	name := strings.TrimSuffix(h.Name, "/")
+	if u.options.Plain {
+		if err := plain(h, name); err != nil {
+			return err
+		}
+	}
 	if err := u.totals.account(u.limits, h.Size); err != nil {
 		return err
 	}

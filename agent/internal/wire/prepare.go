@@ -31,6 +31,12 @@ type Preparation struct {
 // Variables returns Env as strings.
 func (p Preparation) Variables() []string { return Fetch{Env: p.Env}.Variables() }
 
+// Promotion is agent.Promotion.
+type Promotion struct {
+	Session string   `json:"session"`
+	Env     [][]byte `json:"env,omitempty"` // "key=value"
+}
+
 // Prepared is agent.Prepared.
 type Prepared struct {
 	Commit   string        `json:"commit,omitempty"`
@@ -54,8 +60,8 @@ const (
 
 // CheckPrepare returns why a prepared layer cannot be made; "" if it can.
 func CheckPrepare(p Prepare) (reason string) {
-	if len(p.Run) == 0 && !p.Devcontainer || len(p.Run) > maxRun {
-		return fmt.Sprintf("Run must have 1 to %d commands", maxRun)
+	if len(p.Run) > maxRun {
+		return fmt.Sprintf("Run may have %d commands", maxRun)
 	}
 	for _, args := range p.Run {
 		if len(args) == 0 || args[0] == "" {

@@ -120,8 +120,9 @@ const (
 
 	OpPrepare = "prepare" // Preparation -> Prepared, with progress
 
-	OpKeep  = "keep"  // KeepWork -> Kept
-	OpBring = "bring" // BringWork -> Kept
+	OpKeep    = "keep"    // KeepWork -> Kept
+	OpBring   = "bring"   // BringWork -> Kept
+	OpPromote = "promote" // Promotion -> Prepared, with progress; CodeUnknownSession, CodeNotPromoted
 )
 
 // Call is an operation that may take long. Exactly the field that Op names is set.
@@ -135,6 +136,7 @@ type Call struct {
 	Bring *BringWork `json:"bring,omitempty"`
 
 	Prepare *Preparation `json:"prepare,omitempty"`
+	Promote *Promotion   `json:"promote,omitempty"`
 }
 
 // Line is a sign of life (empty), a step, or the end of a call: then Done is set.
@@ -342,6 +344,7 @@ const (
 	CodeRefused        = "refused" // nothing of the session listens there
 	CodeProofRequired  = "proof_required"
 	CodeNothingKept    = "nothing_kept"
+	CodeNotPromoted    = "not_promoted" // for the reason in the message
 	CodeAddressRefused = "address_refused"
 	CodeGit            = "git"
 	CodeCut            = "cut" // a stream has ended before all of it was given out

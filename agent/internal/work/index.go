@@ -78,9 +78,10 @@ func stampOf(st *syscall.Stat_t) stamp {
 
 // A base is what a checkout had when its session began.
 type base struct {
-	files map[string]stamp
-	dirs  map[string]bool // that have files
-	made  time.Time       // what the kernel has changed since then, or at that very time, may be changed
+	files   map[string]stamp
+	dirs    map[string]bool // that have files
+	modules map[string]bool
+	made    time.Time // what the kernel has changed since then, or at that very time, may be changed
 }
 
 // readBase reads the index that a checkout began with.
@@ -98,11 +99,12 @@ func readBase(name string, idSize int) (*base, error) {
 	if _, err := f.ReadAt(index, 0); err != nil {
 		return nil, err
 	}
-	b := &base{files: make(map[string]stamp), dirs: map[string]bool{".": true}, made: info.ModTime()}
+	b := &base{files: make(map[string]stamp), dirs: map[string]bool{".": true}, modules: make(map[string]bool), made: info.ModTime()}
 	err = eachEntry(index, idSize, func(e []byte, path string, flags uint16) {
 		mode := binary.BigEndian.Uint32(e[entryMode:])
-		if mode&syscall.S_IFMT == 0o160000 { // a submodule is a directory, which is empty
+		if isModule(e) { // it is a directory, which is empty
 			b.addDirs(path + "/")
+			b.modules[path] = true
 			return
 		}
 		at := func(n int) uint64 { return binary.BigEndian.Uint64(e[n:]) }
