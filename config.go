@@ -112,9 +112,9 @@ type Config struct {
 	// CredentialHosts are the hosts, such as lfs.example.org, for which sessions may ask Credentials beside their repository's own,
 	// over https. nil = none
 	CredentialHosts []string
-	// KnownHosts are the host keys of servers from which mirrors are fetched over ssh, as lines of OpenSSH's known_hosts. Those of
-	// github.com, gitlab.com and bitbucket.org are known in any case. "" = any other server is trusted at first sight; otherwise a
-	// fetch from one fails whose key is not here
+	// KnownHosts are the host keys of servers that mirrors, and the gits of sessions, use over ssh, as lines of OpenSSH's known_hosts. Those
+	// of github.com, gitlab.com and bitbucket.org are known in any case. "" = any other server is trusted at first sight; otherwise one is
+	// refused whose key is not here
 	KnownHosts string
 	// Access says when a user must prove that its credential reads a repository. The zero value is AccessProve
 	Access Access

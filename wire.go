@@ -112,7 +112,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	})
 	p.sessions = session.New(p.ctx, session.Config{
 		Replica: id, Store: st, Retry: retry, Queue: p.queue, Containers: p.containers, Member: p.replica, Events: p.events,
-		Access: authorizer{cfg.Authorize, proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Credentials: credentials, Snapshots: cfg.Snapshots, Proofs: proofs,
+		Access: authorizer{cfg.Authorize, proofs}, Env: cfg.Env, Caches: cfg.sharedDirs(), Credentials: credentials, KnownHosts: cfg.KnownHosts, Snapshots: cfg.Snapshots, Proofs: proofs,
 		Retention: cfg.SessionRetention, StartError: startError, Last: session.Last{Do: up.lastOf(), Timeout: cfg.EndTimeout}, Work: up,
 		Closing: p.calls.closing, Go: p.loops.Go, Failures: p.failures, Telemetry: tel,
 	})

@@ -46,7 +46,7 @@ func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 	open := &wire.Session{
 		ID: s.ID, UID: s.UID, Dir: s.Dir, URL: s.URL, Branch: s.Branch,
 		AuthorName: s.Author.Name, AuthorEmail: s.Author.Email, Env: variables(s.Env), SelfContained: s.SelfContained,
-		Unproven: !s.Proven, Credentials: s.Credentials, Submodules: s.Submodules, LFS: s.LFS,
+		Unproven: !s.Proven, Credentials: s.Credentials, KnownHosts: s.KnownHosts, Submodules: s.Submodules, LFS: s.LFS,
 	}
 	if !s.Bare {
 		open.Prepare = s.Prepare.wire(s.Image)

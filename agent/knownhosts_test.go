@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -79,6 +80,34 @@ func TestKnownHostsOfSSH(t *testing.T) {
 		_, err := c.Fetch(testContext(t), agent.Fetch{URL: "ssh://git@" + f.address + "/x", KnownHosts: f.hosts}, nil)
 		if trusts := clients.Load()+clientsToo.Load() > before; err == nil || trusts != f.trusts {
 			t.Errorf("%s: trusted: %v, %v", f.what, trusts, err)
+		}
+	}
+}
+
+// TestKnownHostsOfASession: its git connects with the same servers as the fetch into the mirror.
+func TestKnownHostsOfASession(t *testing.T) {
+	need.Program(t, "ssh")
+	accounts := `for n in 10001 10002 10003 10004; do echo "a$n:x:$n:$n::/:/bin/sh" >> passwd; done`
+	r := startOn(t, agenttest.StartAfter(t, mirrorAccount+accounts))
+	address, known, clients := sshServer(t)
+	other, knownToo, clientsToo := sshServer(t)
+	for i, s := range []struct {
+		what, address, hosts string
+		trusts               bool
+	}{
+		{"the right key", address, known, true},
+		{"another host", other, known, false},
+		{"a list with the host", other, "# all\n" + known + knownToo, true},
+		{"no list", other, "", true},
+	} {
+		id, uid := fmt.Sprintf("s%d", i), 10001+i
+		if _, err := r.Open(testContext(t), agent.Session{ID: id, UID: uid, Dir: "small", URL: r.url, Branch: "main", Proven: true, KnownHosts: s.hosts}); err != nil {
+			t.Fatal(err)
+		}
+		before := clients.Load() + clientsToo.Load()
+		out, exit := r.run(t, id, "git ls-remote ssh://git@"+s.address+"/x 2>&1 </dev/null")
+		if trusts := clients.Load()+clientsToo.Load() > before; exit.Code == 0 || trusts != s.trusts {
+			t.Errorf("%s: trusted: %v, %s", s.what, trusts, out)
 		}
 	}
 }

@@ -166,12 +166,16 @@ func (f *Files) checkOut(tree map[string]blob) {
 	}
 }
 
-// receive is a push: it makes a branch of a remote repository name a commit, and returns git's words if the server refuses.
-func (r *remotes) receive(spelling, branch string, c *commit, force bool) (refused string) {
+// receive is a push: it makes a branch of a remote repository name a commit, and returns git's words if the server refuses,
+// or is not among the hosts that the client trusts.
+func (r *remotes) receive(spelling, hosts, branch string, c *commit, force bool) (refused string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.of(spelling)
 	was := m.refs.branches[branch]
+	if words := m.untrusted(spelling, hosts); words != "" {
+		return words
+	}
 	switch {
 	case m.repo.PushErr != nil:
 		return m.repo.PushErr.Error()

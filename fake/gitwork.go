@@ -173,7 +173,7 @@ func (g *gitRun) push() int {
 
 // send pushes a commit.
 func (g *gitRun) send(c *commit, branch string, force bool) int {
-	if refused := g.node.engine.remotes.receive(g.url, branch, c, force); refused != "" {
+	if refused := g.node.engine.remotes.receive(g.url, g.session.knownHosts, branch, c, force); refused != "" {
 		return g.fail("%s", refused)
 	}
 	g.set(func(r *repository) {

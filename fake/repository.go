@@ -32,8 +32,11 @@ type Repo struct {
 	Address string
 	// Devcontainer is its .devcontainer/devcontainer.json, on all branches. "" = there is none.
 	Devcontainer string
-	Err          error // the error of every fetch; a *agent.GitError stands for git's own error
-	PushErr      error // why every push is refused; nil = pushes are taken unless Err says otherwise
+	// HostKey is the key of its server of ssh, as known_hosts has it: "ssh-ed25519 AAAA...". A fetch or push over ssh needs it in
+	// Config.KnownHosts, unless that is empty and the server none that is known in any case. "" = no key is checked.
+	HostKey string
+	Err     error // the error of every fetch; a *agent.GitError stands for git's own error
+	PushErr error // why every push is refused; nil = pushes are taken unless Err says otherwise
 }
 
 // remote is a repository on its server. The mu of its remotes protects it. refs is replaced and never changed, so that
@@ -89,9 +92,12 @@ func (m *remote) refusal(op string, f agent.Fetch) error {
 		m.fails = m.fails[1:]
 		return err
 	}
+	untrusted := m.untrusted(f.URL, f.KnownHosts)
 	switch {
 	case m.repo.Err != nil:
 		return m.repo.Err
+	case untrusted != "":
+		message = untrusted
 	case m.repo.Proxy != "" && proxyFor(f) != m.repo.Proxy:
 		message = fmt.Sprintf("fatal: unable to access '%s/': Could not resolve host", f.URL)
 	case m.repo.Missing:

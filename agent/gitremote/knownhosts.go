@@ -14,6 +14,17 @@ gitlab.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAA
 bitbucket.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIazEu89wgQZ4bqs3d63QSMzYVa0MuJ2e2gKTKqu+UUO
 `
 
+// HostKeyOptions returns the options of ssh, for a shell, that make it take host keys from a file. more are those in it beside KnownHosts: if
+// there are none, a host that is not known is trusted at first sight, and else it is refused. A known host with another key is refused in
+// any case.
+func HostKeyOptions(file, more string) string {
+	strict := "accept-new"
+	if more != "" {
+		strict = "yes"
+	}
+	return "-oStrictHostKeyChecking=" + strict + " '-oGlobalKnownHostsFile=" + file + " /etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2'"
+}
+
 // maxKnownHosts bounds what CheckKnownHosts accepts.
 const maxKnownHosts = 256 << 10
 

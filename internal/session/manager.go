@@ -41,6 +41,7 @@ type Config struct {
 	Proofs    *access.Cache              // of access, for this process
 
 	Credentials Credentials // of the host application
+	KnownHosts  string      // for ssh in every session
 
 	// StartError makes the error that callers get for a session that could not be created
 	StartError func(errs.StartError) error

@@ -15,11 +15,3 @@ func knownHosts(home string) string { return filepath.Join(home, "known_hosts.be
 func writeKnownHosts(home string, r wire.Fetch) error {
 	return os.WriteFile(knownHosts(home), []byte(gitremote.KnownHosts+r.KnownHosts), 0o644)
 }
-
-// strictness says what ssh does with a host whose key is not known. A known host with another key is refused in any case.
-func strictness(r wire.Fetch) string {
-	if r.KnownHosts != "" {
-		return "yes"
-	}
-	return "accept-new"
-}

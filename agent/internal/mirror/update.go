@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
@@ -229,8 +230,7 @@ func (m *Mirror) environ(r wire.Fetch) []string {
 		"PATH="+m.Image.SafePath(), "HOME="+m.home(), "USER=berth-mirror", "LOGNAME=berth-mirror", "LC_ALL=C", "LANGUAGE=",
 		"GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", // empty: git asks no program, even if the image configures one
 		"GIT_DEFAULT_REF_FORMAT=files", "GIT_OPTIONAL_LOCKS=0",
-		"GIT_SSH_COMMAND=ssh -oBatchMode=yes -oStrictHostKeyChecking="+strictness(r)+" -oConnectTimeout=30 "+
-			"'-oGlobalKnownHostsFile="+knownHosts(m.home())+" /etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2' "+
+		"GIT_SSH_COMMAND=ssh -oBatchMode=yes "+gitremote.HostKeyOptions(knownHosts(m.home()), r.KnownHosts)+" -oConnectTimeout=30 "+
 			"-oServerAliveInterval=15 -oServerAliveCountMax=4 -oControlPath=none "+
 			`-oProxyCommand="`+m.Askpass+` %h %p"`)
 	if !hasCredential(r) {

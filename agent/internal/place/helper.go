@@ -2,22 +2,35 @@ package place
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/berth-go/berth/agent/gitremote"
+	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// addHelper makes the agent's program the credential helper of the gits that have a session's home, for submodules and Git LFS, too. It
-// is the only one: a helper of the image, such as store, would write to the disk what the agent's has answered. The session cannot enter
-// the home yet.
-func (p *Places) addHelper(home, top string, uid int) error {
+// knownHostsName is the name of the file in a session's directory that has its host keys for ssh.
+const knownHostsName = ".known_hosts"
+
+// configure adds to the configuration of the gits that have a session's home, also for submodules and Git LFS: which host keys ssh trusts, and
+// the agent's program as the credential helper. It is the only one: a helper of the image, such as store, would write to the disk what the
+// agent's has answered. The session cannot enter the home yet.
+func (p *Places) configure(home, top string, s wire.Session) error {
+	hosts := filepath.Join(top, knownHostsName)
+	if err := os.WriteFile(hosts, []byte(gitremote.KnownHosts+s.KnownHosts), 0o644); err != nil {
+		return err
+	}
+	settings := "[core]\n\tsshCommand = " + quote("ssh "+gitremote.HostKeyOptions(hosts, s.KnownHosts)) + "\n"
+	if s.Credentials {
+		settings += "[credential]\n\thelper =\n\thelper = " + quote(p.Program+" credential "+top) + "\n\tuseHttpPath = true\n"
+	}
 	name := filepath.Join(home, ".gitconfig")
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f, "[credential]\n\thelper =\n\thelper = %s\n\tuseHttpPath = true\n", quote(p.Program+" credential "+top))
-	return errors.Join(err, f.Chown(uid, uid), f.Close())
+	_, err = f.WriteString(settings)
+	return errors.Join(err, f.Chown(s.UID, s.UID), f.Close())
 }
 
 // writeHook writes what git lfs install would: a push takes the files of Git LFS along.

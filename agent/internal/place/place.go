@@ -158,10 +158,8 @@ func (p *Places) settle(pl *Place, into string, s wire.Session, refs *mirror.Ref
 	if err := furnish(home, with, s.UID); err != nil {
 		return err
 	}
-	if s.Credentials {
-		if err := p.addHelper(home, top, s.UID); err != nil {
-			return err
-		}
+	if err := p.configure(home, top, s); err != nil {
+		return err
 	}
 	pl.Env = environOf(pl, top, with.Env)
 	return writeRepository(pl, into, s, refs)

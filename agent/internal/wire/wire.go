@@ -213,6 +213,8 @@ type Session struct {
 	Prepare *Prepare `json:"prepare,omitempty"`
 	// Credentials: an agent that does not know the field makes no helper for git, and leaves Checkout's field out.
 	Credentials bool `json:"credentials,omitempty"`
+	// KnownHosts: an agent that does not know the field leaves ssh as the image has it.
+	KnownHosts string `json:"known_hosts,omitempty"`
 	// Submodules and LFS: an agent that does not know the fields checks neither out, and leaves Checkout's Populated out.
 	Submodules bool `json:"submodules,omitempty"`
 	LFS        bool `json:"lfs,omitempty"`
