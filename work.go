@@ -12,6 +12,7 @@ import (
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/command"
 	"github.com/berth-go/berth/internal/gitwork"
+	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/internal/loop"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/snapshot"
@@ -83,9 +84,9 @@ const workDelay = 5 * time.Second
 
 func (s *Session) workError(what string, err error) error {
 	if err == nil || strings.Contains(err.Error(), s.id) {
-		return err
+		return plain.Error(err)
 	}
-	return fmt.Errorf("session %s: %s: %w", s.id, what, err)
+	return plain.Error(fmt.Errorf("session %s: %s: %w", s.id, what, err))
 }
 
 // EndReason says why a session ends.

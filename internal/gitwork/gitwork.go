@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/errs"
+	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/work"
 )
 
@@ -160,9 +161,9 @@ func (t *tail) Write(p []byte) (int, error) {
 
 var userinfo = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s'"]*@`)
 
-// String returns the words without the userinfo of URLs.
+// String returns the words as one line that shows as itself, without the userinfo of URLs: they come from the session and from remotes.
 func (t *tail) String() string {
-	return userinfo.ReplaceAllString(strings.TrimSpace(strings.ToValidUTF8(string(t.b), "\uFFFD")), "$1")
+	return plain.Text(userinfo.ReplaceAllString(strings.TrimSpace(strings.ToValidUTF8(string(t.b), "\uFFFD")), "$1"))
 }
 
 // yes returns the script's word for a flag.
