@@ -307,6 +307,22 @@ func TestTextsOfAConfig(t *testing.T) {
 	}
 }
 
+// FuzzConfig looks for more such texts.
+func FuzzConfig(f *testing.F) {
+	for name := range configTexts {
+		for _, text := range texts.Evil {
+			f.Add(name, text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		if set := configTexts[name]; set != nil {
+			synctest.Test(t, func(t *testing.T) {
+				tryConfig(t, fmt.Sprintf("%s %.40q", name, text), func(c *berth.Config) { set(c, text) })
+			})
+		}
+	})
+}
+
 func tryConfig(t *testing.T, what string, set func(*berth.Config)) {
 	var log world.Log
 	events := make(chan berth.Event, 1000)

@@ -216,14 +216,33 @@ func both(one, other error) error {
 
 // TestTextsOfAllCalls tries dangerous texts in the calls that take no request. Each call succeeds, or its error is one line.
 func TestTextsOfAllCalls(t *testing.T) {
+	try(t, slices.Sorted(maps.Keys(calls)), texts.Evil)
+}
+
+// FuzzCalls looks for more such texts.
+func FuzzCalls(f *testing.F) {
+	for name := range calls {
+		for _, text := range texts.Evil {
+			f.Add(name, text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		if calls[name] != nil {
+			try(t, []string{name}, []string{text})
+		}
+	})
+}
+
+// try makes calls with texts in a pool.
+func try(t *testing.T, names, all []string) {
 	store := fake.NewSnapshots(fake.SnapshotOptions{})
 	setup := world.Setup{Config: berth.Config{Snapshots: store, Warm: berth.Warm{Containers: 1}}}
 	world.Run(t, setup, func(t *testing.T, w *world.World) {
 		on := &trial{World: w, s: w.Create("t", world.RepoA), store: store}
-		for _, name := range slices.Sorted(maps.Keys(calls)) {
-			for _, text := range texts.Evil {
+		for _, name := range names {
+			for _, text := range all {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				if err := calls[name](ctx, on, text); err != nil && (!texts.IsLine(err.Error()) || len(err.Error()) > 64<<10) {
+				if err := calls[name](ctx, on, text); err != nil && (!texts.IsLine(err.Error()) || len(err.Error()) > 128<<10) {
 					t.Errorf("%s(%q): %q", name, text, err)
 				}
 				cancel()
