@@ -190,6 +190,31 @@ func (sc scope) repositoryProblems(now time.Time, add func(problem)) {
 	}
 }
 
+// stuck returns how many tasks have had a container that is up for a long time and have not started, and for how long at most. The fetch or
+// the checkout hangs.
+func (r *repo) stuck(now time.Time) (n int, longest time.Duration) {
+	if r.counts.Creating == 0 {
+		return 0, 0
+	}
+	for _, t := range r.tasks {
+		if t.State != store.SessionCreating || t.Queued {
+			continue
+		}
+		c := r.containers[t.Container]
+		if c == nil || c.State != store.ContainerReady {
+			continue
+		}
+		since := t.CreatedAt.Add(t.Waited)
+		if c.Since.After(since) {
+			since = c.Since
+		}
+		if took := now.Sub(since); took > stuckAfter {
+			n, longest = n+1, max(longest, took)
+		}
+	}
+	return n, longest
+}
+
 // trouble returns what is wrong with a repository.
 func (sc scope) trouble(r *repo, now time.Time) (all []problem) {
 	for _, c := range r.containers {
@@ -199,6 +224,9 @@ func (sc scope) trouble(r *repo, now time.Time) (all []problem) {
 		case c.State == store.ContainerStarting && now.Sub(c.Since) > stuckAfter:
 			all = append(all, problem{Level: "bad", Title: "its container has been starting for " + short(now.Sub(c.Since)), Detail: c.Name})
 		}
+	}
+	if n, longest := r.stuck(now); n > 0 {
+		all = append(all, problem{Level: "bad", Title: plural(n, "task") + " on a container that is up, starting for up to " + short(longest)})
 	}
 	if r.counts.Failed > 0 {
 		var last *task

@@ -87,3 +87,34 @@ func TestAContainerThatIsKeptWarmSaysSo(t *testing.T) {
 	s.put(record(time.Now().Add(-time.Hour)))
 	s.shows("", "kept warm until", true)
 }
+
+// TestATaskThatDoesNotStartIsShown: one whose container is up, so that neither the container nor a failure tells of it.
+func TestATaskThatDoesNotStartIsShown(t *testing.T) {
+	s := open(t, berth.Config{}, dashboard.Options{})
+	s.create("one", "ann", repoA)
+	active, err := s.SessionByTask(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := store.Read[*store.Session](t.Context(), s.store, store.SessionKey(active.ID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	container, err := store.Read[*store.Container](t.Context(), s.store, store.ContainerKey(record.Container))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, hangs := *container, *record
+	c.Since = time.Now().Add(-time.Hour)
+	hangs.ID, hangs.TaskID, hangs.State, hangs.Took = "s-0hangs", "hangs", store.SessionCreating, 0
+	hangs.CreatedAt = time.Now().Add(-time.Minute)
+	s.put(&c, &hangs)
+	s.shows("tasks", "hangs", false)
+	if body := s.get(""); strings.Contains(body, "starting for up to") {
+		t.Error("a task that has just come is a problem")
+	}
+	hangs.CreatedAt = time.Now().Add(-10 * time.Minute)
+	again := hangs
+	s.put(&again)
+	s.shows("", "1 task on a container that is up, starting for up to 10 min", false)
+}
