@@ -208,6 +208,28 @@ func TestASessionThatHasEndedGetsNoCredential(t *testing.T) {
 	})
 }
 
+// TestTheLastFunctionGetsACredential: what OnEnd and SaveWork push needs one. Once they are done, there is none.
+func TestTheLastFunctionGetsACredential(t *testing.T) {
+	k := &keyring{keys: map[string]berth.Credential{"ann": {Username: "ann", Password: "right"}}}
+	var got string
+	cfg := berth.Config{OnEnd: func(ctx context.Context, s *berth.Session, _ berth.EndReason) error {
+		out, err := s.Command(ctx, "ask", "https://"+vault).Output()
+		got += string(out)
+		return err
+	}}
+	withKeyring(t, k, cfg, func(t *testing.T, w *world.World) {
+		w.Terminate(world.Create(t, w.Provider, asks("ended", "ann", "")))
+		r := asks("revoked", "ann", "")
+		world.Create(t, w.Provider, r)
+		if err := w.Revoke(t.Context(), "ann", r.Repository); err != nil { // leaves no time
+			t.Fatal(err)
+		}
+		if strings.Count(got, "right") != 1 {
+			t.Errorf("git got %q", got)
+		}
+	})
+}
+
 // TestAnotherProcessAnswers when the one that was asked has died, and within a bound git gets an error if there is none.
 func TestAnotherProcessAnswers(t *testing.T) {
 	k := &keyring{keys: map[string]berth.Credential{"ann": {Username: "ann", Password: "right"}}}
