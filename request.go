@@ -61,7 +61,7 @@ type SessionRequest struct {
 	// 0 = Config.SessionIdleTimeout, -1 = never.
 	IdleTimeout time.Duration
 	// MaxLifetime ends the session, as ErrExpired, when it has been active for so long, whatever it does. The planner measures it by its
-	// monotonic clock: a session may live 10 s longer, and a tenth longer after a change of the planner. 0 = without bound
+	// monotonic clock: a session may live 12 s longer, and a tenth longer after a change of the planner. 0 = without bound
 	MaxLifetime time.Duration
 }
 

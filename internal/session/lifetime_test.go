@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,29 @@ func TestMaxLifetime(t *testing.T) {
 		}
 		if forever.Err() != nil {
 			t.Error(forever.Err())
+		}
+	})
+}
+
+// TestMaxLifetimeInTime: a session ends soon after its MaxLifetime, whenever in the rounds of the planner it was created.
+func TestMaxLifetimeInTime(t *testing.T) {
+	world.Run(t, world.Setup{}, func(t *testing.T, w *world.World) {
+		type started struct {
+			*berth.Session
+			at time.Time
+		}
+		var all []started
+		for i := range 12 {
+			r := world.Request(fmt.Sprint("t", i), world.RepoA)
+			r.MaxLifetime = 12 * time.Second
+			all = append(all, started{world.Create(t, w.Provider, r), time.Now()})
+			time.Sleep(970 * time.Millisecond)
+		}
+		for _, s := range all {
+			<-s.Done()
+			if took := time.Since(s.at); took < 12*time.Second || took > 24*time.Second {
+				t.Errorf("%s ended after %v", s.Info().TaskID, took)
+			}
 		}
 	})
 }

@@ -131,6 +131,7 @@ func (m *Manager) Lead(ctx context.Context, held store.Lease) {
 			do   func(context.Context) error
 		}{
 			{"cannot end sessions that expired", l.expire},
+			{"cannot end sessions that have reached their MaxLifetime", l.outgrown},
 			{"cannot remove old sessions", l.removeOld},
 			{"cannot end the sessions of lost instances", l.endLost},
 			{"cannot end the sessions of instances that are taken back", l.endInterrupted},
