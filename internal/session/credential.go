@@ -112,7 +112,7 @@ func (m Gits) question(ctx context.Context, c store.Container, q agent.Question)
 		return CredentialAsk{}, err
 	case s == nil || s.Container != c.ID:
 		return CredentialAsk{}, errOver
-	case s.State != store.SessionActive && s.State != store.SessionCreating && !m.lastDue(s): // SaveWork pushes, and so may OnEnd
+	case s.State != store.SessionActive && s.State != store.SessionCreating && !m.cfg.Last.due(s): // SaveWork pushes, and so may OnEnd
 		return CredentialAsk{}, errOver
 	}
 	u, err := url.Parse(q.URL)

@@ -38,14 +38,14 @@ func leavesTime(why store.EndReason) bool {
 	return why == store.EndTerminated || why == store.EndExpired || why == store.EndLifetime || why == store.EndInterrupted
 }
 
-// lastDue reports whether a session ends, and the host's last function for it is to run, or runs.
-func (m *Manager) lastDue(s *store.Session) bool {
-	return m.cfg.Last.Do != nil && s.State == store.SessionTerminating && !s.OnEndDone && s.Took != 0 && leavesTime(s.End.Reason)
+// due reports whether a session ends, and the host's last function for it is to run, or runs.
+func (l Last) due(s *store.Session) bool {
+	return l.Do != nil && s.State == store.SessionTerminating && !s.OnEndDone && s.Took != 0 && leavesTime(s.End.Reason)
 }
 
 // runLast runs the host's last function, unless that is done. It returns the record that says so.
 func (m Owned) runLast(ctx context.Context, s *store.Session) (*store.Session, error) {
-	if !m.lastDue(s) {
+	if !m.cfg.Last.due(s) {
 		return s, nil
 	}
 	running, cancel := context.WithTimeoutCause(ctx, m.cfg.Last.Timeout, fmt.Errorf("berth: Config.EndTimeout has passed: %w", context.DeadlineExceeded))
