@@ -66,14 +66,13 @@ var retryable = map[string]struct {
 	"agent.ErrOutOfMemory":    {agent.ErrOutOfMemory, false}, // comes with ErrGone, which decides
 	"agent.ErrClosed":         {agent.ErrClosed, false},      // the API replaces it
 
-	"orchestrator.ErrWrongHost":   {orchestrator.ErrWrongHost, false},
-	"orchestrator.ErrNameTaken":   {orchestrator.ErrNameTaken, false},
-	"orchestrator.ErrInUse":       {orchestrator.ErrInUse, false}, // by itself; a start of a container that failed with it may be repeated
-	"orchestrator.ErrImage":       {orchestrator.ErrImage, false},
-	"orchestrator.ErrRuntime":     {orchestrator.ErrRuntime, false},
-	"orchestrator.ErrNoIsolation": {orchestrator.ErrNoIsolation, false},
-	"orchestrator.ErrUnreachable": {orchestrator.ErrUnreachable, true}, // the API returns ErrUnavailable for it
-
+	"orchestrator.ErrWrongHost":       {orchestrator.ErrWrongHost, false},
+	"orchestrator.ErrNameTaken":       {orchestrator.ErrNameTaken, false},
+	"orchestrator.ErrInUse":           {orchestrator.ErrInUse, false}, // by itself; a start of a container that failed with it may be repeated
+	"orchestrator.ErrImage":           {orchestrator.ErrImage, false},
+	"orchestrator.ErrRuntime":         {orchestrator.ErrRuntime, false},
+	"orchestrator.ErrNoIsolation":     {orchestrator.ErrNoIsolation, false},
+	"orchestrator.ErrUnreachable":     {orchestrator.ErrUnreachable, true}, // the API returns ErrUnavailable for it
 	"orchestrator.ErrNoSnapshot":      {orchestrator.ErrNoSnapshot, false},
 	"orchestrator.ErrSnapshotCorrupt": {orchestrator.ErrSnapshotCorrupt, false},
 	"orchestrator.ErrSnapshotName":    {orchestrator.ErrSnapshotName, false},

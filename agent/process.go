@@ -185,10 +185,8 @@ func (p *Process) awaitStreams() error {
 
 // Kill ends the command and every process that it started, including those that left its process group. It returns when they
 // are dead. Killing a command that has ended succeeds.
-func (p *Process) Kill(ctx context.Context) error { return p.c.kill(ctx, p.path) }
-
-func (c *Client) kill(ctx context.Context, path string) error {
-	err := c.untilDead(ctx, http.MethodPost, path+"/kill")
+func (p *Process) Kill(ctx context.Context) error {
+	err := p.c.untilDead(ctx, http.MethodPost, p.path+"/kill")
 	if unknownCommand(err) {
 		return nil
 	}
