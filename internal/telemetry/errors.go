@@ -64,6 +64,8 @@ var errorTypes = []struct {
 	{agent.ErrProofRequired, "proof_required"},
 	{agent.ErrUnknownSession, "unknown_session"},
 	{agent.ErrUnknownCommand, "unknown_command"},
+	{agent.ErrNothingKept, "nothing_kept"},
+	{agent.ErrNotPromoted, "not_promoted"},
 	{agent.ErrNotExecutable, "not_executable"},
 	{agent.ErrAddressRefused, "address_refused"},
 
