@@ -7,10 +7,14 @@ import (
 	"maps"
 	"strings"
 
+	sshagent "golang.org/x/crypto/ssh/agent"
+
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/internal/access"
 	"github.com/berth-go/berth/internal/session"
 	"github.com/berth-go/berth/internal/snapshot"
+	sshkeys "github.com/berth-go/berth/internal/sshagent"
 	"github.com/berth-go/berth/naming"
 	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/store"
@@ -288,20 +292,30 @@ func (c Credential) GoString() string { return "berth.Credential{…}" }
 func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // credentials returns what asks Config.Credentials. A panic is an error.
-func (c *Config) credentials() (all session.Credentials) {
+func (c *Config) credentials() (all session.Credentials, err error) {
+	all.Hosts = c.CredentialHosts
+	if keys := c.SSHAgent; keys != nil {
+		if all.SSH.Hosts, err = sshkeys.NewHosts(gitremote.KnownHosts + c.KnownHosts); err != nil {
+			return all, &FieldError{Field: "Config.KnownHosts", Reason: err.Error()}
+		}
+		all.SSH.Ask = func(ctx context.Context, a session.CredentialAsk) (sshagent.Agent, error) {
+			var got sshagent.Agent
+			err := answered(ctx, "Config.SSHAgent", func() (err error) {
+				got, err = keys(ctx, requestOf(a))
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			return got, nil
+		}
+	}
 	ask := c.Credentials
 	if ask == nil {
-		return all
+		return all, nil
 	}
-	all.Hosts = c.CredentialHosts
 	all.Ask = func(ctx context.Context, a session.CredentialAsk) (username, password string, err error) {
-		r := CredentialRequest{
-			Repository: a.Repository, URL: a.URL, UserID: a.User, SessionID: a.Session, TaskID: a.TaskID, Labels: maps.Clone(a.Labels),
-			Purpose: PurposeFetch, Mirror: a.Mirror, Rejected: a.Rejected,
-		}
-		if a.Push {
-			r.Purpose = PurposePush
-		}
+		r := requestOf(a)
 		var got Credential
 		err = answered(ctx, "Config.Credentials", func() (err error) {
 			got, err = ask(ctx, r)
@@ -312,12 +326,23 @@ func (c *Config) credentials() (all session.Credentials) {
 		}
 		return got.Username, got.Password, nil
 	}
-	return all
+	return all, nil
+}
+
+func requestOf(a session.CredentialAsk) CredentialRequest {
+	r := CredentialRequest{
+		Repository: a.Repository, URL: a.URL, UserID: a.User, SessionID: a.Session, TaskID: a.TaskID, Labels: maps.Clone(a.Labels),
+		Purpose: PurposeFetch, Mirror: a.Mirror, Rejected: a.Rejected,
+	}
+	if a.Push {
+		r.Purpose = PurposePush
+	}
+	return r
 }
 
 // answers returns what answers the gits of sessions; nil = nothing does.
 func answers(p *Provider) func(context.Context, store.Container, agent.Question) agent.Answer {
-	if p.cfg.Credentials == nil {
+	if p.cfg.Credentials == nil && p.cfg.SSHAgent == nil {
 		return nil
 	}
 	return func(ctx context.Context, c store.Container, q agent.Question) agent.Answer {

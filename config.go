@@ -15,6 +15,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+	sshagent "golang.org/x/crypto/ssh/agent"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/agent/gitremote"
@@ -109,6 +110,11 @@ type Config struct {
 	// return when its context ends, which is within 25 s. It may be called concurrently. See docs/credentials.md. nil = sessions have
 	// no credentials
 	Credentials func(context.Context, CredentialRequest) (Credential, error)
+	// SSHAgent gives the gits of sessions, and any other program there that speaks ssh, an agent with the keys of a session. The keys stay
+	// with it: the session gets the list of them, and signatures for logins at the server of its repository, or of CredentialHosts at port
+	// 22, whose host keys must be known: see KnownHosts. It is asked for each of these, with the session's repository and PurposePush, and
+	// must return soon, as Credentials. Mirrors are fetched without it. See docs/credentials.md. nil = sessions have no such agent
+	SSHAgent func(context.Context, CredentialRequest) (sshagent.Agent, error)
 	// CredentialHosts are the hosts, such as lfs.example.org, for which sessions may ask Credentials beside their repository's own,
 	// over https. nil = none
 	CredentialHosts []string
@@ -379,17 +385,4 @@ func (c Config) checkDurations(check func(ok bool, field, reason string)) {
 		check(d.value >= 0 || d.off && d.value == -1, d.field, "must not be negative, except -1 where that means off")
 		check(d.value <= longest, d.field, tooLong)
 	}
-}
-
-// requireDrivers returns what New needs beside the settings.
-func (c Config) requireDrivers() error {
-	const reason = "is required: use NewLocalProvider, or give a driver"
-	var errs []error
-	if c.Cloud == nil {
-		errs = append(errs, &FieldError{Field: "Config.Cloud", Reason: reason})
-	}
-	if c.Engine == nil {
-		errs = append(errs, &FieldError{Field: "Config.Engine", Reason: reason})
-	}
-	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package berth
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -226,4 +227,17 @@ func (c *Config) limitsOf(userID string) (limits admission.Limits, err error) {
 		l.StartsPerMinute = cmp.Or(own.StartsPerMinute, l.StartsPerMinute)
 	}
 	return admission.Limits{Sessions: max(l.Sessions, 0), Queued: max(l.Queued, 0), StartsPerMinute: max(l.StartsPerMinute, 0)}, nil
+}
+
+// requireDrivers returns what New needs beside the settings.
+func (c Config) requireDrivers() error {
+	const reason = "is required: use NewLocalProvider, or give a driver"
+	var errs []error
+	if c.Cloud == nil {
+		errs = append(errs, &FieldError{Field: "Config.Cloud", Reason: reason})
+	}
+	if c.Engine == nil {
+		errs = append(errs, &FieldError{Field: "Config.Engine", Reason: reason})
+	}
+	return errors.Join(errs...)
 }

@@ -75,8 +75,10 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	if err != nil {
 		return nil, fmt.Errorf("berth: cannot use the store: %w", err)
 	}
-	p := &Provider{
-		cfg: cfg, id: id, store: st, calls: newGate(), events: &events{fn: cfg.OnEvent, telemetry: tel},
+	p := &Provider{cfg: cfg, id: id, store: st, calls: newGate(), events: &events{fn: cfg.OnEvent, telemetry: tel}}
+	credentials, err := cfg.credentials()
+	if err != nil {
+		return nil, err
 	}
 	proofs := access.NewCache(access.Mode(cfg.Access)) // of users' access to repositories
 	if !proofs.Needed() {
@@ -85,7 +87,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.failures = loop.NewFailures(p.ctx, cfg.Logger)
 	p.events.failures = p.failures
-	up, credentials := upward{p}, cfg.credentials()
+	up := upward{p}
 	p.replica = replica.New(replica.Config{
 		ID: id, Store: st, Settings: cfg.settings(), MaxContainers: cfg.MaxContainersPerRepository, ContainerIdleTimeout: cfg.ContainerIdleTimeout,
 		Sessions: up, WakePool: func() { p.pool.Wake() }, Renewed: tel.Renewed, Failures: p.failures, Logger: cfg.Logger,

@@ -46,7 +46,7 @@ func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 	open := &wire.Session{
 		ID: s.ID, UID: s.UID, Dir: s.Dir, URL: s.URL, Branch: s.Branch,
 		AuthorName: s.Author.Name, AuthorEmail: s.Author.Email, Env: variables(s.Env), SelfContained: s.SelfContained,
-		Unproven: !s.Proven, Credentials: s.Credentials, KnownHosts: s.KnownHosts, Submodules: s.Submodules, LFS: s.LFS,
+		Unproven: !s.Proven, Credentials: s.Credentials, KnownHosts: s.KnownHosts, SSH: s.SSH, Submodules: s.Submodules, LFS: s.LFS,
 	}
 	if !s.Bare {
 		open.Prepare = s.Prepare.wire(s.Image)
@@ -66,7 +66,7 @@ func (c *Client) Open(ctx context.Context, s Session) (Checkout, error) {
 			fmt.Errorf("%w: it cannot make a self-contained checkout; a container that starts anew can", ErrIncompatible),
 			c.CloseSession(ctx, s.ID, s.UID))
 	}
-	if s.Credentials && !line.Checkout.Credentials {
+	if s.Credentials && !line.Checkout.Credentials || s.SSH && !line.Checkout.SSH {
 		return Checkout{}, errors.Join(
 			fmt.Errorf("%w: its sessions' gits cannot ask for credentials; a container that starts anew can", ErrIncompatible),
 			c.CloseSession(ctx, s.ID, s.UID))

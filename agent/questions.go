@@ -12,7 +12,7 @@ import (
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
-// A Question is what the git of a session asks: a credential for a remote of HTTP. It has what the session says: a session can ask for
+// A Question is what the git of a session asks: a credential for a remote of HTTP, or what ssh asks its agent for. It has what the session says: a session can ask for
 // any URL, and can say Push or not.
 type Question struct {
 	ID      string
@@ -22,12 +22,16 @@ type Question struct {
 	Push    bool   // git is to push; otherwise it reads
 	// Rejected says that the remote has refused the last answer for the URL.
 	Rejected bool
+	// SSH is a request of ssh-agent's protocol, without its length: for the list of keys, or for a signature. URL is "" then. Bind is
+	// the message session-bind@openssh.com that came before; nil = none did.
+	SSH, Bind []byte
 }
 
 // An Answer answers a Question. The zero value says that there is no credential: git then goes on without one.
 type Answer struct {
 	Username, Password string
-	Refusal            string // unless empty, git ends, and shows it
+	Refusal            string // unless empty, git ends, and shows it. ssh shows none, and goes on without the agent
+	SSH                []byte // the answer to Question.SSH
 }
 
 // String says whether there is a credential, and does not show it.
@@ -35,6 +39,8 @@ func (a Answer) String() string {
 	switch {
 	case a.Refusal != "":
 		return fmt.Sprintf("agent.Answer: refused: %s", a.Refusal)
+	case len(a.SSH) > 0:
+		return "agent.Answer to ssh"
 	case a.Username == "" && a.Password == "":
 		return "agent.Answer without a credential"
 	}
@@ -63,6 +69,7 @@ func (c *Client) Questions(ctx context.Context, seen uint64) ([]Question, error)
 	for i, q := range some {
 		all[i] = Question{
 			ID: q.ID, Number: q.Number, Session: q.Session, URL: gitremote.Line(q.URL, wire.MostQuestion), Push: q.Push, Rejected: q.Rejected,
+			SSH: q.SSH, Bind: q.Bind,
 		}
 	}
 	return all, nil

@@ -77,6 +77,8 @@ type Session struct {
 	Submodules, LFS bool
 	// Credentials makes the session's gits ask for credentials: see Client.Questions.
 	Credentials bool
+	// SSH gives the session an agent of ssh, whose socket SSH_AUTH_SOCK names: its requests are Questions, too.
+	SSH bool
 	// KnownHosts are host keys for the session's git over ssh, as Fetch.KnownHosts.
 	KnownHosts string
 	// Caches are the directories that the session shares with others, if its agent has filled them and gives sessions rooms. An agent

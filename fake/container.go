@@ -42,6 +42,7 @@ type session struct {
 	uid                     int
 	proven                  bool              // as the caller says
 	asks                    bool              // its gits ask for credentials
+	ssh                     bool              // it has an agent of ssh
 	knownHosts              string            // of ssh, beside those that are known in any case
 	submodules, lfs         bool              // as the caller wants
 	env                     map[string]string // the caller's own

@@ -32,7 +32,7 @@ func newRig(t *testing.T, instant bool) enginetest.Rig {
 		Run: func(ctx context.Context, c fake.Command) int {
 			return enginetest.Execute(ctx, enginetest.Invocation{
 				Args: c.Args, Env: c.Env, Dir: c.Dir, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Files: c.Files,
-				Signals: c.Signals, Size: c.Terminal.Size, Listen: c.Listen, Credential: c.Credential,
+				Signals: c.Signals, Size: c.Terminal.Size, Listen: c.Listen, Credential: c.Credential, SSHAgent: c.SSHAgent,
 			})
 		},
 	})

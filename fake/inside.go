@@ -146,7 +146,7 @@ func (i *inside) open(s agent.Session) (*session, error) {
 		return nil, err
 	}
 	made := &session{
-		id: s.ID, proven: s.Proven, asks: s.Credentials, knownHosts: s.KnownHosts, submodules: s.Submodules, lfs: s.LFS,
+		id: s.ID, proven: s.Proven, asks: s.Credentials, knownHosts: s.KnownHosts, ssh: s.SSH, submodules: s.Submodules, lfs: s.LFS,
 		dir: s.Dir, branch: branch, commit: commit, uid: s.UID, env: s.Env, since: time.Now(), author: s.Author.Name, begun: startOf(s),
 	}
 	made.openRepository(n, m)

@@ -48,6 +48,10 @@ type Command struct {
 	// of a process that is attached to the container. A refusal is in the Answer. It returns an error if there is no Config.Credentials,
 	// after 20 s if no process is attached, and when the command ends.
 	Credential func(context.Context, agent.Question) (agent.Answer, error)
+	// SSHAgent connects with the session's agent of ssh, as programs do with what SSH_AUTH_SOCK names: package
+	// golang.org/x/crypto/ssh/agent speaks its protocol. Config.SSHAgent answers. It returns an error if there is none. The connection ends
+	// with ctx or the command.
+	SSHAgent func(context.Context) (net.Conn, error)
 }
 
 // process is a started command.
@@ -170,7 +174,7 @@ func (p *process) command() Command {
 	return Command{
 		Container: p.inside.container.spec.Name, Session: s.id, UID: s.uid, Args: c.Args, Env: s.environ(c.Env), Dir: dir,
 		Stdin: input{p}, Stdout: p.stdout, Stderr: p.stderr, Files: s.filesOn(p.inside.container.node), Signals: p.signals.notify,
-		Terminal: p.terminal, Listen: p.listen, Credential: p.credential,
+		Terminal: p.terminal, Listen: p.listen, Credential: p.credential, SSHAgent: p.sshAgent,
 	}
 }
 

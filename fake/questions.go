@@ -47,7 +47,7 @@ func (p *process) credential(ctx context.Context, ask agent.Question) (agent.Ans
 	q.Session = p.session.id
 	n.mu.Lock()
 	switch {
-	case !p.session.asks:
+	case !p.session.asks && len(ask.SSH) == 0:
 		n.mu.Unlock()
 		return agent.Answer{}, errNoHelper
 	case isClosed(p.ended):

@@ -20,6 +20,7 @@ type Credentials struct {
 	// Ask returns a credential, of which both parts are empty if there is none. It does not panic. nil = the host has no function for it
 	Ask   func(ctx context.Context, a CredentialAsk) (username, password string, err error)
 	Hosts []string // those for which sessions may ask beside their repository's own
+	SSH   SSH
 }
 
 // CredentialAsk is what a credential is wanted for.
@@ -87,6 +88,9 @@ type Gits struct{ *Manager }
 // Answer answers the git of a session in a container. What the question says was said by the session, or by whatever has taken over its
 // container. So the record of the session decides for whom, and for which hosts, the host application is asked.
 func (m Gits) Answer(ctx context.Context, c store.Container, q agent.Question) agent.Answer {
+	if len(q.SSH) > 0 {
+		return m.sign(ctx, c, q)
+	}
 	a, err := m.question(ctx, c, q)
 	var answer agent.Answer
 	if err == nil {
@@ -96,24 +100,38 @@ func (m Gits) Answer(ctx context.Context, c store.Container, q agent.Question) a
 		answer, err = agent.Answer{}, errors.New("Config.Credentials gave a credential with a line break")
 	}
 	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, errOver) {
-			m.cfg.Failures.Report("a session's git gets no credential", err, "session", q.Session)
-		}
-		return agent.Answer{Refusal: orchestrator.Clean(err.Error())}
+		return m.refuse(ctx, "a session's git gets no credential", q, err)
 	}
 	return answer
 }
 
-// question returns what the host application is asked.
-func (m Gits) question(ctx context.Context, c store.Container, q agent.Question) (CredentialAsk, error) {
+// refuse logs why a session gets nothing, and tells it.
+func (m Gits) refuse(ctx context.Context, what string, q agent.Question, err error) agent.Answer {
+	if ctx.Err() == nil && !errors.Is(err, errOver) {
+		m.cfg.Failures.Report(what, err, "session", q.Session)
+	}
+	return agent.Answer{Refusal: orchestrator.Clean(err.Error())}
+}
+
+// asking returns the session that asks in a container.
+func (m Gits) asking(ctx context.Context, c store.Container, q agent.Question) (*store.Session, error) {
 	s, err := store.Read[*store.Session](ctx, m.cfg.Store, store.SessionKey(q.Session))
 	switch {
 	case err != nil:
-		return CredentialAsk{}, err
+		return nil, err
 	case s == nil || s.Container != c.ID:
-		return CredentialAsk{}, errOver
+		return nil, errOver
 	case s.State != store.SessionActive && s.State != store.SessionCreating && !m.cfg.Last.due(s): // SaveWork pushes, and so may OnEnd
-		return CredentialAsk{}, errOver
+		return nil, errOver
+	}
+	return s, nil
+}
+
+// question returns what the host application is asked.
+func (m Gits) question(ctx context.Context, c store.Container, q agent.Question) (CredentialAsk, error) {
+	s, err := m.asking(ctx, c, q)
+	if err != nil {
+		return CredentialAsk{}, err
 	}
 	u, err := url.Parse(q.URL)
 	if err != nil || u.User != nil {

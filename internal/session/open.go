@@ -156,7 +156,7 @@ func (o *opening) checkOut(ctx context.Context) (agent.Checkout, error) {
 		ID: o.s.ID, UID: o.s.UID, Dir: orchestrator.CheckoutDir(o.r.Key.Repository), URL: o.r.Remote.URL, Branch: o.branch,
 		Author: o.r.Author, Env: o.r.environ(o.cfg.Env), SelfContained: o.r.SelfContained,
 		Proven: o.proven, Caches: o.cfg.Caches, Prepare: o.prep.what, Bare: o.base != nil, Credentials: o.cfg.Credentials.Ask != nil,
-		KnownHosts: o.cfg.KnownHosts,
+		KnownHosts: o.cfg.KnownHosts, SSH: o.cfg.Credentials.SSH.Ask != nil,
 		Submodules: o.r.Submodules, LFS: o.r.LFS,
 	})
 }

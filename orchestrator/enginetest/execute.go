@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	sshagent "golang.org/x/crypto/ssh/agent"
+
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/internal/loop"
 )
@@ -26,6 +28,7 @@ type Invocation struct {
 	Size           func() (size agent.Size, c <-chan struct{}) // of its terminal; nil = it has none
 	Listen         func(port int) (net.Listener, error)
 	Credential     func(context.Context, agent.Question) (agent.Answer, error) // asks for a credential
+	SSHAgent       func(context.Context) (net.Conn, error)                     // connects with the agent of ssh
 }
 
 // Files are the files of one session. Names are as commands give them: relative names are relative to the checkout.
@@ -56,6 +59,7 @@ var executed = []struct {
 	{cmdTrapTree, traps},
 	{cmdServe, serves},
 	{cmdAsk, asks},
+	{cmdKeys, keys},
 	{cmdTerminal, func(_ context.Context, c Invocation) int {
 		in := bufio.NewReader(c.Stdin)
 		shown := func() {
@@ -172,6 +176,25 @@ func serves(_ context.Context, c Invocation) int {
 			}
 		}()
 	}
+}
+
+// keys answers as cmdKeys does.
+func keys(ctx context.Context, c Invocation) int {
+	conn, err := c.SSHAgent(ctx)
+	if err != nil {
+		fmt.Fprintln(c.Stderr, err)
+		return 2
+	}
+	defer conn.Close()
+	all, err := sshagent.NewClient(conn).List()
+	if err != nil {
+		fmt.Fprintln(c.Stderr, err)
+		return 1
+	}
+	for _, key := range all {
+		fmt.Fprintln(c.Stdout, key)
+	}
+	return 0
 }
 
 // asks answers as cmdAsk does.

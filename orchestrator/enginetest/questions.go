@@ -2,11 +2,16 @@ package enginetest
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
 
+	sshagent "golang.org/x/crypto/ssh/agent"
+
 	"github.com/berth-go/berth/agent"
+	answerer "github.com/berth-go/berth/internal/sshagent"
 	"github.com/berth-go/berth/orchestrator"
 )
 
@@ -92,6 +97,69 @@ var questionCases = []testCase{{
 		}
 		if got, _ := received(said, patience); strings.Contains(got, "username") {
 			f.Errorf("a git whose session has ended says %q", got)
+		}
+	},
+}, {
+	rule: "the ssh of a session asks for keys, also after a refusal, and a session without an agent of ssh has none",
+	test: func(f *fixture) {
+		_, in := f.inside()
+		f.fetch(in, f.Remote)
+		s, silent := f.session("s1"), f.session("s2")
+		s.SSH = true
+		f.open(in, s)
+		f.open(in, silent)
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			f.Fatal(err)
+		}
+		ring := sshagent.NewKeyring()
+		if err := ring.Add(sshagent.AddedKey{PrivateKey: private, Comment: "a key"}); err != nil {
+			f.Fatal(err)
+		}
+		list := func(session string) <-chan string {
+			said := make(chan string, 1)
+			go func() {
+				exit, out, errs := f.run(in, session, cmdKeys, nil)
+				said <- fmt.Sprintf("%d %s%s", exit.Code, out, errs)
+			}()
+			return said
+		}
+		var seen uint64
+		for _, refused := range []bool{false, true, false} {
+			said := list(s.ID)
+			taken := takeQuestions(f, in, seen)
+			if len(taken) != 1 || taken[0].Session != s.ID || taken[0].URL != "" || len(taken[0].SSH) != 1 || taken[0].Bind != nil {
+				f.Fatalf("taken: %+v", taken)
+			}
+			seen = taken[0].Number
+			answer, err := answerer.Answer(ring, taken[0].SSH)
+			if err != nil {
+				f.Fatal(err)
+			}
+			a := agent.Answer{SSH: answer}
+			if refused {
+				a = agent.Answer{Refusal: "not today"}
+			}
+			if err := in.AnswerQuestion(f.ctx, taken[0].ID, a); err != nil {
+				f.Errorf("AnswerQuestion: %v", err)
+			}
+			if got, _ := received(said, patience); refused == strings.HasPrefix(got, "0 ssh-ed25519 AAAA") || refused == strings.Contains(got, " a key") {
+				f.Errorf("refused %t: %q", refused, got)
+			}
+		}
+		if got, _ := received(list(silent.ID), patience); !strings.HasPrefix(got, "2 ") {
+			f.Errorf("a session that was opened without SSH: %q", got)
+		}
+		said := list(s.ID)
+		last := takeQuestions(f, in, seen)
+		if err := in.CloseSession(f.ctx, s.ID, s.UID); err != nil {
+			f.Fatal(err)
+		}
+		if err := in.AnswerQuestion(f.ctx, last[0].ID, agent.Answer{SSH: []byte{5}}); err != nil {
+			f.Errorf("AnswerQuestion after the session's end: %v", err)
+		}
+		if got, _ := received(said, patience); strings.Contains(got, "ssh-ed25519") {
+			f.Errorf("ssh of a session that has ended says %q", got)
 		}
 	},
 }}

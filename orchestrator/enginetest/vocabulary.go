@@ -30,7 +30,9 @@ var (
 	// cmdServe listens on servePort, for any number of connections, and says a line then. It refuses each repository.
 	cmdServe = []string{"sh", "-c", "exec git daemon --listen=127.0.0.1 --port=8123 --reuseaddr --max-connections=0 --verbose --log-destination=stderr 2>&1"}
 	// cmdAsk asks for a credential, for the URL of its input.
-	cmdAsk    = []string{"git", "credential", "fill"}
+	cmdAsk = []string{"git", "credential", "fill"}
+	// cmdKeys prints the keys of the agent of ssh.
+	cmdKeys   = []string{"ssh-add", "-L"}
 	cmdAbsent = []string{"no-such-program"}
 	// cmdPrepare prepares a workspace. cmdKept reads what it has put into the home.
 	cmdPrepare = []string{"sh", "-c", `echo prepared > note && mkdir -p dep "$HOME/kept" && echo "$GREETING" > dep/greeting && echo home > "$HOME/kept/note"`}
@@ -50,4 +52,4 @@ const (
 func cmdRead(path string) []string { return []string{"cat", path} }
 
 // Programs are the programs that the suite starts. It expects each of them in a container.
-var Programs = []string{"cat", "echo", "false", "git", "head", "pwd", "sh", "sleep", "stty", "tail", "tee", "true"}
+var Programs = []string{"cat", "echo", "false", "git", "head", "pwd", "sh", "sleep", "ssh-add", "stty", "tail", "tee", "true"}

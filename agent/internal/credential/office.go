@@ -41,6 +41,7 @@ type Office struct {
 	uid      int
 	told     func(wire.Answer) // is called with each answer before the helper has it
 	listener *net.UnixListener
+	answer   func(o *Office, ctx context.Context, conn *net.UnixConn) // to one client
 	ctx      context.Context
 	stop     context.CancelFunc
 	visits   chan struct{} // those under way
@@ -53,30 +54,35 @@ type Office struct {
 // Open makes the socket of a session in its directory, which the session cannot enter yet, and answers until Close. told is called with
 // each answer, before the session has it.
 func Open(desk *Desk, dir, session string, uid int, told func(wire.Answer)) (*Office, error) {
-	listener, err := listen(dir, uid)
-	if err != nil {
+	return open(&Office{desk: desk, session: session, uid: uid, told: told, answer: (*Office).visit}, dir, Socket)
+}
+
+// open makes the socket of an Office, and answers until Close.
+func open(o *Office, dir, socket string) (*Office, error) {
+	var err error
+	if o.listener, err = listen(dir, socket, o.uid); err != nil {
 		return nil, fmt.Errorf("the socket for credentials: %w", err)
 	}
-	o := &Office{desk: desk, session: session, uid: uid, told: told, listener: listener, visits: make(chan struct{}, wire.MostQuestions), rejected: make(map[string]struct{})}
+	o.visits, o.rejected = make(chan struct{}, wire.MostQuestions), make(map[string]struct{})
 	o.ctx, o.stop = context.WithCancel(context.Background())
 	o.running.Go(o.serve)
 	return o, nil
 }
 
 // listen makes the socket, which the uid alone may use. The path of the directory may be longer than the address of a socket.
-func listen(dir string, uid int) (*net.UnixListener, error) {
+func listen(dir, socket string, uid int) (*net.UnixListener, error) {
 	at, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer at.Close()
-	name := fmt.Sprintf("/proc/self/fd/%d/%s", at.Fd(), Socket)
+	name := fmt.Sprintf("/proc/self/fd/%d/%s", at.Fd(), socket)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
 	listener.SetUnlinkOnClose(false) // by then the session may have put another file there
-	file := filepath.Join(dir, Socket)
+	file := filepath.Join(dir, socket)
 	if err := errors.Join(os.Chmod(file, 0o600), os.Lchown(file, uid, uid)); err != nil {
 		listener.Close()
 		return nil, err
@@ -113,7 +119,7 @@ func (o *Office) serve() {
 		case o.visits <- struct{}{}:
 			o.running.Go(func() {
 				defer func() { <-o.visits }()
-				o.visit(conn)
+				o.admit(conn)
 			})
 		default: // a session that asks so much gets nothing
 			conn.Close()
@@ -124,15 +130,19 @@ func (o *Office) serve() {
 // visitTime bounds how long a helper may take to say what it wants, and to take the answer.
 const visitTime = 10 * time.Second
 
-// visit answers one helper.
-func (o *Office) visit(conn *net.UnixConn) {
+// admit answers a client of the session's uid.
+func (o *Office) admit(conn *net.UnixConn) {
 	defer conn.Close()
-	ctx, cancel := context.WithCancel(o.ctx)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if peer(conn) != o.uid {
-		return
+	defer context.AfterFunc(o.ctx, func() { conn.Close() })()
+	if peer(conn) == o.uid {
+		o.answer(o, o.ctx, conn)
 	}
+}
+
+// visit answers one helper.
+func (o *Office) visit(ctx context.Context, conn *net.UnixConn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	conn.SetDeadline(time.Now().Add(visitTime))
 	var r request
 	if json.NewDecoder(io.LimitReader(conn, wire.MostQuestion)).Decode(&r) != nil || r.URL == "" {

@@ -60,11 +60,15 @@ func (f *furnishing) session(ctx context.Context, w wire.Session, over *tree.Use
 		s.release()
 		return nil, err
 	}
+	var err error
 	if w.Credentials {
-		var err error
-		if s.office, err = credential.Open(&f.desk, f.places.Top(w.ID), w.ID, w.UID, s.given.answer); err != nil {
-			return nil, errors.Join(err, f.clear(ctx, s))
-		}
+		s.office, err = credential.Open(&f.desk, f.places.Top(w.ID), w.ID, w.UID, s.given.answer)
+	}
+	if w.SSH && err == nil {
+		s.ssh, err = credential.OpenSSH(&f.desk, f.places.Top(w.ID), w.ID, w.UID)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.clear(ctx, s))
 	}
 	if f.meter.limit != (place.Usage{}) {
 		s.quota = f.bound(ctx, w.ID, f.meter.limit)

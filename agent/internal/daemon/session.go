@@ -24,6 +24,7 @@ type session struct {
 	leave    func()             // the mirror; nil = the session was not open
 	layers   []func()           // release the layers of its caches and the tree of its checkout
 	office   *credential.Office // answers its git's questions; nil = it has no helper
+	ssh      *credential.Office // is the agent of its ssh; nil = it has none
 	quota    bool               // the file system bounds what it has on the disk
 	starting sync.WaitGroup     // starts that got in before closing
 	history  history            // of its commands
@@ -257,6 +258,7 @@ func (s *session) release() {
 // clear ends the processes of a session and removes its files. It may be repeated.
 func (d *Daemon) clear(ctx context.Context, s *session) error {
 	s.office.Close()
+	s.ssh.Close()
 	if s.room != nil {
 		if err := s.room.Close(ctx); err != nil {
 			return err
@@ -312,6 +314,7 @@ func (d *Daemon) stop(ctx context.Context, s *session) error {
 	s.closing = true
 	d.sessions.mu.Unlock()
 	s.office.Close()
+	s.ssh.Close()
 	if s.room != nil {
 		if err := s.room.Close(ctx); err != nil { // also ends the starts that are under way
 			return err

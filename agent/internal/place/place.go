@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/berth-go/berth/agent/internal/credential"
 	"github.com/berth-go/berth/agent/internal/environ"
 	"github.com/berth-go/berth/agent/internal/git"
 	"github.com/berth-go/berth/agent/internal/mirror"
@@ -136,7 +137,7 @@ func (p *Places) plan(s wire.Session, target mirror.Target) *Place {
 		dir += "_"
 	}
 	return &Place{
-		Checkout: wire.Checkout{Workdir: filepath.Join(p.Top(s.ID), dir), Branch: target.Branch, Commit: target.Commit, SelfContained: s.SelfContained, Credentials: s.Credentials, Populated: true},
+		Checkout: wire.Checkout{Workdir: filepath.Join(p.Top(s.ID), dir), Branch: target.Branch, Commit: target.Commit, SelfContained: s.SelfContained, Credentials: s.Credentials, SSH: s.SSH, Populated: true},
 		User:     userName(s.UID),
 	}
 }
@@ -162,6 +163,9 @@ func (p *Places) settle(pl *Place, into string, s wire.Session, refs *mirror.Ref
 		return err
 	}
 	pl.Env = environOf(pl, top, with.Env)
+	if s.SSH {
+		pl.Env = append(pl.Env, "SSH_AUTH_SOCK="+filepath.Join(top, credential.SSHSocket))
+	}
 	return writeRepository(pl, into, s, refs)
 }
 

@@ -14,6 +14,8 @@ type Question struct {
 	URL      string `json:"url"`
 	Push     bool   `json:"push,omitempty"`
 	Rejected bool   `json:"rejected,omitempty"`
+	SSH      []byte `json:"ssh,omitempty"` // only if Session.SSH: a request to an agent of ssh. URL is "" then
+	Bind     []byte `json:"bind,omitempty"`
 }
 
 // Answer is agent.Answer.
@@ -21,4 +23,5 @@ type Answer struct {
 	Username string `json:"username,omitempty"`
 	Password string `json:"password,omitempty"`
 	Refusal  string `json:"refusal,omitempty"`
+	SSH      []byte `json:"ssh,omitempty"`
 }

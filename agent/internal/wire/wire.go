@@ -213,6 +213,8 @@ type Session struct {
 	Prepare *Prepare `json:"prepare,omitempty"`
 	// Credentials: an agent that does not know the field makes no helper for git, and leaves Checkout's field out.
 	Credentials bool `json:"credentials,omitempty"`
+	// SSH: an agent that does not know the field makes no socket for ssh, and leaves Checkout's field out.
+	SSH bool `json:"ssh,omitempty"`
 	// KnownHosts: an agent that does not know the field leaves ssh as the image has it.
 	KnownHosts string `json:"known_hosts,omitempty"`
 	// Submodules and LFS: an agent that does not know the fields checks neither out, and leaves Checkout's Populated out.
@@ -233,6 +235,8 @@ type Checkout struct {
 	Prepared string `json:"prepared,omitempty"`
 	// Credentials is missing in the answer of an agent that does not know Session.Credentials.
 	Credentials bool `json:"credentials,omitempty"`
+	// SSH is missing in the answer of an agent that does not know Session.SSH.
+	SSH bool `json:"ssh,omitempty"`
 	// Populated is missing in the answer of an agent that does not know Session.Submodules and LFS.
 	Populated bool `json:"populated,omitempty"`
 }
