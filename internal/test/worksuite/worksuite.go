@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -210,6 +211,11 @@ func (s *suite) saves(task, where string) (next *berth.Session) {
 		s.Error(err)
 	}
 	s.write(in, "saved-"+task, "2\n")
+	odd := "a \"name\"\nof two lines of " + task
+	s.write(in, odd, "3\n")
+	if c := s.look(in); len(c.Files) != 2 || !slices.ContainsFunc(c.Files, func(f work.File) bool { return f.Path == odd && f.Untracked() }) {
+		s.Errorf("a name of two lines: %+v", c.Files)
+	}
 	if err := s.Provider.TerminateSession(s.ctx, in.ID()); err != nil {
 		s.Fatal(err)
 	}
@@ -219,8 +225,11 @@ func (s *suite) saves(task, where string) (next *berth.Session) {
 	}
 	next = s.create(berth.SessionRequest{TaskID: task + "-next", Restore: task})
 	b, err := next.FS(s.ctx).ReadFile("saved-" + task)
-	if c := s.look(next); err != nil || string(b) != "2\n" || !next.Info().Restored || c.Branch != task+"-branch" || next.Info().Branch != c.Branch || len(c.Files) != 1 {
+	if c := s.look(next); err != nil || string(b) != "2\n" || !next.Info().Restored || c.Branch != task+"-branch" || next.Info().Branch != c.Branch || len(c.Files) != 2 {
 		s.Errorf("%s: %q, %v, %+v, %+v", task, b, err, next.Info(), c)
+	}
+	if b, err := next.FS(s.ctx).ReadFile(odd); err != nil || string(b) != "3\n" {
+		s.Errorf("%q: %q, %v", odd, b, err)
 	}
 	fresh := s.create(berth.SessionRequest{TaskID: task + "-fresh", Restore: "no-such-task"})
 	if c := s.look(fresh); fresh.Info().Restored || !c.Clean() || c.Branch != "main" {
