@@ -50,7 +50,7 @@ func (l *load) run(ctx context.Context) {
 	all.Wait()
 }
 
-// work is one task: a session, a few commands, and its end.
+// work is one task: a session, a few commands, a file that is kept when it ends, and in every third one a snapshot.
 func (l *load) work(ctx context.Context, user, team string, n int) error {
 	task := fmt.Sprintf("%s-%d", user, n)
 	repo := l.repos[min(rand.IntN(len(l.repos)), rand.IntN(len(l.repos)))] // the first is the busiest
@@ -67,6 +67,14 @@ func (l *load) work(ctx context.Context, user, team string, n int) error {
 	}()
 	if out, err := s.Command(ctx, "git", "log", "-1", "--oneline").CombinedOutput(); err != nil {
 		return fmt.Errorf("task %s: %w: %s", task, err, out)
+	}
+	if err := s.FS(ctx).WriteFile("notes.txt", []byte("the work of "+task+"\n"), 0o644); err != nil {
+		return fmt.Errorf("task %s: %w", task, err)
+	}
+	if n%3 == 1 {
+		if _, err := s.Snapshot(ctx, "latest"); err != nil {
+			return fmt.Errorf("task %s: %w", task, err)
+		}
 	}
 	for range 3 {
 		seconds := (l.task / 3).Seconds() * (0.5 + rand.Float64())

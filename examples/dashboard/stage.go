@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -13,6 +15,7 @@ import (
 	"github.com/berth-go/berth/fake"
 	"github.com/berth-go/berth/internal/test/gittest"
 	"github.com/berth-go/berth/internal/test/workspace"
+	"github.com/berth-go/berth/orchestrator/dirsnapshots"
 	"github.com/berth-go/berth/pool"
 )
 
@@ -43,8 +46,30 @@ func config(o options, out *narrate.Printer) berth.Config {
 	}
 }
 
-// newStage opens a pool.
-func newStage(ctx context.Context, o options, out *narrate.Printer, cfg berth.Config) (*stage, error) {
+// newStage opens a pool, which keeps the work of its tasks in a directory as long as it runs.
+func newStage(ctx context.Context, o options, out *narrate.Printer, cfg berth.Config) (st *stage, err error) {
+	dir, err := os.MkdirTemp("", "berth-dashboard-")
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Snapshots, err = dirsnapshots.New(dirsnapshots.Config{Dir: dir}); err == nil {
+		cfg.SaveWork = berth.SaveToSnapshots
+		st, err = openStage(ctx, o, out, cfg)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	closeStage := st.close
+	st.close = func() {
+		closeStage()
+		if err := os.RemoveAll(dir); err != nil {
+			out.Say("%v", err)
+		}
+	}
+	return st, nil
+}
+
+func openStage(ctx context.Context, o options, out *narrate.Printer, cfg berth.Config) (*stage, error) {
 	if o.fake {
 		out.Say("Pool %s is made of fakes", o.pool)
 		return newFakeStage(cfg)
