@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-go/berth/agent"
+	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/internal/errs"
 	"github.com/berth-go/berth/internal/plain"
 	"github.com/berth-go/berth/orchestrator"
@@ -120,6 +121,9 @@ func put(ctx context.Context, store orchestrator.SnapshotStore, packed io.Reader
 	head, err := agent.ReadWorkHead(in)
 	if err != nil {
 		return orchestrator.Snapshot{}, fmt.Errorf("cannot pack its work: %w", err)
+	}
+	if head.Commit != "" && !gitremote.IsCommit(head.Commit) || head.Files < 0 || head.Bytes < 0 { // the session can have said that
+		return orchestrator.Snapshot{}, fmt.Errorf("cannot pack its work: a beginning that no program of berth writes: %.200q", head.Commit)
 	}
 	header.Version, header.Commit, header.Files, header.Bytes = version, head.Commit, head.Files, head.Bytes
 	line, err := json.Marshal(head)

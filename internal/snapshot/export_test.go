@@ -1,0 +1,4 @@
+package snapshot
+
+// Put is put, for tests.
+var Put = put
