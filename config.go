@@ -203,11 +203,11 @@ type Config struct {
 	UsageRetention time.Duration
 
 	// Snapshots keeps what Session.Snapshot is asked to keep, and has what SessionRequest.Snapshot names: see docs/snapshots.md. SaveWork may
-	// keep work there. All processes of the pool use the same one. Its maker closes it, if that is to be done. nil = there is none, and
+	// keep work there. Prepared layers are kept there for other instances: see docs/prepare.md. All processes of the pool use the same one. Its maker closes it, if that is to be done. nil = there is none, and
 	// both are ErrInvalid
 	Snapshots orchestrator.SnapshotStore
-	// SnapshotRetention says which snapshots of sessions are kept. The planner removes the others once an hour, and what uploads
-	// have left. The zero value keeps all
+	// SnapshotRetention says which snapshots of sessions are kept. The planner removes the others once an hour, prepared layers that were
+	// stored more than 30 days ago, and what uploads have left. The zero value keeps all of sessions
 	SnapshotRetention orchestrator.Retention
 	// Store holds the records. Its maker closes it, after the Provider. nil = memory of this Provider's own, except that
 	// NewEC2SharedProvider requires a Store: see there

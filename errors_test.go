@@ -60,6 +60,7 @@ var retryable = map[string]struct {
 	"agent.ErrNotExecutable":  {agent.ErrNotExecutable, false},
 	"agent.ErrUnknownCommand": {agent.ErrUnknownCommand, false},
 	"agent.ErrNotPromoted":    {agent.ErrNotPromoted, false},
+	"agent.ErrNoLayer":        {agent.ErrNoLayer, false},
 	"agent.ErrProofRequired":  {agent.ErrProofRequired, false},
 	"agent.ErrNothingKept":    {agent.ErrNothingKept, false},
 	"agent.ErrIncompatible":   {agent.ErrIncompatible, false},

@@ -36,7 +36,8 @@ const (
 	// which Err explains; the planner tries again
 	EventContainerWarm EventType = "container warm"
 	// EventPrepared: the workspace of a repository is prepared for the sessions that start from now on in a container: see
-	// Config.PrepareFor. Message has the commit, the time and the size. With a SessionID, Provider.Promote has made it of what that session
+	// Config.PrepareFor. Message has the commit, the time and the size. It ends with "from Config.Snapshots" if no
+	// command has run. With a SessionID, Provider.Promote has made it of what that session
 	// has installed. With an Err it is not, and sessions start without; it is tried
 	// again after an hour, or on files that differ
 	EventPrepared EventType = "workspace prepared"
@@ -230,6 +231,9 @@ func (e *events) prepared(c store.Container, p orchestrator.Prepared) {
 	message := ""
 	if p.Err == nil {
 		message = fmt.Sprintf("on %.12s in %v, %d bytes", p.Commit, p.Took.Round(time.Millisecond), p.Bytes)
+		if p.Stored {
+			message += ", from Config.Snapshots"
+		}
 	}
 	e.emit(Event{
 		Type: EventPrepared, SessionID: p.Session, Repository: c.SharingKey.Repository, Container: c.Name, Instance: c.Instance, Message: message, Err: p.Err,

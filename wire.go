@@ -96,7 +96,7 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 		Pool: cfg.Name, PoolUID: record.UID, Replica: id, Store: st, Engine: tel.Engine(cfg.Engine),
 		ImageFor: cfg.image, Env: cfg.Env, Limits: cfg.Limits, RequireIsolation: cfg.RequireIsolation, MirrorMaxAge: cfg.MirrorMaxAge, MirrorBudget: cfg.MirrorBudget,
 		FetchTimeout: cfg.FetchTimeout, OrphanGrace: cfg.LeftoverGrace, Prove: proofs.Needed(),
-		Egress: cfg.Egress, EgressFor: cfg.EgressFor, Caches: cfg.Caches, PrepareFor: cfg.PrepareFor, OnPrepared: p.events.prepared,
+		Egress: cfg.Egress, EgressFor: cfg.EgressFor, Caches: cfg.Caches, PrepareFor: cfg.PrepareFor, Snapshots: cfg.Snapshots, OnPrepared: p.events.prepared,
 		Devcontainer: cfg.Devcontainer, OnUnsupported: p.events.unsupported, Answer: answers(p), KnownHosts: cfg.KnownHosts,
 		Acting: p.replica.Acting, Carry: tel.Carry, LogArgs: tel.LogArgs, Sessions: up, OnProgress: up.progress, OnGone: up.containerGone, Logger: cfg.Logger,
 	})

@@ -234,6 +234,7 @@ func fromWire(e *wire.Error) error {
 		wire.CodeProofRequired:  ErrProofRequired,
 		wire.CodeNothingKept:    ErrNothingKept,
 		wire.CodeNotPromoted:    ErrNotPromoted,
+		wire.CodeNoLayer:        ErrNoLayer,
 		wire.CodeAddressRefused: ErrAddressRefused,
 	}[e.Code]
 	message := gitremote.Line(e.Message, 2*gitremote.MaxWords) // an older agent passes on what it has read

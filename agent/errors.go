@@ -28,6 +28,8 @@ var (
 	// ErrNotPromoted says that what a session has installed is no layer for others: it has something of its user's, or cannot be packed.
 	// The error names the file, or says why.
 	ErrNotPromoted = errors.New("what the session has installed is not for others")
+	// ErrNoLayer says that the container has no such prepared layer.
+	ErrNoLayer = errors.New("no such prepared layer")
 	// ErrAddressRefused says that a fetch would have connected to an address that the container's egress policy refuses:
 	// a loopback, private, link-local or metadata address, for example. The error says which address it is, and which
 	// setting allows it.

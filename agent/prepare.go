@@ -84,6 +84,8 @@ type Preparation struct {
 	Image   string // tells the container's image from others. A layer is for sessions with the same Image
 	Prepare Prepare
 	Env     map[string]string // of the commands; kept in the agent's memory only
+	// Look asks for Prepared.Key, and for the Commit if there is a layer. Nothing is made, and Prepare need not have commands.
+	Look bool
 }
 
 // Prepared says what became of a Preparation.
@@ -98,6 +100,9 @@ type Prepared struct {
 	// Unshared says why no session can use a layer, so that none is made. "" = they can, as far as this is known.
 	Unshared string
 	Size     int64 // bytes on disk of the mirror, with its layers
+	// Key has what decides, as Prepare.Files says, in 32 hexadecimal digits: the commands, the image and the files of the commit. "" = it is
+	// not known. With the Commit it names a layer.
+	Key string
 	// Unsupported names what the commit's devcontainer.json has and nothing uses, or says why the file cannot be read.
 	Unsupported []string
 }
@@ -117,11 +122,12 @@ func (e *PrepareError) Error() string { return "the workspace was not prepared: 
 //
 // Prepare returns errors.ErrUnsupported if the agent is too old for it.
 func (c *Client) Prepare(ctx context.Context, p Preparation, progress func(Progress)) (Prepared, error) {
-	if p.Prepare.IsZero() {
+	if p.Prepare.IsZero() && !p.Look {
 		return Prepared{}, nil
 	}
 	line, err := c.call(ctx, wire.Call{Op: wire.OpPrepare, Prepare: &wire.Preparation{
-		URL: p.URL, Branch: p.Branch, Dir: p.Dir, Env: variables(p.Env), Prepare: *p.Prepare.wire(p.Image),
+		Look: p.Look,
+		URL:  p.URL, Branch: p.Branch, Dir: p.Dir, Env: variables(p.Env), Prepare: *p.Prepare.wire(p.Image),
 	}}, progress)
 	if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.CodeInvalid && e.Message == "unknown operation" {
 		return Prepared{}, fmt.Errorf("the agent is too old to prepare workspaces; a container that starts anew can: %w", errors.ErrUnsupported)
@@ -132,9 +138,12 @@ func (c *Client) Prepare(ctx context.Context, p Preparation, progress func(Progr
 	if line.Prepared == nil {
 		return Prepared{}, errIncomplete
 	}
-	made := line.Prepared
+	return preparedOf(line.Prepared), nil
+}
+
+func preparedOf(made *wire.Prepared) Prepared {
 	done := Prepared{
-		Commit: made.Commit, Made: made.Made, Took: made.Took, Bytes: made.Bytes,
+		Commit: made.Commit, Made: made.Made, Took: made.Took, Bytes: made.Bytes, Key: made.Key,
 		Unshared: gitremote.Line(made.Unshared, gitremote.MaxWords), Size: made.Size,
 	}
 	for _, name := range made.Unsupported {
@@ -143,5 +152,5 @@ func (c *Client) Prepare(ctx context.Context, p Preparation, progress func(Progr
 	if made.Failed != "" {
 		done.Failed = &PrepareError{Message: gitremote.Line(made.Failed, gitremote.MaxWords), Known: made.Known}
 	}
-	return done, nil
+	return done
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/berth-go/berth/agent/gitremote"
 	"github.com/berth-go/berth/agent/internal/wire"
 )
 
@@ -45,9 +44,5 @@ func (c *Client) Promote(ctx context.Context, p Promotion, progress func(Progres
 	if line.Prepared == nil {
 		return Prepared{}, errIncomplete
 	}
-	made := line.Prepared
-	return Prepared{
-		Commit: made.Commit, Made: made.Made, Took: made.Took, Bytes: made.Bytes,
-		Unshared: gitremote.Line(made.Unshared, gitremote.MaxWords), Size: made.Size,
-	}, nil
+	return preparedOf(line.Prepared), nil
 }

@@ -41,6 +41,8 @@ const (
 	KeepWork       Verb = "inside.KeepWork"
 	BringWork      Verb = "inside.BringWork"
 	PromoteLayer   Verb = "inside.Promote"
+	ReadLayer      Verb = "inside.Layer"
+	WriteLayer     Verb = "inside.PutLayer"
 	Start          Verb = "inside.Start"
 	Commands       Verb = "inside.Commands"
 	Dial           Verb = "inside.Dial"

@@ -117,8 +117,8 @@ func NewEngine(opts EngineOptions) *Engine {
 		e.remotes.byIdentity[identity(spelling)] = newRemote(spelling, r)
 	}
 	e.init(opts.Fault, Connect, Probe, Ensure, List, Remove, RemoveMirror, RemoveResource, Purge, Attach,
-		Fetch, Open, CloseSession, Sessions, Idle, Renew, FillCaches, PrepareLayer, PromoteLayer, KeepWork, BringWork, Start, Commands, Dial, Ports,
-		AnswerQuestion, Kill, Signal,
+		Fetch, Open, CloseSession, Sessions, Idle, Renew, FillCaches, PrepareLayer, PromoteLayer, ReadLayer, WriteLayer, KeepWork, BringWork, Start,
+		Commands, Dial, Ports, AnswerQuestion, Kill, Signal,
 		Resize,
 		Deliver)
 	if opts.Cloud != nil {

@@ -61,6 +61,8 @@ type mirror struct {
 	preparing chan struct{} // a lock, as turn, of the making of prepared layers
 	prepared  []*prepared   // layers, in the order of their making
 	failed    map[string]failedPrepare
+	url       string            // of the repository, as a preparation had it
+	keys      map[string]string // what Prepared.Key stands for
 
 	kept []keptWork // the newest last
 }

@@ -126,7 +126,7 @@ func (p preparer) Prepare(ctx context.Context, r agent.Preparation, progress fun
 }
 
 func (p preparer) prepare(ctx context.Context, rep reply, r agent.Preparation, progress func(agent.Progress)) (made agent.Prepared, err error) {
-	if reason := r.Prepare.Check(); reason != "" || r.Prepare.IsZero() {
+	if reason := r.Prepare.Check(); reason != "" || r.Prepare.IsZero() && !r.Look {
 		return made, errors.New("fake: " + cmp.Or(reason, "nothing is to be prepared"))
 	}
 	c := p.by.container
@@ -139,7 +139,7 @@ func (p preparer) prepare(ctx context.Context, rep reply, r agent.Preparation, p
 	defer func() { <-c.mirror.preparing }()
 	file := p.by.container.node.engine.remotes.devcontainer(r.URL, r.Prepare)
 	r.Prepare.Run = slices.Concat(file.Run, r.Prepare.Run)
-	if len(r.Prepare.Run) == 0 {
+	if len(r.Prepare.Run) == 0 && !r.Look {
 		made.Unsupported = file.Unsupported
 		return made, nil
 	}
@@ -149,7 +149,7 @@ func (p preparer) prepare(ctx context.Context, rep reply, r agent.Preparation, p
 	r.Prepare.Devcontainer = false // Run has its commands
 	layer, made, err := p.look(r)
 	made.Unsupported = file.Unsupported
-	if err != nil || layer == nil {
+	if err != nil || layer == nil || r.Look {
 		return made, err
 	}
 	if progress != nil {
@@ -207,12 +207,19 @@ func (p preparer) look(r agent.Preparation) (layer *prepared, made agent.Prepare
 		return nil, made, err
 	}
 	made.Size = m.size + int64(len(m.caches))*cacheSize + int64(len(m.prepared))*preparedSize
+	key := p.keyOf(r.URL, r.Prepare, r.Image, commit)
+	made.Key = shortKey(key)
+	m.url = r.URL
+	if m.keys == nil || len(m.keys) > 1000 {
+		m.keys = make(map[string]string)
+	}
+	m.keys[made.Key] = key
 	if there := p.find(r.URL, r.Prepare, r.Image, branch, commit); there != nil {
 		made.Commit = there.commit
 		return nil, made, nil
 	}
-	layer = &prepared{key: p.keyOf(r.URL, r.Prepare, r.Image, commit), commit: commit, branch: branch, standard: branch == m.refs.standard}
-	if before, ok := m.failed[layer.name()]; ok && time.Since(before.at) <= refill {
+	layer = &prepared{key: key, commit: commit, branch: branch, standard: branch == m.refs.standard}
+	if before, ok := m.failed[layer.name()]; ok && !r.Look && time.Since(before.at) <= refill {
 		made.Failed = &agent.PrepareError{Message: before.message, Known: true}
 		return nil, made, nil
 	}

@@ -85,12 +85,9 @@ func (p preparer) promote(ctx context.Context, rep reply, r agent.Promotion, pro
 		return made, errors.New("fake: no space left on device")
 	}
 	m := c.mirror
-	m.prepared = slices.DeleteFunc(m.prepared, func(old *prepared) bool { return old.name() == layer.name() })
-	delete(m.failed, layer.name())
-	m.prepared = append(m.prepared, layer)
-	m.prepared = m.prepared[max(0, len(m.prepared)-preparedLayers):]
+	m.add(layer)
 	made = agent.Prepared{
-		Commit: s.commit, Made: true, Took: max(time.Since(begun), 1), Bytes: preparedSize,
+		Key: shortKey(layer.key), Commit: s.commit, Made: true, Took: max(time.Since(begun), 1), Bytes: preparedSize,
 		Size: m.size + int64(len(m.caches))*cacheSize + int64(len(m.prepared))*preparedSize,
 	}
 	return made, nil

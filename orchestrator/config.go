@@ -34,6 +34,8 @@ type Config struct {
 	Limits   Limits
 	// PrepareFor says how the workspace of a repository is prepared. nil = none is.
 	PrepareFor func(naming.Repository) Prepare
+	// Snapshots keeps prepared layers for other instances. nil = nothing does.
+	Snapshots SnapshotStore
 	// Devcontainer adds what a repository's devcontainer.json says: see agent.Prepare.
 	Devcontainer bool
 	// RequireIsolation refuses containers whose sessions have no rooms.

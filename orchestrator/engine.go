@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"syscall"
 	"time"
@@ -145,6 +146,12 @@ type Inside interface {
 	// open sessions keep what they have. After an error, there is what there was before. agent.ErrNotPromoted: it has what is its user's,
 	// or cannot be packed. agent.ErrUnknownSession, agent.ErrOverLimit. errors.ErrUnsupported: the container's agent is too old for it.
 	Promote(ctx context.Context, p agent.Promotion, progress func(agent.Progress)) (agent.Prepared, error)
+	// Layer writes a prepared layer to w, for PutLayer: see agent.ReadLayer. A layer that sessions use, or that was taken away from new
+	// ones meanwhile, is written whole. agent.ErrNoLayer. errors.ErrUnsupported: the container's agent is too old for it.
+	Layer(ctx context.Context, key, commit string, w io.Writer) error
+	// PutLayer makes a prepared layer of what Layer has written, here or elsewhere, if a session of the branch would begin with it: see
+	// agent.WriteLayer. An error, also one of r, leaves nothing. errors.ErrUnsupported as for Layer.
+	PutLayer(ctx context.Context, o agent.Offer, r io.Reader) (agent.Prepared, error)
 	// CloseSession kills every process of the session's uid, and then removes everything that the session owned. It
 	// returns when both are done. Closing an unknown session does the same for its uid.
 	CloseSession(ctx context.Context, id string, uid int) error

@@ -48,7 +48,7 @@ func NewManager(cfg Config) *Manager {
 		keepers:  make(map[string]*keeper),
 	}
 	m.fits.cfg = &m.cfg
-	m.workspaces = &workspaces{m: m}
+	m.workspaces = &workspaces{m: m, kept: layers{store: cfg.Snapshots}}
 	m.mirrors = &mirrors{store: cfg.Store, hosts: &m.hosts, budget: cfg.MirrorBudget, log: cfg.Logger}
 	m.retry = store.Retry{
 		Store: cfg.Store,
@@ -98,6 +98,7 @@ type Stats struct {
 	Errors         int64 // failed background calls to engines and the store; each is logged
 
 	Prepared        int64 // workspaces that were prepared
+	PreparedStored  int64 // workspaces that were prepared by what Config.Snapshots had
 	PrepareFailures int64 // workspaces that could not be prepared; each is logged
 
 	// Foreign is how many containers carry the pool's name and another store's UID: those of another pool, or of a store
@@ -118,6 +119,6 @@ func (m *Manager) Stats() Stats {
 		Foreign: m.observed.foreign(), WithoutRooms: m.isolations.withoutRooms(),
 		Starts: m.starts.Load(), StartFailures: m.startFailures.Load(), ContainersLost: m.lost.Load(),
 		Fetches: m.fetches.Load(), Swept: m.swept.Load(), Errors: m.failures.Count(),
-		Prepared: m.workspaces.prepared.Load(), PrepareFailures: m.workspaces.failed.Load(),
+		Prepared: m.workspaces.prepared.Load(), PreparedStored: m.workspaces.fetched.Load(), PrepareFailures: m.workspaces.failed.Load(),
 	}
 }

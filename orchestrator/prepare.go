@@ -25,6 +25,7 @@ type Prepared struct {
 	Bytes  int64         // of the layer
 	// Session is the one that has installed it, if it was promoted; "" = the commands have made it
 	Session string
+	Stored  bool  // it was in Config.Snapshots, and no command has run
 	Err     error // why sessions start without; a *agent.PrepareError, or of the engine
 }
 
@@ -32,12 +33,13 @@ type Prepared struct {
 type workspaces struct {
 	m        *Manager
 	unshared sync.Once // for the log
+	kept     layers
 
 	mu      sync.Mutex // protects running
 	running map[preparation]chan struct{}
 	told    map[string]string // by a container's name: what of its devcontainer.json is not supported
 
-	prepared, failed atomic.Int64
+	prepared, fetched, failed atomic.Int64
 }
 
 // A preparation is that of a branch in a container.
@@ -110,7 +112,7 @@ func (w *workspaces) tell(c store.Container, names []string) {
 const spareTime = 10 * time.Minute
 
 // Prepare begins to prepare the workspace for sessions of a branch in a container, in the background, unless it is. done is closed when
-// that has ended. The Prepare is not zero.
+// that has ended. It begins with what Config.Snapshots has. A Prepare that is zero prepares no more than that.
 func (w *workspaces) Prepare(c store.Container, inside Inside, p Prepare, remote, branch string) (done <-chan struct{}) {
 	what := preparation{c.ID, branch}
 	ended, own := w.begin(what)
@@ -134,8 +136,12 @@ func (w *workspaces) Prepare(c store.Container, inside Inside, p Prepare, remote
 
 func (w *workspaces) prepareOnce(ctx context.Context, c store.Container, inside Inside, p agent.Preparation) {
 	m := w.m
-	made, err := inside.Prepare(ctx, p, func(step agent.Progress) { m.cfg.OnProgress(c, step.Phase) })
 	attrs := []any{"container", c.Name, "instance", c.Instance}
+	w.fetchLayer(ctx, c, inside, p, attrs)
+	if p.Prepare.IsZero() {
+		return
+	}
+	made, err := inside.Prepare(ctx, p, func(step agent.Progress) { m.cfg.OnProgress(c, step.Phase) })
 	switch {
 	case errors.Is(err, agent.ErrGone), errors.Is(err, agent.ErrClosed), errors.Is(err, agent.ErrBranchNotFound):
 		return
@@ -164,6 +170,7 @@ func (w *workspaces) prepareOnce(ctx context.Context, c store.Container, inside 
 		m.cfg.Logger.Info("a workspace is prepared", append(attrs, "commit", made.Commit, "bytes", made.Bytes, "took", made.Took)...)
 		m.cfg.OnPrepared(c, Prepared{Commit: made.Commit, Took: made.Took, Bytes: made.Bytes})
 		grown(ctx, m, c, made.Size, attrs)
+		m.tasks.spawn(func() { w.keepLayer(m.ctx, c, inside, made, attrs) })
 	}
 }
 

@@ -25,5 +25,6 @@ func (w *workspaces) Promote(ctx context.Context, c store.Container, inside Insi
 	m.cfg.Logger.Info("what a session has installed is promoted", append(attrs, "session", session, "commit", made.Commit, "bytes", made.Bytes, "took", made.Took)...)
 	m.cfg.OnPrepared(c, Prepared{Commit: made.Commit, Took: made.Took, Bytes: made.Bytes, Session: session})
 	grown(context.WithoutCancel(ctx), m, c, made.Size, attrs)
+	m.tasks.spawn(func() { w.keepLayer(m.ctx, c, inside, made, attrs) })
 	return nil
 }

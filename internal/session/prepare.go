@@ -29,7 +29,7 @@ func (o *opening) awaitPrepared(ctx context.Context) error {
 		return nil
 	}
 	o.prep.what = o.cfg.Containers.PrepareOf(o.r.Key.Repository)
-	if o.prep.what.IsZero() || o.prep.what.Wait == 0 {
+	if o.prep.what.Wait == 0 || o.prep.what.IsZero() && !o.cfg.Containers.KeepsLayers(o.s.SharingKey) {
 		return nil
 	}
 	begun := time.Now()
@@ -48,7 +48,12 @@ func (o *opening) awaitPrepared(ctx context.Context) error {
 // prepared counts a session that has begun. If it has begun without a prepared layer, the next one is to have it.
 func (o *opening) prepared(checkout agent.Checkout) {
 	switch {
+	case o.base != nil:
 	case o.prep.what.IsZero():
+		kept := o.s.Start != store.StartAttached && o.cfg.Containers.KeepsLayers(o.s.SharingKey)
+		if checkout.Prepared == "" && kept && !o.prep.asked { // what was promoted on another instance
+			o.prepare()
+		}
 	case checkout.Prepared != "":
 		o.count.prepared.Add(1)
 	default:

@@ -121,7 +121,7 @@ func (k *Keeper) fulfil(ctx context.Context, name string, cred orchestrator.Cred
 	if !starting || wish.Branch != "" { // otherwise the start has fetched all branches
 		err = orchestrator.Freshen(ctx, k.cfg.Containers, c, inside, wish.Branch, cred)
 	}
-	if what := k.cfg.Containers.PrepareOf(c.SharingKey.Repository); err == nil && !what.IsZero() {
+	if what := k.cfg.Containers.PrepareOf(c.SharingKey.Repository); err == nil && (!what.IsZero() || k.cfg.Containers.KeepsLayers(c.SharingKey)) {
 		k.cfg.Containers.Prepare(*c, inside, what, c.Remote, wish.Branch)
 	}
 	return c, wish.Learned, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 
@@ -169,6 +170,16 @@ func (in *inside) Open(ctx context.Context, s agent.Session) (agent.Checkout, er
 func (in *inside) Prepare(ctx context.Context, p agent.Preparation, progress func(agent.Progress)) (agent.Prepared, error) {
 	p.Image = in.image
 	return in.Client.Prepare(ctx, p, progress)
+}
+
+// Layer implements [orchestrator.Inside].
+func (in *inside) Layer(ctx context.Context, key, commit string, w io.Writer) error {
+	return agent.ReadLayer(ctx, in.Client, key, commit, w)
+}
+
+// PutLayer implements [orchestrator.Inside].
+func (in *inside) PutLayer(ctx context.Context, o agent.Offer, r io.Reader) (agent.Prepared, error) {
+	return agent.WriteLayer(ctx, in.Client, o, r)
 }
 
 // AttachCommand implements [orchestrator.Inside].

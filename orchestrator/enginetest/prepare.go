@@ -1,7 +1,11 @@
 package enginetest
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"strings"
+	"testing/iotest"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/orchestrator"
@@ -112,6 +116,57 @@ var prepareCases = []testCase{{
 		p.Prepare.Dirs = []string{"../dir"}
 		if made, err := in.Prepare(f.ctx, p, nil); err == nil {
 			f.Errorf("with a directory outside of the home, Prepare returns %+v", made)
+		}
+	},
+}, {
+	rule: "a prepared layer is taken out of a container, and is what it was in one that has nothing of it; what is not whole leaves nothing",
+	test: func(f *fixture) {
+		h, in, ok := sharing(f)
+		if !ok {
+			return
+		}
+		p, head := preparation(f.Remote, ""), f.Remote.Head(f.Remote.Default)
+		f.wantPrepared("at first", in, p, true, head)
+		look := p
+		look.Look = true
+		there, err := in.Prepare(f.ctx, look, nil)
+		if err != nil || there.Commit != head || len(there.Key) != 32 {
+			f.Fatalf("a look finds %+v, %v", there, err)
+		}
+		var stream bytes.Buffer
+		if err := in.Layer(f.ctx, there.Key, head, &stream); err != nil {
+			f.Fatalf("Layer: %v", err)
+		}
+		if err := in.Layer(f.ctx, strings.Repeat("0", 32), head, io.Discard); !errors.Is(err, agent.ErrNoLayer) {
+			f.Errorf("Layer of none returns %v", err)
+		}
+		if err := errors.Join(h.Remove(f.ctx, f.own().Name, ""), h.RemoveMirror(f.ctx, f.own().Name)); err != nil {
+			f.Fatalf("Remove: %v", err)
+		}
+		in = f.attach(h, f.ensure(h, f.own()).Name)
+		f.fetch(in, f.Remote)
+		if none, err := in.Prepare(f.ctx, look, nil); err != nil || none.Commit != "" || none.Key != there.Key {
+			f.Errorf("without a mirror, a look finds %+v, %v", none, err)
+		}
+		offer, cut := agent.Offer{Key: there.Key}, errors.New("cut off")
+		if made, err := in.PutLayer(f.ctx, offer, io.MultiReader(bytes.NewReader(stream.Bytes()), iotest.ErrReader(cut))); !errors.Is(err, cut) || made.Made {
+			f.Errorf("of a stream that fails at its end, PutLayer makes %+v, %v", made, err)
+		}
+		if made, err := in.PutLayer(f.ctx, offer, bytes.NewReader(stream.Bytes()[:stream.Len()/2])); err == nil || made.Made {
+			f.Errorf("of half a stream, PutLayer makes %+v, %v", made, err)
+		}
+		if none, err := in.Prepare(f.ctx, look, nil); err != nil || none.Commit != "" {
+			f.Errorf("after these, a look finds %+v, %v", none, err)
+		}
+		if made, err := in.PutLayer(f.ctx, offer, bytes.NewReader(stream.Bytes())); err != nil || !made.Made || made.Commit != head || made.Size <= 0 {
+			f.Errorf("PutLayer returns %+v, %v", made, err)
+		}
+		f.wantPrepared("after it was put there", in, p, false, head)
+		s := f.session("s1")
+		s.Prepare = p.Prepare
+		begins(f, in, s, head, "prepared\n")
+		if _, out, _ := f.run(in, "s1", cmdKept, nil); out != "home\n" {
+			f.Errorf("it reads %q in its home", out)
 		}
 	},
 }}

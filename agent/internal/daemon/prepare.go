@@ -59,8 +59,8 @@ func (p *preparing) run(ctx context.Context, progress func(wire.Progress)) (*wir
 	if p.file, err = d.prepared.devcontainer(ctx, &r.Prepare, target.Commit); err != nil {
 		return nil, err
 	}
-	answer.Unsupported = p.file.Unsupported
-	if len(p.file.Run)+len(r.Prepare.Run) > 0 {
+	answer.Unsupported, answer.Key = p.file.Unsupported, p.key
+	if r.Look || len(p.file.Run)+len(r.Prepare.Run) > 0 {
 		err = p.unlessThere(ctx, progress, answer)
 	}
 	answer.Size = d.mirror.Size() + d.caches.Size() + d.prepared.layers.Size()
@@ -71,7 +71,7 @@ func checkPreparation(r wire.Preparation) error {
 	if reason := wire.CheckPrepare(r.Prepare); reason != "" {
 		return errors.New(reason)
 	}
-	if len(r.Prepare.Run) == 0 && !r.Prepare.Devcontainer {
+	if len(r.Prepare.Run) == 0 && !r.Prepare.Devcontainer && !r.Look {
 		return errors.New("there is no command")
 	}
 	if r.Prepare.MaxBytes == 0 || r.Prepare.Timeout == 0 {
@@ -91,6 +91,9 @@ func (p *preparing) unlessThere(ctx context.Context, progress func(wire.Progress
 	if use != nil {
 		use.release()
 		answer.Commit = use.Commit
+		return nil
+	}
+	if p.request.Look {
 		return nil
 	}
 	name := p.prepared.name(p.key, p.target.Commit)

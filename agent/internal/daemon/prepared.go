@@ -64,12 +64,7 @@ func newPrepared(m *mirror.Mirror, dir string) (*prepared, error) {
 }
 
 // A base is what a layer was made of. It is the key of the layer in its store.
-type base struct {
-	Commit  string   `json:"commit"`
-	Branch  string   `json:"branch,omitempty"` // "" = the commit was asked for
-	Default bool     `json:"default,omitempty"`
-	Dirs    []string `json:"dirs,omitempty"`
-}
+type base = wire.LayerHead
 
 // A preparedUse is a layer that a session uses.
 type preparedUse struct {
@@ -102,17 +97,26 @@ func (p *prepared) find(ctx context.Context, w *wire.Prepare, target mirror.Targ
 	slices.SortFunc(all, func(a, b cache.Stored) int { return b.Made.Compare(a.Made) }) // the newest first
 	for _, one := range all {
 		var b base
-		if json.Unmarshal([]byte(one.Key), &b) != nil || !b.Default && (b.Branch == "" || b.Branch != target.Branch) {
+		if json.Unmarshal([]byte(one.Key), &b) != nil || !p.fits(ctx, b, target) {
 			continue
-		}
-		if ok, err := p.leadsTo(ctx, b.Commit, target.Commit); err != nil || !ok {
-			continue // the mirror may not have the commit any more
 		}
 		if use := p.use(one.Name); use != nil {
 			return use, nil
 		}
 	}
 	return nil, ctx.Err()
+}
+
+// fits reports whether a layer is for sessions of a target, if the files that decide are the same.
+func (p *prepared) fits(ctx context.Context, b base, target mirror.Target) bool {
+	if b.Commit == target.Commit {
+		return true
+	}
+	if !b.Default && (b.Branch == "" || b.Branch != target.Branch) {
+		return false
+	}
+	leads, err := p.leadsTo(ctx, b.Commit, target.Commit)
+	return err == nil && leads // the mirror may not have the commit any more
 }
 
 func (p *prepared) use(name string) *preparedUse {

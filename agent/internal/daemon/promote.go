@@ -76,7 +76,7 @@ func (p *promoting) run(ctx context.Context, progress func(wire.Progress)) (*wir
 		return nil, err
 	}
 	delete(d.prepared.failed, name)
-	answer.Commit, answer.Made = commit, true
+	answer.Commit, answer.Made, answer.Key = commit, true, key
 	d.Log.Info("what a session has installed is a prepared layer", "session", s.ID, "commit", commit, "bytes", answer.Bytes, "took", answer.Took.Round(time.Millisecond))
 	d.prepared.evict(maxPrepared)
 	answer.Size = d.mirror.Size() + d.caches.Size() + d.prepared.layers.Size()

@@ -36,6 +36,8 @@ func (d *Daemon) routes() []route {
 		{"GET", "sessions/{id}/commands/{command}", d.commands.attach(&d.sessions)},
 		{"GET", "sessions/{id}/ports", d.sessions.listPorts},
 		{"POST", "connections/{id}", d.commands.lines.dial},
+		{"GET", "layers/{name}", func(r *request) error { return sendLayer(d, r) }},
+		{"PUT", "layers/{key}", func(r *request) error { return takeLayer(d, r) }},
 		{"GET", "questions", takeQuestions(&d.desk)},
 		{"PUT", "questions/{id}", answerQuestion(&d.desk)},
 		{"POST", "calls/{id}", d.makeCall},

@@ -44,6 +44,7 @@ type Stream struct {
 var (
 	errReset    = errors.New("http2: the client has given the request up")
 	errAnswered = errors.New("http2: the request has been answered")
+	errAborted  = errors.New("http2: the answer was given up")
 	errLarge    = errors.New("http2: a body that does not fit into the window")
 )
 
@@ -165,6 +166,15 @@ func (s *Stream) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Abort makes the answer one that is not whole: the client's reading fails.
+func (s *Stream) Abort() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.err == nil {
+		s.end(errAborted)
+	}
 }
 
 // Flush sends the headers and all bytes that were written.

@@ -26,6 +26,7 @@ type Preparation struct {
 	Dir     string   `json:"dir"`
 	Env     [][]byte `json:"env,omitempty"` // "key=value"
 	Prepare Prepare  `json:"prepare"`
+	Look    bool     `json:"look,omitempty"` // nothing is made
 }
 
 // Variables returns Env as strings.
@@ -49,6 +50,15 @@ type Prepared struct {
 	Size     int64         `json:"size"`
 
 	Unsupported []string `json:"unsupported,omitempty"`
+	Key         string   `json:"key,omitempty"`
+}
+
+// LayerHead says what a layer was made of. It is the key of the layer in the agent's store.
+type LayerHead struct {
+	Commit  string   `json:"commit"`
+	Branch  string   `json:"branch,omitempty"` // "" = the commit was asked for
+	Default bool     `json:"default,omitempty"`
+	Dirs    []string `json:"dirs,omitempty"`
 }
 
 // Bounds of a Prepare.

@@ -53,6 +53,11 @@ const (
 //	GET    sessions/{id}/ports          list of Port; CodeUnknownSession as above
 //	POST   connections/{id}             Dial -> Dialled; again with the same id: the same connection. CodeRefused. Its bytes are those
 //	                                    of stdin and stdout of commands/{id}. It is reset when its manager has been away for Grace
+//	GET    layers/{name}                LayerHead, a line, then the layer as package layer packs it; a stream that is reset is not whole.
+//	                                    CodeNoLayer
+//	PUT    layers/{key}?branch=B&bytes=N
+//	                                    what GET has answered, in a body that ends without an error only if it is whole -> Prepared: without
+//	                                    a Commit if no session of the branch could use it, whose body need not be read then
 //	GET    questions?manager=ID&seen=N  list of Question, as soon as it is not empty; empty after Poll. The manager has all that it got
 //	                                    up to the Number N
 //	PUT    questions/{id}               Answer; one that comes too late is ignored
@@ -351,6 +356,7 @@ const (
 	CodeProofRequired  = "proof_required"
 	CodeNothingKept    = "nothing_kept"
 	CodeNotPromoted    = "not_promoted" // for the reason in the message
+	CodeNoLayer        = "no_layer"
 	CodeAddressRefused = "address_refused"
 	CodeGit            = "git"
 	CodeCut            = "cut" // a stream has ended before all of it was given out
