@@ -109,6 +109,7 @@ func (m *Manager) retire(p *program) {
 	}
 	m.mu.Unlock()
 	if unused {
+		p.ping() // the end renews the lease, so the agent must count the session as used now, too
 		p.end(errUnused)
 	}
 }

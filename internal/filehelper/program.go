@@ -97,6 +97,13 @@ func why(exit agent.Exit, err error) error {
 	return fmt.Errorf("exit status %d", exit.Code)
 }
 
+// ping gives a program a sign of life, which counts as a use of the session.
+func (p *program) ping() {
+	ctx, cancel := context.WithTimeout(context.Background(), pulse)
+	defer cancel()
+	p.conn.Call(ctx, &filewire.Request{Op: filewire.OpPing})
+}
+
 // keep gives a program signs of life while something is open.
 func (m *Manager) keep(p *program, ended <-chan struct{}) {
 	tick := time.NewTicker(pulse)
@@ -111,9 +118,7 @@ func (m *Manager) keep(p *program, ended <-chan struct{}) {
 		used := p.users > 0
 		m.mu.Unlock()
 		if used {
-			ctx, cancel := context.WithTimeout(context.Background(), pulse)
-			p.conn.Call(ctx, &filewire.Request{Op: filewire.OpPing})
-			cancel()
+			p.ping()
 		}
 	}
 }
