@@ -117,8 +117,6 @@ func (w *workspaces) keepLayer(ctx context.Context, c store.Container, inside In
 	if !w.kept.keeps(c) || made.Key == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, keepTime)
-	defer cancel()
 	r, stream := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {

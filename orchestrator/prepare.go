@@ -170,7 +170,11 @@ func (w *workspaces) prepareOnce(ctx context.Context, c store.Container, inside 
 		m.cfg.Logger.Info("a workspace is prepared", append(attrs, "commit", made.Commit, "bytes", made.Bytes, "took", made.Took)...)
 		m.cfg.OnPrepared(c, Prepared{Commit: made.Commit, Took: made.Took, Bytes: made.Bytes})
 		grown(ctx, m, c, made.Size, attrs)
-		m.tasks.spawn(func() { w.keepLayer(m.ctx, c, inside, made, attrs) })
+		m.tasks.spawn(func() {
+			ctx, cancel := context.WithTimeout(m.ctx, keepTime)
+			defer cancel()
+			w.keepLayer(ctx, c, inside, made, attrs)
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 // no session there begins with a layer is an errors.ErrUnsupported.
 func (w *workspaces) Promote(ctx context.Context, c store.Container, inside Inside, session string) error {
 	m := w.m
-	made, err := inside.Promote(ctx, agent.Promotion{Session: session, Env: m.cfg.Env}, func(step agent.Progress) { m.cfg.OnProgress(c, step.Phase) })
+	bounded, cancel := context.WithTimeout(ctx, 2*cmp.Or(w.PrepareOf(c.SharingKey.Repository).Timeout, agent.DefaultPrepareTimeout)+spareTime)
+	defer cancel()
+	made, err := inside.Promote(bounded, agent.Promotion{Session: session, Env: m.cfg.Env}, func(step agent.Progress) { m.cfg.OnProgress(c, step.Phase) })
 	switch {
 	case err != nil:
 		return err
@@ -24,7 +27,11 @@ func (w *workspaces) Promote(ctx context.Context, c store.Container, inside Insi
 	w.prepared.Add(1)
 	m.cfg.Logger.Info("what a session has installed is promoted", append(attrs, "session", session, "commit", made.Commit, "bytes", made.Bytes, "took", made.Took)...)
 	m.cfg.OnPrepared(c, Prepared{Commit: made.Commit, Took: made.Took, Bytes: made.Bytes, Session: session})
-	grown(context.WithoutCancel(ctx), m, c, made.Size, attrs)
-	m.tasks.spawn(func() { w.keepLayer(m.ctx, c, inside, made, attrs) })
+	m.tasks.spawn(func() {
+		ctx, cancel := context.WithTimeout(m.ctx, keepTime)
+		defer cancel()
+		grown(ctx, m, c, made.Size, attrs)
+		w.keepLayer(ctx, c, inside, made, attrs)
+	})
 	return nil
 }
