@@ -71,6 +71,7 @@ func (p preparer) promote(ctx context.Context, rep reply, r agent.Promotion, pro
 	if made.Unshared = c.sharesCheckouts(); made.Unshared != "" {
 		return made, nil
 	}
+	s.since = time.Now() // it is in use
 	if s.begun.bare {
 		return made, errNotPromoted("the session began without a commit, or with a snapshot")
 	}

@@ -40,6 +40,7 @@ type task struct {
 	*world
 	name string
 	repo int
+	from *snapshotOf // with which its session begins; nil = with nothing
 }
 
 // will decides whether the task does something that it does with a probability.
@@ -55,6 +56,12 @@ func (t *task) request() berth.SessionRequest {
 		r.Branch = "nowhere"
 	} else if t.will(0.1, "tag") {
 		r.Branch = tag
+	}
+	if t.plan.keeps {
+		r.Env["OWN"] = ownSecret
+	}
+	if t.from != nil {
+		r.Snapshot, r.Branch = t.from.name, ""
 	}
 	if t.will(0.1, "has a lifetime") {
 		r.MaxLifetime = d.upTo(2*time.Minute, t.name, "lifetime") + time.Second
@@ -75,6 +82,7 @@ func (t *task) live() {
 			t.rules.broken("bad input gave %v", err)
 		}
 	}
+	t.choose()
 	if t.will(0.1, "terminated while it is created") {
 		t.actors.Go(t.saboteur)
 	}
@@ -85,6 +93,8 @@ func (t *task) live() {
 	if s == nil {
 		return
 	}
+	t.begins(s)
+	t.keep(s)
 	hold := d.life(t.plan.median, t.name, "life")
 	if t.will(0.2, "nods off") { // the user returns when the lease is about to end
 		idle := t.plan.config.SessionIdleTimeout
@@ -134,6 +144,7 @@ func (t *task) create(who string) *berth.Session {
 			return s
 		}
 		t.rules.failed(t, r, err)
+		t.unkept(err)
 		if gaveUp {
 			t.trace.saw("a caller gave up")
 			return nil

@@ -78,6 +78,7 @@ type plan struct {
 	revokes  bool          // users lose what they have on a repository, now and then
 
 	prepare preparing
+	keeps   bool // there is a Config.Snapshots
 
 	authorizes, teams, walled bool // the host has a Config.Authorize, Sharing.Key, EgressFor
 	onEnd                     bool // and a Config.OnEnd
@@ -106,6 +107,7 @@ func newPlan(seed uint64) plan {
 	p.drawHost()
 	p.drawWarmth()
 	p.drawPrepare()
+	p.drawKept()
 	if d.chance(0.1, "no trouble") {
 		return p
 	}

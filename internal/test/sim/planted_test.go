@@ -138,6 +138,8 @@ var planted = []struct {
 	{"a planner forgets what those before it have learned", []edit{{"internal/usage/accountant.go",
 		"known, err := store.Find[*store.Demand](tx, key)", "known, err := (*store.Demand)(nil), error(nil)"}}},
 	{"sessions do not begin with what was prepared", []edit{{"internal/session/open.go", "Prepare: o.prep.what,", "Prepare: orchestrator.Prepare{},"}}},
+	{"sessions do not begin with what was kept", []edit{{"internal/session/restore.go", "if o.base == nil {\n		return checkout, nil", "if o.base == nil || true {\n		return checkout, nil"}}},
+	{"what is promoted is not looked at", []edit{{"agent/leak/leak.go", "if common[text] {", "if common[text] || true {"}}},
 	{"a call to an engine has no deadline", []edit{{"orchestrator/remove.go",
 		"ctx, cancelCall := context.WithTimeout(ctx, k.m.cfg.CallTimeout)", "ctx, cancelCall := context.WithCancel(ctx)"}}},
 }

@@ -49,14 +49,14 @@ func (w *world) run(ctx context.Context, c fake.Command) int {
 	if c.Args[0] == prepareCommand {
 		return w.preparation(ctx, c)
 	}
-	if !w.plan.prepare.on {
+	if !w.plan.prepare.on && !w.plan.keeps {
 		return work(ctx, c)
 	}
 	switch got, err := c.Files.Read(mark); {
 	case err != nil:
 	case bytes.Equal(got, []byte(c.Container)):
 		w.trace.saw("a session began with a prepared workspace")
-	case !bytes.Equal(got, []byte(c.Session)):
+	case !w.rules.kept.allows(c.Session, c.Container, string(got)):
 		w.rules.broken("session %s in %s begins with what is of %s", c.Session, c.Container, got)
 	}
 	c.Files.Write(mark, []byte(c.Session)) // which no other session may see

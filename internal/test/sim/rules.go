@@ -35,6 +35,7 @@ type rules struct {
 	bill   *billing
 	empty  *empties
 	lasts  lasts
+	kept   *kept
 }
 
 func newRules(w *world) *rules {
@@ -45,6 +46,7 @@ func newRules(w *world) *rules {
 	r.lasts.done, r.lasts.since = make(map[string]bool), make(map[string]time.Time)
 	r.calls, r.fair, r.quotas = newCalls(r), newFair(r), newQuotas(r)
 	r.empty = &empties{rules: r, warm: make(map[string]bool)}
+	r.kept = &kept{work: make(map[owned][]snapshotOf), began: make(map[string]string), promoted: make(map[string]string)}
 	r.calls.plantMachines()
 	return r
 }

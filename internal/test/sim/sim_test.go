@@ -85,6 +85,8 @@ var rare = []string{
 	"OnEnd", "OnEnd was cut off", "a session reached its MaxLifetime",
 	"a container is warm", "container warm", "the planner keeps a container warm",
 	"workspace prepared", "a session began with a prepared workspace", "a preparation failed",
+	"a session's work was kept", "a session's work was not kept", "a session began with what was kept", "a session was promoted",
+	"a session was not promoted", "a call of the store of snapshots failed",
 }
 
 func TestSeeds(t *testing.T) {

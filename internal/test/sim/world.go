@@ -22,6 +22,7 @@ type world struct {
 	plan    plan
 	meddler *meddler
 	store   *memstore.Store // the store itself, without faults
+	kept    *fake.Snapshots
 	cloud   *fake.Cloud
 	engine  *fake.Engine
 	rules   *rules
@@ -65,6 +66,7 @@ func newWorld(t *testing.T, p plan) *world {
 			Fetch: time.Second, Open: time.Second, Close: 500 * time.Millisecond, Exec: 10 * time.Millisecond,
 		},
 	})
+	w.kept = fake.NewSnapshots(fake.SnapshotOptions{})
 	w.rules = newRules(w)
 	w.meddler.called, w.meddler.acted, w.meddler.callsRest = w.rules.calls.call, w.rules.acted, w.callsRest
 	w.replicas = make([]*replica, p.replicas)
@@ -86,6 +88,9 @@ func (w *world) start(slot int) {
 		cfg.Store = &faultyStore{Store: w.store, world: w, replica: name}
 		if w.plan.armed[clocks] {
 			cfg.Store = storetest.Skew(cfg.Store, func() time.Duration { return w.clockOf(name) })
+		}
+		if w.plan.keeps {
+			cfg.Snapshots = keptStore{w.kept, w, name}
 		}
 		cfg.OnEvent = w.trace.event
 		host{w, name}.install(&cfg)
