@@ -184,7 +184,7 @@ type Given struct {
 }
 
 // maxGiven bounds the bytes of all values.
-const maxGiven = 1 << 20
+const maxGiven = 256 << 10
 
 // Add remembers a value.
 func (g *Given) Add(what, text string) {
