@@ -226,9 +226,9 @@ func (s *Session) KeepAlive(ctx context.Context) error {
 //
 // ctx bounds the dialling only. The connection has the methods of a net.TCPConn for deadlines and for closing one direction (CloseWrite).
 // It outlasts short interruptions of the network: no byte is lost or comes twice. Read returns io.EOF only if the server has closed the
-// connection or has ended. If the connection is lost, because the session or the container ended, the instance was lost, or the Provider was
-// closed, Read and Write return that as an error. While it is open, it renews the session's lease, as a running command does. A session
-// may have 1024 connections at a time.
+// connection or has ended. If the connection is lost, Read and Write say why with an error: that of Session.Err, if the session or the
+// container ended or the instance was lost; ErrClosed, if the Provider was closed. While it is open, it renews the session's lease, as a
+// running command does. A session may have 1024 connections at a time.
 //
 // syscall.ECONNREFUSED: the session does not listen there. If the session has ended, the error is that of Session.Err;
 // ErrSessionStarting; ErrUnavailable: the agent has not answered for 30 s; errors.ErrUnsupported: the container runs an agent of an older
@@ -250,6 +250,7 @@ func (s *Session) Dial(ctx context.Context, network, address string) (_ net.Conn
 			close(ended)
 			return h.asked(ctx, "dial "+address, err)
 		}
+		made.Explain(func(err error) error { return plain.Error(h.Explain(context.Background(), err)) })
 		conn = made
 		return nil
 	})

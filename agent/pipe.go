@@ -18,6 +18,9 @@ type Conn struct {
 	once   sync.Once
 	closed chan struct{} // closed by Close
 
+	explain             func(error) error // see Explain
+	readOnce, writeOnce sync.Once         // of the calls of explain
+
 	mu         sync.Mutex // protects what follows
 	readError  error      // why in ends, if that is not the end of what was written
 	writeError error      // why out is not read any more
@@ -49,11 +52,11 @@ func (c *Conn) Read(b []byte) (int, error) {
 		return n, nil
 	case errors.Is(err, io.ErrClosedPipe):
 		err = net.ErrClosed
+		if lost := c.why(&c.readError, &c.readOnce); lost != nil && !c.isClosed() { // both sides were ended
+			err = lost
+		}
 	case errors.Is(err, io.EOF):
-		c.mu.Lock()
-		err = c.readError
-		c.mu.Unlock()
-		if err == nil {
+		if err = c.why(&c.readError, &c.readOnce); err == nil {
 			return n, io.EOF
 		}
 	}
@@ -67,10 +70,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	}
 	n, err := c.out.Write(b)
 	if errors.Is(err, io.ErrClosedPipe) {
-		c.mu.Lock()
-		err = c.writeError
-		c.mu.Unlock()
-		if err == nil {
+		if err = c.why(&c.writeError, &c.writeOnce); err == nil {
 			err = net.ErrClosed
 		}
 	}
@@ -79,6 +79,30 @@ func (c *Conn) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// why returns the error with which the other side has ended the reading or the writing; nil = it has not, or with io.EOF.
+func (c *Conn) why(lost *error, once *sync.Once) error {
+	read := func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return *lost
+	}
+	err := read()
+	if err == nil || c.explain == nil {
+		return err
+	}
+	once.Do(func() {
+		explained := c.explain(err)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		*lost = explained
+	})
+	return read()
+}
+
+// Explain makes Read and Write return what fn returns for the error with which the other side has ended the connection. It is called
+// before the first Read or Write. fn is called at most once for each of the two, and may block.
+func (c *Conn) Explain(fn func(error) error) { c.explain = fn }
 
 func (c *Conn) failed(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.remote.Network(), Source: c.local, Addr: c.remote, Err: err}
@@ -92,6 +116,15 @@ func (c *Conn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	c.stopReading(errReset)
 	return c.out.Close()
+}
+
+func (c *Conn) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // Closed returns a channel that is closed by Close.

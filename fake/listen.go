@@ -171,7 +171,7 @@ func (i *inside) hold(near *agent.Conn, l *listener, d agent.Dial) {
 	case <-near.Closed():
 	case <-i.done:
 	case <-l.process.ended:
-		near.Peer().Break(syscall.ECONNRESET)
+		near.Peer().Break(i.whyEnded())
 		select { // it is open until its caller closes it
 		case <-near.Closed():
 		case <-i.done:
@@ -189,6 +189,14 @@ func (i *inside) hold(near *agent.Conn, l *listener, d agent.Dial) {
 	if d.Ended != nil {
 		d.Ended()
 	}
+}
+
+// whyEnded returns why a connection is lost whose server has ended.
+func (i *inside) whyEnded() error {
+	n := i.container.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return cmp.Or(i.alive(), error(syscall.ECONNRESET))
 }
 
 // Ports implements [orchestrator.Inside].

@@ -149,11 +149,14 @@ func TestAnOpenConnectionKeepsTheSession(t *testing.T) {
 
 // TestALostConnectionIsNoEnd: a reader must not take what it has for the whole.
 func TestALostConnectionIsNoEnd(t *testing.T) {
-	for name, end := range map[string]func(w *world.World, s *berth.Session){
-		"container killed":   func(w *world.World, s *berth.Session) { w.Engine.KillContainer(s.Info().Container.Name) },
-		"session terminated": func(w *world.World, s *berth.Session) { w.TerminateSession(w.T.Context(), s.ID()) },
-		"instance lost":      func(w *world.World, s *berth.Session) { w.Cloud.Vanish(s.Info().Instance.ID) },
-		"Provider closed":    func(w *world.World, s *berth.Session) { w.Close() },
+	for name, c := range map[string]struct {
+		end  func(w *world.World, s *berth.Session)
+		want error // nil = any but io.EOF: the server is gone before the instance is given up
+	}{
+		"container killed":   {func(w *world.World, s *berth.Session) { w.Engine.KillContainer(s.Info().Container.Name) }, berth.ErrContainerLost},
+		"session terminated": {func(w *world.World, s *berth.Session) { w.TerminateSession(w.T.Context(), s.ID()) }, berth.ErrTerminated},
+		"instance lost":      {func(w *world.World, s *berth.Session) { w.Cloud.Vanish(s.Info().Instance.ID) }, nil},
+		"Provider closed":    {func(w *world.World, s *berth.Session) { w.Close() }, berth.ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			world.RunShell(t, func(t *testing.T, w *world.World, s *berth.Session) {
@@ -164,12 +167,12 @@ func TestALostConnectionIsNoEnd(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer conn.Close()
-				end(w, s)
-				if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+				c.end(w, s)
+				if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || c.want != nil && !errors.Is(err, c.want) {
 					t.Errorf("Read: %v", err)
 				}
-				if _, err := conn.Write([]byte("x")); err == nil {
-					t.Error("Write succeeds")
+				if _, err := conn.Write([]byte("x")); err == nil || c.want != nil && !errors.Is(err, c.want) {
+					t.Errorf("Write: %v", err)
 				}
 			})
 		})

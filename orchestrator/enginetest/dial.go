@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -145,5 +146,20 @@ var dialCases = []testCase{{
 		f.wantErr("Read", err, agent.ErrClosed)
 		_, err = conn.Write([]byte("x"))
 		f.wantErr("Write", err, agent.ErrClosed)
+	},
+}, {
+	rule: "a connection whose session ends is lost, and not at its end",
+	test: func(f *fixture) {
+		_, in, s := f.opened()
+		f.said(in, agent.Command{Session: s.ID, Args: cmdServe}, "")
+		conn := f.dial(in, agent.Dial{Session: s.ID, Network: "tcp", Address: serveAddress})
+		defer conn.Close()
+		conn.Explain(func(err error) error { return fmt.Errorf("explained: %w", err) })
+		if err := in.CloseSession(f.ctx, s.ID, s.UID); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := io.ReadAll(conn); err == nil || !strings.Contains(err.Error(), "explained: ") {
+			f.Errorf("Read: %v; want an error that is explained", err)
+		}
 	},
 }}

@@ -170,6 +170,7 @@ func (ls *lines) hangUp(of *session) {
 	}
 	ls.commands.mu.Unlock()
 	for _, c := range over {
+		c.out.drop()
 		ls.commands.end(c.id, true)
 	}
 }

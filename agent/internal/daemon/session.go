@@ -315,6 +315,7 @@ func (d *Daemon) stop(ctx context.Context, s *session) error {
 	d.sessions.mu.Unlock()
 	s.office.Close()
 	s.ssh.Close()
+	d.commands.lines.hangUp(s) // before its servers end, or the clients would take what they have for the whole
 	if s.room != nil {
 		if err := s.room.Close(ctx); err != nil { // also ends the starts that are under way
 			return err
