@@ -125,6 +125,9 @@ func (c *Config) keeper(of naming.Repository) gitwork.Keeper {
 func (s *Session) keeper() gitwork.Keeper {
 	cfg, info := &s.p.cfg, s.Info()
 	k := cfg.keeper(info.Repository)
+	k.Refused = func(err error) {
+		s.p.failures.Report("the work of a session could not be pushed, and is kept in a snapshot", err, "session", s.id, "task", info.TaskID)
+	}
 	if cfg.SaveWork == SaveWhole {
 		k.Pack = func(ctx context.Context, name orchestrator.SnapshotName, branch string) error {
 			header := snapshot.Header{

@@ -39,6 +39,7 @@ type Keeper struct {
 	Repository string
 	Snapshots  orchestrator.SnapshotStore // nil = there is none
 	Branches   bool                       // it is pushed to branches. If that fails, or without it, it is put into Snapshots
+	Refused    func(error)                // called, unless nil, if the push fails and the work is put into Snapshots instead
 	// Pack, unless nil, stores all that a session has under a name, in place of a patch. branch is the one that is checked out
 	Pack func(ctx context.Context, name orchestrator.SnapshotName, branch string) error
 }
@@ -68,8 +69,12 @@ func (k Keeper) Keep(ctx context.Context, r Repository, task string) (where stri
 		pushed = err
 	}
 	where, err = k.put(ctx, r, task, subject)
-	if err != nil && pushed != nil {
+	switch {
+	case pushed == nil:
+	case err != nil:
 		err = errors.Join(pushed, err)
+	case where != "" && k.Refused != nil:
+		k.Refused(pushed)
 	}
 	return where, err
 }

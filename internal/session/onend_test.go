@@ -246,6 +246,9 @@ func TestSaveWork(t *testing.T) {
 				if unsaved := errors.Is(s.Err(), berth.ErrUnsaved); unsaved != (name == "neither") || unsaved && !strings.Contains(s.Err().Error(), "refused by a rule") {
 					t.Error(s.Err())
 				}
+				if failed := w.Stats().Errors; (failed == 1) != c.refuse { // also that of a push whose work is in a snapshot
+					t.Errorf("%d failures are told", failed)
+				}
 				if told := w.Events(berth.EventWorkSaved); (len(told) == 1) != (c.saved != "") {
 					t.Errorf("%+v", told)
 				}
