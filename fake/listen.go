@@ -171,7 +171,7 @@ func (i *inside) hold(near *agent.Conn, l *listener, d agent.Dial) {
 	case <-near.Closed():
 	case <-i.done:
 	case <-l.process.ended:
-		near.Peer().Break(i.whyEnded())
+		near.Peer().Break(serverEnded(i))
 		select { // it is open until its caller closes it
 		case <-near.Closed():
 		case <-i.done:
@@ -191,8 +191,8 @@ func (i *inside) hold(near *agent.Conn, l *listener, d agent.Dial) {
 	}
 }
 
-// whyEnded returns why a connection is lost whose server has ended.
-func (i *inside) whyEnded() error {
+// serverEnded returns why a connection is lost whose server has ended.
+func serverEnded(i *inside) error {
 	n := i.container.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
