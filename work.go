@@ -163,7 +163,8 @@ func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome
 	defer stop()
 	defer s.own.shut()
 	saving, cancel := ctx, func() {}
-	if u.p.cfg.keepsLost() {
+	keeps := u.p.cfg.keepsLost() && r.End.Reason != store.EndInterrupted // else nothing stays on the instance
+	if keeps {
 		saving, cancel = context.WithTimeoutCause(ctx, u.p.cfg.EndTimeout/4*3, errThreeQuarters)
 	}
 	defer cancel()
@@ -183,7 +184,7 @@ func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome
 	if len(failed) == 0 {
 		return out
 	}
-	if u.p.cfg.keepsLost() {
+	if keeps {
 		where := "instance " + r.Instance
 		if err := s.keepLost(ctx, r.SharingKey); err != nil {
 			failed = append(failed, fmt.Errorf("Config.KeepLost: %w", err))

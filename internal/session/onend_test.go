@@ -13,6 +13,7 @@ import (
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/fake"
 	"github.com/berth-go/berth/internal/test/world"
+	"github.com/berth-go/berth/orchestrator"
 	"github.com/berth-go/berth/work"
 )
 
@@ -100,6 +101,28 @@ func TestOnEnd(t *testing.T) {
 					t.Errorf("calls: %v, patch: %s", &called, patch)
 				}
 			})
+		})
+	}
+}
+
+// TestLostWorkStaysOnInstancesThatStay: KeepLost keeps what OnEnd could not save, and nothing on an instance that the cloud takes back.
+func TestLostWorkStaysOnInstancesThatStay(t *testing.T) {
+	for name, end := range map[string]func(w *world.World, s *berth.Session){
+		"kept": func(w *world.World, s *berth.Session) { w.Terminate(s) },
+		"": func(w *world.World, s *berth.Session) {
+			w.Cloud.Reclaim(w.InstanceRecords()[0].ID, 2*time.Minute)
+			world.After(time.Minute)
+		},
+	} {
+		fails := func(context.Context, *berth.Session, berth.EndReason) error { return errors.New("the bucket is full") }
+		world.Run(t, world.Setup{Config: berth.Config{OnEnd: fails, KeepLost: orchestrator.Retention{MaxCount: 2}}}, func(t *testing.T, w *world.World) {
+			s := w.Create("t", world.RepoA)
+			end(w, s)
+			<-s.Done()
+			info, err := s.Refresh(t.Context())
+			if kept := strings.HasPrefix(info.Saved, "instance "); err != nil || kept != (name == "kept") || kept != strings.Contains(s.Err().Error(), "kept on") || !errors.Is(s.Err(), berth.ErrUnsaved) {
+				t.Errorf("%q: %q, %v, %v", name, info.Saved, s.Err(), err)
+			}
 		})
 	}
 }
