@@ -26,7 +26,7 @@ const (
 	EventProgress      EventType = "progress"       // of a container's start and fetch, or of a pull of its image; Message says how far
 	EventSessionActive EventType = "session active" // CreateSession is about to return the session
 	EventSessionEnded  EventType = "session ended"  // Err says why
-	EventWorkSaved     EventType = "work saved"     // by Config.SaveWork; Message says where: "branch NAME" or "snapshot NAME"
+	EventWorkSaved     EventType = "work saved"     // by Config.SaveWork or KeepLost; Message says where, as SessionInfo.Saved
 	// EventOutOfMemory: a command did not succeed, and its session or container ran out of memory while it ran. Err is the
 	// command's *ExitError. Without a SessionID: the container died of it, and there is an EventContainerLost, too
 	EventOutOfMemory    EventType = "out of memory"
