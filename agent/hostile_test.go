@@ -145,7 +145,7 @@ func TestRepositoriesThatAttackGit(t *testing.T) {
 				if config, err := os.ReadFile(filepath.Join(top, "small/.git/config")); err != nil || bytes.Contains(config, []byte("fsmonitor")) || !bytes.Contains(config, []byte("[protocol \"file\"]\n\tallow = \"user\"")) {
 					t.Errorf("%s, %s: the configuration is %q, %v", name, server, config, err)
 				}
-				if entries, _ := os.ReadDir(top); len(entries) != 4 { // with the home, tmp, and a copy of the index for snapshots
+				if entries, _ := os.ReadDir(top); len(entries) != 5 { // with the home, tmp, known hosts, and a copy of the index for snapshots
 					t.Errorf("%s, %s: beside the checkout there is %v", name, server, entries)
 				}
 				r.CloseSession(testContext(t), id, uid)

@@ -240,7 +240,7 @@ func TestAFetchThatNobodyWaitsForIsEnded(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	r.session(t, "s", 10001)
-	if out, _ := r.run(t, "s", "pgrep -l git; ls -A "+a.Dir+"/mirror"); out != ".anonymous\n.caches\n.fetched\n.guests\n.home\n.prepared\nrepo.git\n" {
+	if out, _ := r.run(t, "s", "pgrep -l git; ls -A "+a.Dir+"/mirror"); out != ".anonymous\n.caches\n.fetched\n.guests\n.home\n.lost\n.prepared\nrepo.git\n" {
 		t.Errorf("left: %s", out)
 	}
 }
