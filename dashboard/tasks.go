@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -220,7 +221,7 @@ type taskView struct {
 	Remote    string            `json:"remote"`
 	Commit    string            `json:"commit,omitempty"`   // with which it began
 	Snapshot  string            `json:"snapshot,omitempty"` // the ID of the one with which it began
-	Restored  string            `json:"restored,omitempty"` // the task with whose saved work it began
+	Restored  string            `json:"restored,omitempty"` // the task, or the ID of the session, with whose saved work it began
 	Lifetime  seconds           `json:"max_lifetime,omitempty"`
 	Labels    map[string]string `json:"labels"`
 	Trace     string            `json:"trace_id,omitempty"`
@@ -246,7 +247,7 @@ func (m *model) one(sc scope, id string, now time.Time) *taskView {
 		Commit: t.Commit, Snapshot: t.Snapshot, Lifetime: seconds(t.MaxLifetime),
 	}
 	if t.Restored {
-		v.Restored = t.Restore
+		v.Restored = cmp.Or(t.Restore, t.RestoreKept)
 	}
 	if in := sc.instances[t.Instance]; in != nil {
 		v.CloudID, v.Address, v.Isolation = in.CloudID, in.Address, string(in.Isolation)

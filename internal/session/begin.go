@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/store"
@@ -39,10 +38,9 @@ func (o *opening) enterKept(ctx context.Context, attached bool) (agent.Checkout,
 	if err != nil {
 		return checkout, err
 	}
-	begun := time.Now()
-	_, err = o.inside.BringWork(ctx, o.r.RestoreKept, o.s.ID)
-	o.phases.Checkout += time.Since(begun)
-	if err != nil {
+	restoring, done := o.restoring(ctx)
+	_, err = o.inside.BringWork(restoring, o.r.RestoreKept, o.s.ID)
+	if done(err); err != nil {
 		return checkout, o.failKept(ctx, err)
 	}
 	checkout.Branch, o.s.Restored = kept.Branch, true

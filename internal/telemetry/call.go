@@ -39,6 +39,7 @@ type calls struct {
 	connect, probe, ensure, inventory, remove, removeMirror, removeResource, attach, purge, prefetch *call
 	fetch, open, closeSession, sessions, idle, renew, start, commands                                *call
 	fillCaches, prepareWorkspace, attachCommand, dial, ports, answer                                 *call
+	keepWork, bringWork, promote                                                                     *call
 }
 
 func (c *calls) init(t *Telemetry) {
@@ -62,7 +63,7 @@ func (c *calls) init(t *Telemetry) {
 		"prefetch": &c.prefetch, "fetch": &c.fetch, "open": &c.open, "close_session": &c.closeSession, "sessions": &c.sessions,
 		"idle": &c.idle, "renew": &c.renew, "start": &c.start, "commands": &c.commands,
 		"fill_caches": &c.fillCaches, "prepare": &c.prepareWorkspace, "attach_command": &c.attachCommand, "dial": &c.dial,
-		"ports": &c.ports, "answer_question": &c.answer,
+		"ports": &c.ports, "answer_question": &c.answer, "keep_work": &c.keepWork, "bring_work": &c.bringWork, "promote": &c.promote,
 	} {
 		*of = t.call(t.instruments.engine, "berth.engine", name)
 	}

@@ -88,6 +88,30 @@ func (i *measuredInside) Prepare(ctx context.Context, p agent.Preparation, progr
 	return made, err
 }
 
+// Promote implements orchestrator.Inside.
+func (i *measuredInside) Promote(ctx context.Context, p agent.Promotion, progress func(agent.Progress)) (agent.Prepared, error) {
+	ctx, r := i.t.calls.promote.begin(ctx)
+	made, err := i.Inside.Promote(ctx, p, progress)
+	r.end(err)
+	return made, err
+}
+
+// KeepWork implements orchestrator.Inside.
+func (i *measuredInside) KeepWork(ctx context.Context, k agent.Keep) (agent.Kept, error) {
+	ctx, r := i.t.calls.keepWork.begin(ctx)
+	kept, err := i.Inside.KeepWork(ctx, k)
+	r.end(err)
+	return kept, err
+}
+
+// BringWork implements orchestrator.Inside.
+func (i *measuredInside) BringWork(ctx context.Context, kept, into string) (agent.Kept, error) {
+	ctx, r := i.t.calls.bringWork.begin(ctx)
+	brought, err := i.Inside.BringWork(ctx, kept, into)
+	r.end(err)
+	return brought, err
+}
+
 // AttachCommand implements orchestrator.Inside. The command itself counts where it was started.
 func (i *measuredInside) AttachCommand(ctx context.Context, a agent.Attach) (orchestrator.Process, agent.Attached, error) {
 	ctx, r := i.t.calls.attachCommand.begin(ctx)

@@ -44,6 +44,7 @@ var calls = map[string]func(ctx context.Context, on *trial, text string) error{
 		}
 		return both(on.Revoke(ctx, text, ""), on.Revoke(ctx, "nobody", text))
 	},
+	"Provider.Promote": func(ctx context.Context, on *trial, text string) error { return on.Promote(ctx, text) },
 	"Provider.Warm": func(ctx context.Context, on *trial, text string) error {
 		until := time.Now().Add(time.Minute)
 		return both(on.Warm(ctx, text, "", until), on.Warm(ctx, world.RepoB, text, until))
