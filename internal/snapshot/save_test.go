@@ -25,7 +25,7 @@ func TestASessionForgesNoHeader(t *testing.T) {
 		"no end":            {strings.Repeat("x", 1<<20), false},
 	} {
 		header := snapshot.Header{Name: "monday", User: "u"}
-		_, err := snapshot.Put(t.Context(), store, strings.NewReader(c.head+"\nrest"), id, &header)
+		_, err := snapshot.Put(t.Context(), store, strings.NewReader(c.head+"\nrest"), snapshot.Of(id), &header)
 		if (err == nil) != c.ok || err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
 			t.Errorf("%s: %v", name, err)
 		}
