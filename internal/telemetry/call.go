@@ -39,7 +39,7 @@ type calls struct {
 	connect, probe, ensure, inventory, remove, removeMirror, removeResource, attach, purge, prefetch *call
 	fetch, open, closeSession, sessions, idle, renew, start, commands                                *call
 	fillCaches, prepareWorkspace, attachCommand, dial, ports, answer                                 *call
-	keepWork, bringWork, promote                                                                     *call
+	keepWork, bringWork, promote, layer, putLayer                                                    *call
 }
 
 func (c *calls) init(t *Telemetry) {
@@ -64,6 +64,7 @@ func (c *calls) init(t *Telemetry) {
 		"idle": &c.idle, "renew": &c.renew, "start": &c.start, "commands": &c.commands,
 		"fill_caches": &c.fillCaches, "prepare": &c.prepareWorkspace, "attach_command": &c.attachCommand, "dial": &c.dial,
 		"ports": &c.ports, "answer_question": &c.answer, "keep_work": &c.keepWork, "bring_work": &c.bringWork, "promote": &c.promote,
+		"layer": &c.layer, "put_layer": &c.putLayer,
 	} {
 		*of = t.call(t.instruments.engine, "berth.engine", name)
 	}

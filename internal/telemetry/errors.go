@@ -66,6 +66,7 @@ var errorTypes = []struct {
 	{agent.ErrUnknownCommand, "unknown_command"},
 	{agent.ErrNothingKept, "nothing_kept"},
 	{agent.ErrNotPromoted, "not_promoted"},
+	{agent.ErrNoLayer, "no_layer"},
 	{agent.ErrNotExecutable, "not_executable"},
 	{agent.ErrAddressRefused, "address_refused"},
 

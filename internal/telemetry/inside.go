@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"io"
 	"syscall"
 	"time"
 
@@ -92,6 +93,22 @@ func (i *measuredInside) Prepare(ctx context.Context, p agent.Preparation, progr
 func (i *measuredInside) Promote(ctx context.Context, p agent.Promotion, progress func(agent.Progress)) (agent.Prepared, error) {
 	ctx, r := i.t.calls.promote.begin(ctx)
 	made, err := i.Inside.Promote(ctx, p, progress)
+	r.end(err)
+	return made, err
+}
+
+// Layer implements orchestrator.Inside.
+func (i *measuredInside) Layer(ctx context.Context, key, commit string, w io.Writer) error {
+	ctx, r := i.t.calls.layer.begin(ctx)
+	err := i.Inside.Layer(ctx, key, commit, w)
+	r.end(err)
+	return err
+}
+
+// PutLayer implements orchestrator.Inside.
+func (i *measuredInside) PutLayer(ctx context.Context, o agent.Offer, in io.Reader) (agent.Prepared, error) {
+	ctx, r := i.t.calls.putLayer.begin(ctx)
+	made, err := i.Inside.PutLayer(ctx, o, in)
 	r.end(err)
 	return made, err
 }
