@@ -69,12 +69,16 @@ func TestPromote(t *testing.T) {
 				if got := w.told(); got != "prepared;" {
 					t.Errorf("the host is told %q", got)
 				}
+				was := w.Stats().Prepared
 				for n := range 2 {
 					if got := w.start(fmt.Sprint("after", n), ""); got != "own mine" {
 						t.Errorf("a session begins with %q", got)
 					}
 					w.engine.Push(shop, "main")
 					time.Sleep(2 * time.Second) // MirrorMaxAge
+				}
+				if n := w.Stats().Prepared - was; n != 2 {
+					t.Errorf("%d sessions count as those that began with a layer", n)
 				}
 			})
 		})

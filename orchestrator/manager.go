@@ -97,7 +97,7 @@ type Stats struct {
 	Swept          int64 // helper containers, volumes and networks that a process had left behind, and that were removed
 	Errors         int64 // failed background calls to engines and the store; each is logged
 
-	Prepared        int64 // workspaces that were prepared
+	Prepared        int64 // workspaces that were prepared, also by Provider.Promote
 	PreparedStored  int64 // workspaces that were prepared by what Config.Snapshots had
 	PrepareFailures int64 // workspaces that could not be prepared; each is logged
 

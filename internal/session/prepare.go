@@ -49,13 +49,13 @@ func (o *opening) awaitPrepared(ctx context.Context) error {
 func (o *opening) prepared(checkout agent.Checkout) {
 	switch {
 	case o.base != nil:
-	case o.prep.what.IsZero():
-		kept := o.s.Start != store.StartAttached && o.cfg.Containers.KeepsLayers(o.s.SharingKey)
-		if checkout.Prepared == "" && kept && !o.prep.asked { // what was promoted on another instance
-			o.prepare()
-		}
 	case checkout.Prepared != "":
 		o.count.prepared.Add(1)
+	case o.prep.what.IsZero():
+		kept := o.s.Start != store.StartAttached && o.cfg.Containers.KeepsLayers(o.s.SharingKey)
+		if kept && !o.prep.asked { // what was promoted on another instance
+			o.prepare()
+		}
 	default:
 		o.count.unprepared.Add(1)
 		if !o.prep.asked {
