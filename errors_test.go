@@ -390,11 +390,8 @@ func TestAPlaceThatIsLostAgainAndAgain(t *testing.T) {
 			w.Engine.Fail(fake.Open, 1000, gone)
 			_, err := w.CreateSession(t.Context(), world.Request("t", world.RepoA))
 			failed, ok := errors.AsType[*berth.StartError](err)
-			if !ok || failed.Phase != "checkout" || !errors.Is(err, berth.ErrContainerLost) || errors.Is(err, berth.ErrOutOfMemory) != lacking {
-				t.Errorf("CreateSession: %v", err)
-			}
-			if !berth.Retryable(err) {
-				t.Errorf("it is not Retryable: %v", err)
+			if !ok || failed.Phase != "checkout" || !errors.Is(err, berth.ErrContainerLost) || errors.Is(err, berth.ErrOutOfMemory) != lacking || !berth.Retryable(err) {
+				t.Errorf("CreateSession, Retryable %v: %v", berth.Retryable(err), err)
 			}
 		})
 	}

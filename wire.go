@@ -76,18 +76,15 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 		return nil, fmt.Errorf("berth: cannot use the store: %w", err)
 	}
 	p := &Provider{cfg: cfg, id: id, store: st, calls: newGate(), events: &events{fn: cfg.OnEvent, telemetry: tel}}
+	up := upward{p}
 	credentials, err := cfg.credentials()
 	if err != nil {
 		return nil, err
 	}
-	proofs := access.NewCache(access.Mode(cfg.Access)) // of users' access to repositories
-	if !proofs.Needed() {
-		cfg.Logger.Warn("Config.Access is AccessAllowAll: each user may join what another user's credential has fetched, unless Config.Authorize refuses")
-	}
+	proofs := newProofs(cfg)
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.failures = loop.NewFailures(p.ctx, cfg.Logger)
 	p.events.failures = p.failures
-	up := upward{p}
 	p.replica = replica.New(replica.Config{
 		ID: id, Store: st, Settings: cfg.settings(), MaxContainers: cfg.MaxContainersPerRepository, ContainerIdleTimeout: cfg.ContainerIdleTimeout,
 		Sessions: up, WakePool: func() { p.pool.Wake() }, Renewed: tel.Renewed, Failures: p.failures, Logger: cfg.Logger,
@@ -125,6 +122,15 @@ func newProvider(ctx context.Context, cfg Config, st store.Store, launches launc
 	context.AfterFunc(p.ctx, tel.Observe(p.state))
 	startLoops(p)
 	return p, nil
+}
+
+// newProofs returns what is known of users' access to repositories.
+func newProofs(cfg Config) *access.Cache {
+	proofs := access.NewCache(access.Mode(cfg.Access))
+	if !proofs.Needed() {
+		cfg.Logger.Warn("Config.Access is AccessAllowAll: each user may join what another user's credential has fetched, unless Config.Authorize refuses")
+	}
+	return proofs
 }
 
 func poolConfig(p *Provider, tel *telemetry.Telemetry, launches launching) pool.Config {
