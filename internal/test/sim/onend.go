@@ -13,7 +13,7 @@ import (
 	"github.com/berth-go/berth/store"
 )
 
-// lasts has the sessions for which the host's OnEnd has returned in a living process, or has used up its time.
+// lasts has the sessions for which the host's OnEnd has returned in a process that has not crashed, or has used up its time.
 type lasts struct {
 	mu   sync.Mutex // protects done
 	done map[string]bool
@@ -33,14 +33,12 @@ func (h host) onEnd(ctx context.Context, s *berth.Session, why berth.EndReason) 
 	info := s.Info()
 	h.mustEnd(info, why)
 	defer func() {
-		if cause := context.Cause(ctx); cause == nil || errors.Is(cause, context.DeadlineExceeded) && h.alive(h.replica) {
-			if h.alive(h.replica) {
-				h.rules.lasts.mu.Lock()
-				h.rules.lasts.done[info.ID] = true
-				h.rules.lasts.mu.Unlock()
-			}
-		} else {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
 			h.trace.saw("OnEnd was cut off")
+		} else if !h.meddler.isDead(h.replica) { // one that is being closed may finish what is under way
+			h.rules.lasts.mu.Lock()
+			h.rules.lasts.done[info.ID] = true
+			h.rules.lasts.mu.Unlock()
 		}
 	}()
 	pause(ctx, h.plan.dice.upTo(5*time.Second, "on end", h.replica, info.TaskID))
