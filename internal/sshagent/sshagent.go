@@ -17,15 +17,20 @@ import (
 
 // Messages of the protocols.
 const (
+	listRequest     = 11
 	signRequest     = 13
 	userauthRequest = 50 // RFC 4252
 )
 
-// Signs reports whether a request wants a signature. Any other wants a list of keys.
+// Signs reports whether a request wants a signature.
 func Signs(request []byte) bool { return len(request) > 0 && request[0] == signRequest }
 
-// Answer lets an agent answer one request.
+// Answer lets an agent answer one request: for a list of keys, or for a signature. No other reaches it, whatever a container sends, for
+// it could add and remove keys.
 func Answer(keys agent.Agent, request []byte) ([]byte, error) {
+	if len(request) == 0 || request[0] != listRequest && request[0] != signRequest {
+		return nil, errors.New("the request is neither for a list of keys nor for a signature")
+	}
 	out := new(bytes.Buffer)
 	in := bytes.NewReader(append(binary.BigEndian.AppendUint32(nil, uint32(len(request))), request...))
 	err := agent.ServeAgent(keys, struct {

@@ -109,4 +109,12 @@ func TestAnswer(t *testing.T) {
 	if refused, err := sshagent.Answer(ring, sign(stranger.PublicKey(), "data")); err != nil || len(refused) != 1 || refused[0] != 5 {
 		t.Errorf("%q, %v", refused, err)
 	}
+	for _, request := range [][]byte{nil, {19}, {22, 0, 0, 0, 1, 'x'}, {27, 0, 0, 0, 0}} { // remove all keys, lock, an extension
+		if answer, err := sshagent.Answer(ring, request); err == nil {
+			t.Errorf("the request %v has the answer %v", request, answer)
+		}
+	}
+	if keys, err := ring.List(); err != nil || len(keys) != 1 {
+		t.Errorf("the keys are %v, %v", keys, err)
+	}
 }
