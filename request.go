@@ -43,7 +43,8 @@ type SessionRequest struct {
 	NewBranch string
 	// Restore is the ID of a task on the same repository, whose work was saved when its session ended: see Config.SaveWork. The checkout
 	// begins with it, on the branch that it had, in place of Branch. If nothing is saved, it is as without Restore, and
-	// SessionInfo.Restored is false. Whose task it was is the host application's concern. "" = none
+	// SessionInfo.Restored is false. What is in Config.Snapshots is found by those with whom Config.Sharing lets the user share, and a branch
+	// by all. Whose task it was is the host application's concern. "" = none
 	Restore string
 	// RestoreKept is the ID of a session whose work is kept on an instance: see Config.KeepLost. The checkout begins with it. It is a
 	// *StartError with agent.ErrNothingKept if the instance where the session starts does not have it. Whose session it was is the host

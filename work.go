@@ -117,14 +117,15 @@ const (
 )
 
 // keeper keeps the work of sessions on a repository.
-func (c *Config) keeper(of naming.Repository) gitwork.Keeper {
-	return gitwork.Keeper{Repository: of.String(), Snapshots: c.Snapshots, Branches: c.SaveWork == SaveToBranch}
+func (c *Config) keeper(s *store.Session) (gitwork.Keeper, error) {
+	scope, err := c.Sharing.snapshotScope(AccessRequest{UserID: s.UserID, Repository: s.SharingKey.Repository, Labels: s.Labels})
+	return gitwork.Keeper{Repository: s.SharingKey.Repository.String(), Scope: scope, Snapshots: c.Snapshots, Branches: c.SaveWork == SaveToBranch}, err
 }
 
 // keeper keeps the work of the session.
-func (s *Session) keeper() gitwork.Keeper {
+func (s *Session) keeper(r *store.Session) (gitwork.Keeper, error) {
 	cfg, info := &s.p.cfg, s.Info()
-	k := cfg.keeper(info.Repository)
+	k, err := cfg.keeper(r)
 	k.Refused = func(err error) {
 		s.p.failures.Report("the work of a session could not be pushed, and is kept in a snapshot", err, "session", s.id, "task", info.TaskID)
 	}
@@ -137,7 +138,7 @@ func (s *Session) keeper() gitwork.Keeper {
 			return err
 		}
 	}
-	return k
+	return k, err
 }
 
 // owned returns a handle for what is done with a session before it is active, or before its checkout is removed.
@@ -173,8 +174,11 @@ func (u upward) last(ctx context.Context, r *store.Session) (out session.Outcome
 		failed = append(failed, fmt.Errorf("Config.OnEnd: %w", err))
 	}
 	if u.p.cfg.SaveWork != SaveNothing {
-		where, err := s.keeper().Keep(saving, s.git(), r.TaskID)
-		if out.Saved = where; where != "" {
+		k, err := s.keeper(r)
+		if err == nil {
+			out.Saved, err = k.Keep(saving, s.git(), r.TaskID)
+		}
+		if where := out.Saved; where != "" {
 			u.p.events.saved(r, where)
 		}
 		if err != nil {
@@ -267,9 +271,18 @@ func guarded(ctx context.Context, s *Session, why EndReason, fn func(context.Con
 	return fn(ctx, s, why)
 }
 
+// openWork opens what is stored of the work of a task, for a session that is to have it; nil = nothing.
+func (u upward) openWork(ctx context.Context, s *store.Session, task string) (*gitwork.Saved, error) {
+	k, err := u.p.cfg.keeper(s)
+	if err != nil {
+		return nil, err
+	}
+	return k.Open(ctx, task)
+}
+
 // FindWork implements session.Work.
 func (u upward) FindWork(ctx context.Context, s *store.Session, task string) (session.Found, error) {
-	saved, err := u.p.cfg.keeper(s.SharingKey.Repository).Open(ctx, task)
+	saved, err := u.openWork(ctx, s, task)
 	switch {
 	case err != nil:
 		return session.Found{}, err
@@ -285,7 +298,7 @@ func (u upward) RestoreWork(ctx context.Context, r *store.Session, f session.Fou
 	if !f.Stored {
 		return s.git().Unsave(ctx)
 	}
-	saved, err := u.p.cfg.keeper(r.SharingKey.Repository).Open(ctx, f.Task)
+	saved, err := u.openWork(ctx, r, f.Task)
 	switch {
 	case err != nil:
 		return "", err

@@ -28,15 +28,16 @@ func SaveBranch(task string) string {
 	return "berth/save/" + name
 }
 
-// name returns the name of the snapshot of a task. Tasks of two repositories never have the same.
+// name returns the name of the snapshot of a task. Tasks of two repositories, or of users who share nothing, never have the same.
 func (k Keeper) name(task string) orchestrator.SnapshotName {
-	sum := sha256.Sum256([]byte(k.Repository + "\x00" + task))
+	sum := sha256.Sum256([]byte(k.Repository + "\x00" + k.Scope + "\x00" + task))
 	return orchestrator.SnapshotName{Kind: SnapshotWork, Key: fmt.Sprintf("%s-%x", task[:min(len(task), 40)], sum[:12])}
 }
 
 // A Keeper keeps the work of sessions that end.
 type Keeper struct {
 	Repository string
+	Scope      string                     // separates users who share nothing: see snapshot.Owner. What is on branches is not separated
 	Snapshots  orchestrator.SnapshotStore // nil = there is none
 	Branches   bool                       // it is pushed to branches. If that fails, or without it, it is put into Snapshots
 	Refused    func(error)                // called, unless nil, if the push fails and the work is put into Snapshots instead

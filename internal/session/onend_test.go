@@ -359,3 +359,29 @@ func TestNewBranch(t *testing.T) {
 		}
 	})
 }
+
+// TestSavedWorkIsNotFoundByOthers: those who share nothing do not find what was stored of each other's tasks.
+func TestSavedWorkIsNotFoundByOthers(t *testing.T) {
+	cfg := berth.Config{
+		Sharing: berth.Sharing{Tenant: "org"}, SaveWork: berth.SaveToSnapshots, Snapshots: fake.NewSnapshots(fake.SnapshotOptions{}),
+	}
+	world.Run(t, world.Setup{Config: cfg}, func(t *testing.T, w *world.World) {
+		create := func(task, org string) *berth.Session {
+			r := world.Request(task, world.RepoA)
+			r.Labels = map[string]string{"org": org}
+			if task != "t" {
+				r.Restore = "t"
+			}
+			return world.Create(t, w.Provider, r)
+		}
+		s := create("t", "one")
+		keepFile(t, s, "a.txt", "secret")
+		w.Terminate(s)
+		for org, finds := range map[string]bool{"one": true, "two": false} {
+			s := create("of-"+org, org)
+			if _, err := s.FS(t.Context()).ReadFile("a.txt"); s.Info().Restored != finds || (err == nil) != finds {
+				t.Errorf("%s: restored %v, %v", org, s.Info().Restored, err)
+			}
+		}
+	})
+}
