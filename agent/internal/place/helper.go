@@ -17,7 +17,7 @@ const knownHostsName = ".known_hosts"
 // agent's has answered. The session cannot enter the home yet.
 func (p *Places) configure(home, top string, s wire.Session) error {
 	hosts := filepath.Join(top, knownHostsName)
-	if err := os.WriteFile(hosts, []byte(gitremote.KnownHosts+s.KnownHosts), 0o644); err != nil {
+	if err := own(os.WriteFile(hosts, []byte(gitremote.KnownHosts+s.KnownHosts), 0o644), hosts, s.UID); err != nil {
 		return err
 	}
 	settings := "[core]\n\tsshCommand = " + quote("ssh "+gitremote.HostKeyOptions(hosts, s.KnownHosts)) + "\n"
