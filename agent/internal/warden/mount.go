@@ -119,11 +119,21 @@ const (
 	inRoot       = 16
 )
 
+// openTries bounds how often a path is opened. openat2 fails with EAGAIN if anything on the machine is renamed or mounted while it looks
+// at "..", and its manual page says to try again.
+const openTries = 1000
+
 // openPath opens a path below a directory, without any right to what it names.
 func openPath(dirfd int, path string, resolve uint64) (int, error) {
 	how := struct{ flags, mode, resolve uint64 }{oPath | syscall.O_CLOEXEC, 0, resolve}
 	p := cstring(path)
-	fd, err := call("openat2", sysOpenat2, at(dirfd), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how))
+	var fd uintptr
+	var err error
+	for range openTries {
+		if fd, err = call("openat2", sysOpenat2, at(dirfd), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how)); !errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+	}
 	runtime.KeepAlive(p)
 	if err != nil {
 		return -1, fmt.Errorf("/%s: %w", path, err)
