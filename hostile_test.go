@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	sshagent "golang.org/x/crypto/ssh/agent"
+
 	"github.com/berth-go/berth"
 	"github.com/berth-go/berth/agent"
 	"github.com/berth-go/berth/fake"
@@ -261,6 +263,12 @@ var configTexts = map[string]func(c *berth.Config, text string){
 	},
 	"Authorize's panic": func(c *berth.Config, text string) {
 		c.Authorize = func(context.Context, berth.AccessRequest) error { panic(text) }
+	},
+	"SSHAgent's error": func(c *berth.Config, text string) {
+		c.SSHAgent = func(context.Context, berth.CredentialRequest) (sshagent.Agent, error) { return nil, errors.New(text) }
+	},
+	"SSHAgent's panic": func(c *berth.Config, text string) {
+		c.SSHAgent = func(context.Context, berth.CredentialRequest) (sshagent.Agent, error) { panic(text) }
 	},
 	"UserLimitsFor's panic": func(c *berth.Config, text string) { c.UserLimitsFor = func(string) berth.UserLimits { panic(text) } },
 }
