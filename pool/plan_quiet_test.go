@@ -80,7 +80,11 @@ func drawToy(t *rapid.T, cfg Config) *toy {
 	}
 	for _, in := range w.instances {
 		obs := w.seen[in.ID]
-		obs.busy, obs.strikes, obs.healthy = false, 0, true
+		obs.busy, obs.strikes = false, 0
+		// An engine whose machine is not listed does not answer, and is missing from now on.
+		if _, obs.healthy = w.machines[in.ID]; !obs.healthy && obs.missing.IsZero() {
+			obs.missing = t0
+		}
 		w.seen[in.ID] = obs
 		in.Drain = in.Drain && in.State != ready
 	}
