@@ -98,6 +98,11 @@ func TestLocalContainerKilledFromOutside(t *testing.T) {
 	}
 }
 
+// awaitRemoval is a script that waits until the files of a uid are removed that no session can reach any more: that goes on behind an end.
+func awaitRemoval(uid string) string {
+	return "for i in $(seq 300); do find /sessions/.gone -uid " + uid + " 2>/dev/null | grep -q . || break; sleep 0.1; done; "
+}
+
 func TestLocalTerminateKillsEverything(t *testing.T) {
 	l := local.New(t, berth.Config{})
 	remote := l.Git.Create("org/r", gittest.Small())
@@ -115,7 +120,7 @@ func TestLocalTerminateKillsEverything(t *testing.T) {
 	if err := bomb.Wait(); err == nil { // killed with the session, or because it ran out of processes
 		t.Error("the fork bomb ended without an error")
 	}
-	left := l.Inside(keep.Info().Container.ID, "ps -eo uid,args | awk '$1 == "+uid+"'; find /tmp /var/tmp /dev/shm /sessions -uid "+uid+" 2>/dev/null; true")
+	left := l.Inside(keep.Info().Container.ID, awaitRemoval(uid)+"ps -eo uid,args | awk '$1 == "+uid+"'; find /tmp /var/tmp /dev/shm /sessions -uid "+uid+" 2>/dev/null; true")
 	if left != "" || uid == "" {
 		t.Errorf("left of the session:\n%s", left)
 	}

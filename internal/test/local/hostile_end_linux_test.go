@@ -59,7 +59,7 @@ func (s *scene) terminate(t *testing.T, v *berth.Session) {
 	if room == "" {
 		room = "room-" + id
 	}
-	left := s.Inside(container, "ps -eo uid,pid,args | awk '$1 == "+uid+"'; find /sessions /tmp /var/tmp /dev/shm -uid "+uid+" 2>/dev/null; ls -d /sessions/"+id+" /sys/fs/cgroup/*/"+room+" /sys/fs/cgroup/"+room+" 2>/dev/null; grep -c "+id+" /proc/mounts | grep -v '^0'")
+	left := s.Inside(container, awaitRemoval(uid)+"ps -eo uid,pid,args | awk '$1 == "+uid+"'; find /sessions /tmp /var/tmp /dev/shm -uid "+uid+" 2>/dev/null; ls -d /sessions/"+id+" /sys/fs/cgroup/*/"+room+" /sys/fs/cgroup/"+room+" 2>/dev/null; grep -c "+id+" /proc/mounts | grep -v '^0'")
 	if left != "" || uid == "" {
 		t.Errorf("left of the session of uid %q:\n%s", uid, left)
 	}
