@@ -1,9 +1,6 @@
 package agent_test
 
 import (
-	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -21,41 +18,18 @@ import (
 // sshServer is a server that lets nobody in. It returns its address, a line of known_hosts, and how many clients have trusted it.
 func sshServer(t *testing.T) (address, known string, trusted *atomic.Int64) {
 	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := &ssh.ServerConfig{PasswordCallback: func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, errors.New("no") }}
-	cfg.AddHostKey(signer)
 	trusted = new(atomic.Int64)
+	cfg := &ssh.ServerConfig{PasswordCallback: func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, errors.New("no") }}
 	cfg.AuthLogCallback = func(_ ssh.ConnMetadata, method string, _ error) {
 		if method == "none" { // with which each begins
 			trusted.Add(1)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { // ends with the connection
-				defer conn.Close()
-				ssh.NewServerConn(conn, cfg)
-			}()
-		}
-	}()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return l.Addr().String(), "[127.0.0.1]:" + port + " " + string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(signer.PublicKey()))) + "\n", trusted
+	address, known = serveSSH(t, cfg, func(conn net.Conn) {
+		defer conn.Close()
+		ssh.NewServerConn(conn, cfg)
+	})
+	return address, known, trusted
 }
 
 // TestKnownHostsOfSSH: a server whose key is not the known one gets no fetch, and neither does an unknown one, if hosts are named.

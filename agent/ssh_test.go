@@ -22,8 +22,8 @@ import (
 	answerer "github.com/berth-go/berth/internal/sshagent"
 )
 
-// gitOverSSH is a server of ssh that serves a repository to who has a key. It returns its port, and its line of known_hosts.
-func gitOverSSH(t *testing.T, dir string, user ssh.PublicKey) (port, known string) {
+// serveSSH lets a server with a new host key serve each connection. It returns its address, and its line of known_hosts.
+func serveSSH(t *testing.T, cfg *ssh.ServerConfig, serve func(net.Conn)) (address, known string) {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -33,12 +33,6 @@ func gitOverSSH(t *testing.T, dir string, user ssh.PublicKey) (port, known strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if string(key.Marshal()) != string(user.Marshal()) {
-			return nil, errors.New("no")
-		}
-		return nil, nil
-	}}
 	cfg.AddHostKey(signer)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -51,11 +45,25 @@ func gitOverSSH(t *testing.T, dir string, user ssh.PublicKey) (port, known strin
 			if err != nil {
 				return
 			}
-			go serveGit(conn, cfg, dir)
+			go serve(conn) // ends with the connection
 		}
 	}()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port, "[127.0.0.1]:" + port + " " + string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return l.Addr().String(), "[127.0.0.1]:" + port + " " + string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
+}
+
+// gitOverSSH is a server of ssh that serves a repository to who has a key. It returns its port, and its line of known_hosts.
+func gitOverSSH(t *testing.T, dir string, user ssh.PublicKey) (port, known string) {
+	t.Helper()
+	cfg := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if string(key.Marshal()) != string(user.Marshal()) {
+			return nil, errors.New("no")
+		}
+		return nil, nil
+	}}
+	address, known := serveSSH(t, cfg, func(conn net.Conn) { serveGit(conn, cfg, dir) })
+	_, port, _ = net.SplitHostPort(address)
+	return port, known
 }
 
 // serveGit serves one connection.
